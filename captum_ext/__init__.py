@@ -1,0 +1,40 @@
+"""New attribution methods for Captum, pytorch-grad-cam and Quantus, by changing one import."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from captum_ext.attr import EG, LPI, ExpectedGradients, LocalPathIntegration
+    from captum_ext.references import ReferenceDistribution
+
+__version__ = "0.1.0"
+
+# Public name -> module: imported on first use, so that `import captum_ext` costs nothing by itself.
+_HOMES = {
+    "EG": "captum_ext.attr",
+    "LPI": "captum_ext.attr",
+    "ExpectedGradients": "captum_ext.attr",
+    "LocalPathIntegration": "captum_ext.attr",
+    "ReferenceDistribution": "captum_ext.references",
+}
+
+__all__ = [
+    "EG",
+    "LPI",
+    "ExpectedGradients",
+    "LocalPathIntegration",
+    "ReferenceDistribution",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,163 @@
+"""Validation at the boundary: what is checked here is trusted everywhere below."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_ext._types import Baselines, Tensors
+from captum_ext.exceptions import (
+    ArgumentError,
+    ArgumentTypeError,
+    InferenceModeError,
+    NonFiniteError,
+)
+
+
+def describe(value: Any) -> str:
+    """Name a value briefly: a tensor by shape and dtype, anything else by type and repr."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def check_gradients_possible() -> None:
+    """Refuse `torch.inference_mode()`, in which no gradient can be taken.
+
+    Raises:
+        InferenceModeError: if inference mode is on.
+    """
+    if torch.is_inference_mode_enabled():
+        raise InferenceModeError(
+            "Attributions need gradients, and torch.inference_mode() records none. "
+            "Call attribute outside of it, or use torch.no_grad(), which is respected and harmless here."
+        )
+
+
+def check_tensors(name: str, value: Any) -> Tensors:
+    """Return `value` as a tuple of floating tensors that agree in their number of rows.
+
+    Raises:
+        ArgumentTypeError: not a tensor or a tuple of tensors, or not floating point.
+        ArgumentError: no row, or numbers of rows that differ.
+        NonFiniteError: NaN or infinity; the message names tensor and row.
+    """
+    tensors = value if isinstance(value, tuple) else (value,)
+    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+        raise ArgumentTypeError(name, "a tensor or a non-empty tuple of tensors", describe(value))
+    for position, tensor in enumerate(tensors):
+        label = name if len(tensors) == 1 else f"{name}[{position}]"
+        if not tensor.is_floating_point():
+            raise ArgumentTypeError(label, "of a floating point dtype, since gradients are taken", describe(tensor))
+        if tensor.dim() == 0 or tensor.shape[0] == 0:
+            raise ArgumentError(label, "a batch (N, ...) with at least one row", describe(tensor))
+        if tensor.shape[0] != tensors[0].shape[0]:
+            raise ArgumentError(label, f"of {tensors[0].shape[0]} rows like the first tensor", describe(tensor))
+        check_finite(label, tensor)
+    return tensors
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Raise unless every number is finite.
+
+    Raises:
+        NonFiniteError: names the first row with NaN or an infinity.
+    """
+    finite = torch.isfinite(tensor)
+    if bool(finite.all()):
+        return
+    bad = (~finite).reshape(tensor.shape[0], -1).any(1) if tensor.dim() else ~finite.reshape(1)
+    row = int(bad.nonzero()[0])
+    kind = "NaN" if bool(torch.isnan(tensor.reshape(len(bad), -1)[row]).any()) else "infinity"
+    raise NonFiniteError(name, "finite", f"{kind} in row {row} ({int(bad.sum())} of {len(bad)} rows affected)")
+
+
+def check_baselines(baselines: Baselines, inputs: Tensors) -> Tensors:
+    """Return baselines in Captum's meaning as tensors of one row (for all) or N rows (one for each input).
+
+    Raises:
+        ArgumentTypeError: a baseline that is neither a tensor nor a number.
+        ArgumentError: another number of baselines than of inputs, or a shape that does not fit its input.
+        NonFiniteError: NaN or infinity in a baseline.
+    """
+    given = baselines if isinstance(baselines, tuple) else (baselines,) * (len(inputs) if baselines is None else 1)
+    if len(given) != len(inputs):
+        raise ArgumentError("baselines", f"{len(inputs)} baseline(s), one for each input tensor", f"{len(given)}")
+    result = []
+    for position, (baseline, tensor) in enumerate(zip(given, inputs, strict=True)):
+        label = "baselines" if len(inputs) == 1 else f"baselines[{position}]"
+        result.append(_as_rows(label, 0.0 if baseline is None else baseline, tensor))
+    return tuple(result)
+
+
+def _as_rows(label: str, baseline: Any, tensor: Tensor) -> Tensor:
+    """One baseline as a tensor (1, ...) or (N, ...) on the device and in the dtype of its input."""
+    row_shape = tuple(tensor.shape[1:])
+    if isinstance(baseline, int | float):
+        rows = tensor.new_full((1, *row_shape), float(baseline))
+    elif isinstance(baseline, Tensor):
+        fits = baseline.dim() > 0 and (
+            baseline.shape == tensor.shape or (baseline.shape[0] == 1 and _broadcasts(baseline.shape[1:], row_shape))
+        )
+        if not fits:
+            raise ArgumentError(
+                label,
+                f"of the input's shape {tuple(tensor.shape)} or one row of it {(1, *row_shape)}",
+                describe(baseline)
+                + ". A set of references is not passed as `baselines`: give it to the constructor as `references`",
+            )
+        rows = baseline.detach().to(tensor.device, tensor.dtype)
+        rows = rows.expand(rows.shape[0], *row_shape)
+    else:
+        raise ArgumentTypeError(label, "a tensor or a number", describe(baseline))
+    check_finite(label, rows)
+    return rows
+
+
+def _broadcasts(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether a row of `shape` can be expanded to a row of shape `wanted`."""
+    return len(shape) == len(wanted) and all(size in (1, full) for size, full in zip(shape, wanted, strict=True))
+
+
+def check_same_rows(name: str, values: Tensors, inputs: Tensors) -> None:
+    """Raise unless each tensor of `values` has rows of the same shape as the matching input.
+
+    Raises:
+        ArgumentError: with both shapes.
+    """
+    if len(values) != len(inputs):
+        raise ArgumentError(name, f"a tuple of {len(inputs)} tensor(s) like the inputs", f"{len(values)} tensor(s)")
+    for position, (value, tensor) in enumerate(zip(values, inputs, strict=True)):
+        if value.shape[1:] != tensor.shape[1:]:
+            label = name if len(inputs) == 1 else f"{name}[{position}]"
+            expected = f"of shape (K, {', '.join(map(str, tensor.shape[1:]))}) to match the input {tuple(tensor.shape)}"
+            raise ArgumentError(label, expected, describe(value))
+
+
+def check_positive_int(name: str, value: Any) -> int:
+    """Return `value` if it is an integer of at least one.
+
+    Raises:
+        ArgumentTypeError: not an integer.
+        ArgumentError: below one.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ArgumentTypeError(name, "an integer of at least 1", describe(value))
+    if value < 1:
+        raise ArgumentError(name, "an integer of at least 1", str(value))
+    return value
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
+    """Return `value` if it is one of the choices.
+
+    Raises:
+        ArgumentError: names the choices.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ArgumentError(name, "one of " + ", ".join(f'"{choice}"' for choice in choices), describe(value))
+    return value

@@ -1,0 +1,113 @@
+"""The accumulator: sums of weight * gradient * displacement over the points of a plan, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captum_ext._model import RowwiseModel
+from captum_ext._rows import RowLimit, for_each_chunk
+from captum_ext._types import Tensors
+from captum_ext.attr._paths import Points, Starts, accumulation_dtype, as_column, interpolate
+
+
+@dataclass(frozen=True)
+class PathIntegral:
+    """What stays the same while one call integrates: the model, where paths begin and end, and the limits.
+
+    Attributes:
+        on_done: told after each chunk how many gradients it took.
+    """
+
+    model: RowwiseModel
+    inputs: Tensors
+    starts: Starts
+    limit: RowLimit
+    multiply_by_inputs: bool = True
+    on_done: Callable[[int], None] | None = None
+
+    def ends_of(self, points: Points) -> tuple[Tensors, Tensors]:
+        """Input and starting point (P, ...) of the path of every point."""
+        inputs = tuple(value[points.row.to(value.device)] for value in self.inputs)
+        return inputs, self.starts.at(points.start, self.inputs)
+
+    def zeros(self) -> Tensors:
+        """Attributions of zero, in the dtype in which they are summed and returned."""
+        return tuple(
+            torch.zeros(value.shape, dtype=accumulation_dtype(value.dtype), device=value.device)
+            for value in self.inputs
+        )
+
+
+def integrate(problem: PathIntegral, points: Points) -> Tensors:
+    """Sum over the plan of weight * gradient, times input minus start unless that is switched off.
+
+    No more points exist at once than the problem's limit allows. Sums are kept in float32 for half precision.
+    """
+    total = problem.zeros()
+
+    def add(part: slice) -> None:
+        chunk = points[part]
+        inputs, starts = problem.ends_of(chunk)
+        gradients = problem.model.gradients(interpolate(inputs, starts, chunk.alpha), chunk.row)
+        for sums, gradient, value, start in zip(total, gradients, inputs, starts, strict=True):
+            contribution = gradient.to(sums.dtype) * as_column(chunk.weight, value)
+            if problem.multiply_by_inputs:
+                contribution *= displacement(value, start)
+            sums.index_add_(0, chunk.row.to(sums.device), contribution)
+
+    for_each_chunk(len(points), problem.limit, add, problem.on_done)
+    return total
+
+
+def displacement(value: Tensor, start: Tensor) -> Tensor:
+    """Input minus start, in the dtype in which sums are kept."""
+    wide = accumulation_dtype(value.dtype)
+    return value.to(wide) - start.to(wide)
+
+
+def model_outputs(model: RowwiseModel, inputs: Tensors, limit: RowLimit) -> Tensor:
+    """Whole outputs (N, ...) at the model's N rows, in chunks."""
+    return _in_chunks(len(inputs[0]), limit, lambda part: model.outputs(*_rows_of(inputs, part)))
+
+
+def starting_scores(problem: PathIntegral) -> Tensor:
+    """Mean score (N,) of each row's starting points by their weights: what the attributions start from.
+
+    A starting point shared by rows is evaluated once, unless forward arguments make the score depend on the row.
+    """
+    model, starts = problem.model, problem.starts
+    row, path = starts.weight.nonzero(as_tuple=True)
+    index = starts.index[row, path]
+    if model.depends_on_row:
+        scores = _in_chunks(
+            len(row),
+            problem.limit,
+            lambda part: model.scores(starts.at(index[part], problem.inputs), row[part]),
+        )
+    else:
+        used, position = torch.unique(index, return_inverse=True)
+        any_row = torch.zeros_like(used)
+        outputs = _in_chunks(
+            len(used),
+            problem.limit,
+            lambda part: model.outputs(starts.at(used[part], problem.inputs), any_row[part]),
+        )
+        scores = model.select(outputs[position.to(outputs.device)], row)
+    weighted = scores.to(accumulation_dtype(scores.dtype)) * as_column(starts.weight[row, path], scores)
+    return torch.zeros(len(starts.weight), dtype=weighted.dtype, device=weighted.device).index_add_(
+        0, row.to(weighted.device), weighted
+    )
+
+
+def _rows_of(inputs: Tensors, part: slice) -> tuple[Tensors, Tensor]:
+    return tuple(value[part] for value in inputs), torch.arange(part.start, part.stop)
+
+
+def _in_chunks(n_points: int, limit: RowLimit, evaluate: Callable[[slice], Tensor]) -> Tensor:
+    parts: list[Tensor] = []
+    for_each_chunk(n_points, limit, lambda part: parts.append(evaluate(part)))
+    return torch.cat(parts)

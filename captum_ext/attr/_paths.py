@@ -1,0 +1,181 @@
+"""Straight paths from references to inputs, and the points on them at which gradients are taken.
+
+Everything here is planned on the CPU in float64, as numbers per point and never as images: a plan of a million
+points is 32 MB, whatever the size of the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captum_ext._types import Tensors
+from captum_ext.attr._quadrature import quadrature
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Where the paths of every row begin, and how much each path counts.
+
+    Attributes:
+        values: the distinct starting points, one tensor (R, ...) for each input tensor.
+        index: (N, K) integers below R: path k of row i starts at `values[index[i, k]]`.
+        weight: (N, K) float64, non-negative, rows sum to one; zero marks a path that is not there.
+    """
+
+    values: Tensors
+    index: Tensor
+    weight: Tensor
+
+    @property
+    def several(self) -> bool:
+        """Whether any row has more than one path."""
+        return self.index.shape[1] > 1
+
+    def at(self, index: Tensor, like: Tensors) -> Tensors:
+        """Starting points (P, ...) on the devices of `like`."""
+        return tuple(
+            value[index.to(value.device)].to(tensor.device, non_blocking=True)
+            for value, tensor in zip(self.values, like, strict=True)
+        )
+
+
+def baseline_starts(baselines: Tensors, n_rows: int) -> Starts:
+    """One path a row, from baselines of one row (shared) or `n_rows` rows (one each)."""
+    shared = all(baseline.shape[0] == 1 for baseline in baselines)
+    if shared:
+        index = torch.zeros(n_rows, 1, dtype=torch.long)
+    else:
+        index = torch.arange(n_rows)[:, None]
+        baselines = tuple(baseline.expand(n_rows, *baseline.shape[1:]) for baseline in baselines)
+    return Starts(baselines, index, torch.ones(n_rows, 1, dtype=torch.float64))
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points on paths, sorted by row; every attribute has one entry for each of the P points.
+
+    Attributes:
+        row: which of the N inputs the path ends in.
+        start: which of the R starting points it begins at.
+        alpha: how far along it the point lies, in [0, 1].
+        weight: what the gradient there counts.
+    """
+
+    row: Tensor
+    start: Tensor
+    alpha: Tensor
+    weight: Tensor
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, part: slice) -> Points:
+        return Points(self.row[part], self.start[part], self.alpha[part], self.weight[part])
+
+
+def rule_points(starts: Starts, method: str, n_steps: int) -> Points:
+    """Every path of every row, integrated by the same `n_steps` nodes."""
+    alphas, weights = quadrature(method, n_steps)
+    row, path = starts.weight.nonzero(as_tuple=True)
+    return Points(
+        row=row.repeat_interleave(n_steps),
+        start=starts.index[row, path].repeat_interleave(n_steps),
+        alpha=alphas.repeat(len(row)),
+        weight=(starts.weight[row, path, None] * weights).reshape(-1),
+    )
+
+
+def stratified_points(starts: Starts, n_steps: int, generators: Sequence[torch.Generator]) -> Points:
+    """`n_steps` points for each row in all, spread over its paths by weight and stratified in alpha.
+
+    With at least as many points as paths, every path gets its share (largest remainder, at least one), and a
+    point counts its path's weight over the path's points. With fewer, paths are drawn by systematic sampling with
+    probability proportional to weight, and each point counts 1 / n_steps. Both estimates are unbiased.
+    """
+    parts = []
+    for row, generator in enumerate(generators):
+        weight = starts.weight[row]
+        paths = weight.nonzero().squeeze(1)
+        if n_steps >= len(paths):
+            counts = allocate(weight[paths], n_steps)
+            chosen = paths.repeat_interleave(counts)
+            point_weight = (weight[paths] / counts).repeat_interleave(counts)
+        else:
+            chosen = paths[systematic_sample(weight[paths], n_steps, generator)]
+            point_weight = torch.full((n_steps,), 1 / n_steps, dtype=torch.float64)
+        strata = torch.randperm(n_steps, generator=generator)
+        offset = torch.rand(n_steps, generator=generator, dtype=torch.float64)
+        parts.append(
+            Points(
+                row=torch.full((n_steps,), row),
+                start=starts.index[row, chosen],
+                alpha=(strata + offset) / n_steps,
+                weight=point_weight,
+            )
+        )
+    return concatenate(parts)
+
+
+def concatenate(parts: Sequence[Points]) -> Points:
+    """Join plans in the given order."""
+    return Points(
+        torch.cat([part.row for part in parts]),
+        torch.cat([part.start for part in parts]),
+        torch.cat([part.alpha for part in parts]),
+        torch.cat([part.weight for part in parts]),
+    )
+
+
+def allocate(weight: Tensor, n_points: int) -> Tensor:
+    """Share `n_points` among K <= n_points paths in proportion to `weight` (K,), at least one each.
+
+    Largest remainder: whole shares first, the rest to the largest fractions (the first of equal ones).
+    """
+    share = weight / weight.sum() * n_points
+    counts = share.floor().long().clamp(min=1)
+    while counts.sum() > n_points:  # the guaranteed points are taken from the path furthest above its share
+        excess = torch.where(counts > 1, counts - share, -torch.inf)
+        counts[excess.argmax()] -= 1
+    remaining = int(n_points - counts.sum())
+    order = torch.sort(share - counts, descending=True, stable=True).indices
+    counts[order[:remaining]] += 1
+    return counts
+
+
+def systematic_sample(weight: Tensor, n_points: int, generator: torch.Generator) -> Tensor:
+    """Indices of `n_points` paths, each drawn floor or ceil of `n_points * weight` times, in expectation exactly."""
+    cumulative = (weight / weight.sum()).cumsum(0)
+    ticks = (torch.arange(n_points, dtype=torch.float64) + _uniform(generator)) / n_points
+    return torch.searchsorted(cumulative, ticks, right=True).clamp(max=len(weight) - 1)
+
+
+def _uniform(generator: torch.Generator) -> Tensor:
+    return torch.rand((), generator=generator, dtype=torch.float64)
+
+
+def interpolate(inputs: Tensors, starts: Tensors, alpha: Tensor) -> Tensors:
+    """Points `start + alpha * (input - start)` for matching rows (P, ...), in the dtype of the input.
+
+    Half precision is widened for the arithmetic: alpha itself would lose three of its digits.
+    """
+    points = []
+    for value, start in zip(inputs, starts, strict=True):
+        wide = accumulation_dtype(value.dtype)
+        point = torch.lerp(start.to(wide), value.to(wide), as_column(alpha, value))
+        points.append(point.to(value.dtype))
+    return tuple(points)
+
+
+def as_column(numbers: Tensor, like: Tensor) -> Tensor:
+    """Numbers (P,) shaped to multiply rows of `like` (P, ...), in the dtype in which sums are kept."""
+    column = numbers.to(like.device, accumulation_dtype(like.dtype))
+    return column.reshape(-1, *(1,) * (like.dim() - 1))
+
+
+def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which sums are kept, and in which Captum returns attributions: float32 for half precision."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype

@@ -1,0 +1,60 @@
+"""Nodes and weights of integration rules on [0, 1], under Captum's method names, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captum_ext.exceptions import ArgumentError
+
+Rule = tuple[Tensor, Tensor]
+
+
+def _gauss_legendre(n: int) -> Rule:
+    nodes, weights = np.polynomial.legendre.leggauss(n)
+    return torch.from_numpy(0.5 * (1 + nodes)), torch.from_numpy(0.5 * weights)
+
+
+def _left(n: int) -> Rule:
+    return torch.arange(n, dtype=torch.float64) / n, torch.full((n,), 1 / n, dtype=torch.float64)
+
+
+def _right(n: int) -> Rule:
+    return torch.arange(1, n + 1, dtype=torch.float64) / n, torch.full((n,), 1 / n, dtype=torch.float64)
+
+
+def _middle(n: int) -> Rule:
+    return (torch.arange(n, dtype=torch.float64) + 0.5) / n, torch.full((n,), 1 / n, dtype=torch.float64)
+
+
+def _trapezoid(n: int) -> Rule:
+    # Captum's weights, for the same numbers: 1/n inside and half of it at the ends, so they sum to (n - 1)/n.
+    weights = torch.full((n,), 1 / n, dtype=torch.float64)
+    weights[[0, -1]] /= 2
+    return torch.linspace(0, 1, n, dtype=torch.float64), weights
+
+
+RULES: dict[str, Callable[[int], Rule]] = {
+    "gausslegendre": _gauss_legendre,
+    "riemann_left": _left,
+    "riemann_right": _right,
+    "riemann_middle": _middle,
+    "riemann_trapezoid": _trapezoid,
+}
+
+
+def quadrature(method: str, n_steps: int) -> Rule:
+    """Nodes (n_steps,) in [0, 1] and weights (n_steps,) of one of Captum's rules.
+
+    Convention: as in Captum, the weights of `riemann_trapezoid` sum to `(n_steps - 1) / n_steps`, those of every
+    other rule to one.
+
+    Raises:
+        ArgumentError: the trapezoid rule with fewer than two steps.
+    """
+    if method == "riemann_trapezoid" and n_steps < 2:
+        raise ArgumentError("n_steps", 'at least 2 for method "riemann_trapezoid"', str(n_steps))
+    return RULES[method](n_steps)

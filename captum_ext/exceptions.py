@@ -1,0 +1,52 @@
+"""Errors that captum_ext raises for a caller's mistake.
+
+Every message names the argument, what was expected and what was received. The classes also inherit from the
+built-in that a caller would catch without knowing this package (`ValueError`, `TypeError`, ...).
+"""
+
+from __future__ import annotations
+
+
+class CaptumExtError(Exception):
+    """Base class of all errors raised on purpose by this package."""
+
+
+class _MismatchError(CaptumExtError):
+    """An argument that is not what it should be; `args` holds the three parts, so the error survives pickling."""
+
+    def __init__(self, argument: str, expected: str, received: str) -> None:
+        super().__init__(argument, expected, received)
+        self.argument = argument
+        self.expected = expected
+        self.received = received
+
+    def __str__(self) -> str:
+        return f"Expected argument `{self.argument}` to be {self.expected}, but got {self.received}."
+
+
+class ArgumentError(_MismatchError, ValueError):
+    """An argument with a value that cannot be used."""
+
+
+class ArgumentTypeError(_MismatchError, TypeError):
+    """An argument of a type that cannot be used."""
+
+
+class NonFiniteError(ArgumentError):
+    """A tensor that holds NaN or an infinity where finite numbers are needed."""
+
+
+class ModelOutputError(CaptumExtError, ValueError):
+    """`forward_func` returned something from which no attribution can be computed."""
+
+
+class InferenceModeError(CaptumExtError, RuntimeError):
+    """Gradients were asked for under `torch.inference_mode()`, where autograd records nothing."""
+
+
+class ReferenceFileError(CaptumExtError, ValueError):
+    """A file of fitted references that is damaged, incomplete or of an unknown version."""
+
+
+class MissingExtraError(CaptumExtError, ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""

@@ -1,0 +1,266 @@
+"""Insertion, deletion and their difference: what the score does when pixels are taken in order of importance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_ext._checks import check_choice, check_positive_int, check_tensors
+from captum_ext._model import RowwiseModel
+from captum_ext._rows import RowLimit
+from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors
+from captum_ext.metrics._perturbation import Fill, Perturbation, check_fractions, pixel_ranks
+
+# Below this share of its own score, what a row loses on the way to the baseline is too little to divide by.
+_LEAST_RANGE = 0.2
+
+
+@dataclass(frozen=True)
+class PerturbationCurve:
+    """Scores of perturbed inputs, row by row; nothing is averaged and no row is left out.
+
+    Attributes:
+        fractions: (F,) shares of the pixels that were inserted or deleted.
+        scores: (N, F), normalised as asked for.
+        auc: (N,) area under each row's curve by the trapezoid rule.
+        correct: (N, F) float: 1 where the target is still the first class; for DiffID the difference of its two games
+            (-1, 0 or 1). None where the model has no classes or no target was given.
+        valid: (N,) bool: False where the normalisation divides by nothing meaningful (see `normalize`). Such rows keep
+            their numbers: leave them out of means, and say how many.
+        input_scores: (N,) score of the unchanged input; for DiffID and deletion, `scores * input_scores` undoes
+            "input".
+        higher_is_better: direction of `auc`.
+    """
+
+    fractions: Tensor
+    scores: Tensor
+    auc: Tensor
+    correct: Tensor | None
+    valid: Tensor
+    input_scores: Tensor
+    higher_is_better: bool
+
+
+def insertion(
+    forward_func: ForwardFunc,
+    inputs: TensorOrTensors,
+    attributions: TensorOrTensors,
+    target: Target = None,
+    additional_forward_args: Any = None,
+    *,
+    baselines: Baselines | str = "blur",
+    n_steps: int = 10,
+    absolute: bool = False,
+    normalize: str = "none",
+    seed: int = 0,
+    internal_batch_size: int | None = None,
+) -> PerturbationCurve:
+    """Insertion game (Petsiuk, Das and Saenko, "RISE", BMVC 2018): insert the most important pixels first.
+
+    https://arxiv.org/abs/1806.07421. Point k of the curve is the score with the most important share k / n_steps of the
+    pixels taken from the input and the rest from `baselines`. Higher areas are better.
+
+    Args:
+        forward_func: the model; its outputs are scored as they are (logits or probabilities).
+        inputs: (N, ...) or a tuple of such tensors.
+        attributions: of the inputs' shape; for images also (N, 1, H, W) or (N, H, W). A pixel is a location with all
+            its channels, for other inputs an element; over a tuple of inputs there is one ranking.
+        target: as in Captum.
+        additional_forward_args: as in Captum; tensors with N rows follow their row.
+        baselines: where nothing is inserted: "blur" (images), "mean" (of the inserted pixels, for each channel), a
+            number, or a tensor of one row or N rows.
+        n_steps: the curve has n_steps + 1 points, costing as many forwards for each row.
+        absolute: rank by absolute values, taken before the sum over channels.
+        normalize: "none"; "input" divides by F(x) (valid where F(x) > 0); "range" is (s - low) / (F(x) - low) with the
+            baseline's score as `low`, as in the appendix of SAMP (valid where F(x) - low is at least 0.2 |F(x)|).
+        seed: of the order of pixels with equal importance.
+        internal_batch_size: rows given to the model at once. None: chosen by device and row size.
+
+    Raises:
+        ArgumentError: shapes, target or options that do not fit.
+        NonFiniteError: NaN or infinity in inputs, attributions or baselines.
+        ModelOutputError: `forward_func` did not return one score for each row.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.metrics import insertion
+        >>> x = torch.tensor([[3.0, 1.0]])
+        >>> curve = insertion(lambda x: x.sum(1), x, attributions=x, baselines=0, n_steps=2)
+        >>> curve.scores, curve.auc
+        (tensor([[0., 3., 4.]]), tensor([2.5000]))
+    """
+    game = _Game(
+        forward_func, inputs, attributions, target, additional_forward_args, absolute, seed, internal_batch_size
+    )
+    return game.curve(Fill(baselines, game.inputs), n_steps, normalize, inserting=True)
+
+
+def deletion(
+    forward_func: ForwardFunc,
+    inputs: TensorOrTensors,
+    attributions: TensorOrTensors,
+    target: Target = None,
+    additional_forward_args: Any = None,
+    *,
+    baselines: Baselines | str = 0,
+    n_steps: int = 10,
+    absolute: bool = False,
+    normalize: str = "none",
+    seed: int = 0,
+    internal_batch_size: int | None = None,
+) -> PerturbationCurve:
+    """Deletion game (Petsiuk, Das and Saenko, "RISE", BMVC 2018): delete the most important pixels first.
+
+    https://arxiv.org/abs/1806.07421. Point k of the curve is the score with the most important share k / n_steps of the
+    pixels replaced by `baselines` (0 by default: the mean colour of a normalised image, not black). Lower areas are
+    better. Arguments, validity and errors are those of `insertion`.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.metrics import deletion
+        >>> x = torch.tensor([[3.0, 1.0]])
+        >>> curve = deletion(lambda x: x.sum(1), x, attributions=x, n_steps=2)
+        >>> curve.scores, curve.auc
+        (tensor([[4., 1., 0.]]), tensor([1.5000]))
+    """
+    game = _Game(
+        forward_func, inputs, attributions, target, additional_forward_args, absolute, seed, internal_batch_size
+    )
+    return game.curve(Fill(baselines, game.inputs), n_steps, normalize, inserting=False)
+
+
+def diff_id(
+    forward_func: ForwardFunc,
+    inputs: TensorOrTensors,
+    attributions: TensorOrTensors,
+    target: Target = None,
+    additional_forward_args: Any = None,
+    *,
+    baselines: Baselines | str = "mean",
+    fractions: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    absolute: bool = True,
+    normalize: str = "input",
+    seed: int = 0,
+    internal_batch_size: int | None = None,
+) -> PerturbationCurve:
+    r"""DiffID: the difference between the insertion and the deletion game (Yang et al., "Local Path Integration",
+    2023).
+
+    https://doi.org/10.1609/aaai.v37i3.25422
+
+    $$\psi(x, \delta) = F(x \text{ without its least important } \delta) - F(x \text{ without its most important }
+    \delta)$$
+
+    Both inputs keep the same number of pixels. The curve is zero at 0 and 1, which are added to the area. Higher areas
+    are better. `fractions` are the values of delta; the other arguments and the errors are those of `insertion`.
+
+    `normalize="input"` divides by F(x) and is valid where F(x) > 0; "none" gives differences of scores.
+
+    Deviations from the paper: its text says that the deletion game removes the LEAST important pixels, which
+    contradicts its formula and code. Whole pixels are ranked, and replaced by the mean of the kept pixels of each
+    channel (the code ranks channels apart and has one mean for all of them).
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.metrics import diff_id
+        >>> x = torch.tensor([[3.0, 1.0]])
+        >>> curve = diff_id(lambda x: x.sum(1), x, x, baselines=0, fractions=(0.5,))
+        >>> curve.scores, curve.auc
+        (tensor([[0.5000]]), tensor([0.2500]))
+    """
+    check_choice("normalize", normalize, ("none", "input"))
+    shares = check_fractions(fractions)
+    game = _Game(
+        forward_func, inputs, attributions, target, additional_forward_args, absolute, seed, internal_batch_size
+    )
+    fill = Fill(baselines, game.inputs)
+    removed = [game.count(share) for share in shares]
+    n_pixels = game.n_pixels
+    kept = [(0, n_pixels)] + [(0, n_pixels - k) for k in removed] + [(k, n_pixels) for k in removed]
+    scores, correct = game.evaluate(fill, kept)
+    own, without_least, without_most = scores[:, 0], *scores[:, 1:].chunk(2, 1)
+    differences = without_least - without_most
+    if normalize == "input":
+        differences = differences / own[:, None]
+    if correct is not None:
+        least, most = correct[:, 1:].chunk(2, 1)
+        correct = least - most
+    padded = torch.nn.functional.pad(differences, (1, 1))
+    return PerturbationCurve(
+        fractions=torch.tensor(shares, device=scores.device),
+        scores=differences,
+        auc=torch.trapezoid(padded, torch.tensor((0.0, *shares, 1.0), dtype=padded.dtype, device=padded.device), dim=1),
+        correct=correct,
+        valid=own > 0 if normalize == "input" else torch.ones_like(own, dtype=torch.bool),
+        input_scores=own,
+        higher_is_better=True,
+    )
+
+
+class _Game:
+    """Validated arguments of one call, with the pixels ranked."""
+
+    def __init__(
+        self,
+        forward_func: ForwardFunc,
+        inputs: TensorOrTensors,
+        attributions: TensorOrTensors,
+        target: Target,
+        additional_forward_args: Any,
+        absolute: bool,
+        seed: int,
+        internal_batch_size: int | None,
+    ) -> None:
+        self.inputs = tuple(tensor.detach() for tensor in check_tensors("inputs", inputs))
+        self.n_rows = self.inputs[0].shape[0]
+        self.model = RowwiseModel(forward_func, self.n_rows, target, additional_forward_args)
+        self.limit = RowLimit(internal_batch_size, self.inputs)
+        self.ranks = pixel_ranks(attributions, self.inputs, absolute, seed)
+        self.n_pixels = sum(rank[0].numel() for rank in self.ranks)
+
+    def count(self, fraction: float) -> int:
+        """Number of pixels in a fraction of them."""
+        return round(fraction * self.n_pixels)
+
+    def evaluate(self, fill: Fill, kept: list[tuple[int, int]]) -> tuple[Tensor, Tensor | None]:
+        """Scores and correctness (N, F) with the pixels of each range of ranks kept."""
+        first, last = torch.tensor(kept).T
+        n_points = len(kept)
+        rows = torch.arange(self.n_rows).repeat_interleave(n_points)
+        perturbation = Perturbation(self.model, self.inputs, self.ranks, fill, self.limit)
+        result = perturbation.evaluate(rows, first.repeat(self.n_rows), last.repeat(self.n_rows))
+        shape = (self.n_rows, n_points)
+        scores = result.scores.to(torch.promote_types(result.scores.dtype, torch.float32)).reshape(shape)
+        return scores, None if result.correct is None else result.correct.to(scores.dtype).reshape(shape)
+
+    def curve(self, fill: Fill, n_steps: int, normalize: str, inserting: bool) -> PerturbationCurve:
+        """The insertion or the deletion curve."""
+        check_positive_int("n_steps", n_steps)
+        check_choice("normalize", normalize, ("none", "input", "range"))
+        counts = [self.count(k / n_steps) for k in range(n_steps + 1)]
+        kept = [(0, k) if inserting else (k, self.n_pixels) for k in counts]
+        scores, correct = self.evaluate(fill, kept)
+        own, low = (scores[:, -1], scores[:, 0]) if inserting else (scores[:, 0], scores[:, -1])
+        normalized, valid = _normalize(scores, own, low, normalize)
+        fractions = torch.linspace(0, 1, n_steps + 1, dtype=scores.dtype, device=scores.device)
+        return PerturbationCurve(
+            fractions=fractions,
+            scores=normalized,
+            auc=torch.trapezoid(normalized, fractions, dim=1),
+            correct=correct,
+            valid=valid,
+            input_scores=own,
+            higher_is_better=inserting,
+        )
+
+
+def _normalize(scores: Tensor, own: Tensor, low: Tensor, normalize: str) -> tuple[Tensor, Tensor]:
+    """Scores (N, F) on the asked-for scale, and which rows (N,) it makes sense for."""
+    if normalize == "input":
+        return scores / own[:, None], own > 0
+    if normalize == "range":
+        return (scores - low[:, None]) / (own - low)[:, None], own - low >= _LEAST_RANGE * own.abs()
+    return scores, torch.ones_like(own, dtype=torch.bool)

@@ -1,0 +1,187 @@
+"""Fitted neighbourhoods of a model's outputs, with the samples that stand for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from captum_ext._checks import check_positive_int, describe
+from captum_ext._types import ForwardFunc, TensorOrTensors, Tensors
+from captum_ext.exceptions import ArgumentError
+from captum_ext.references._clustering import Neighborhood, find_neighborhoods
+from captum_ext.references._files import load_tensors, save_tensors
+from captum_ext.references._samples import SampleSource
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceDistribution:
+    r"""The local distributions of Local Path Integration: for each neighbourhood, references and their densities.
+
+    Paper: "Local Path Integration for Attribution", https://doi.org/10.1609/aaai.v37i3.25422. The model's outputs at
+    the samples are clustered by KMeans into neighbourhoods, and inside each of them into `n_references` sub-clusters;
+    the member nearest to a sub-cluster's centre is a reference, the sub-cluster's share of the neighbourhood its
+    density.
+
+    Attributes:
+        references: one tensor (m_i, ...) for each neighbourhood i, or a tuple of them for several inputs, on the CPU.
+            m_i may be less than `n_references`.
+        density: one float32 tensor (m_i,) for each neighbourhood, summing to one.
+        centers: (n, outputs) float32, the neighbourhoods' centres in the space of the model's outputs.
+        metadata: what the fit was given: numbers of samples, neighbourhoods and references asked for, and the seed.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.references import ReferenceDistribution
+        >>> samples = torch.tensor([[0.0], [0.1], [0.2], [5.0], [5.1]])
+        >>> fitted = ReferenceDistribution.fit(lambda x: x, samples, n_neighborhoods=2, n_references=1)
+        >>> fitted.assign(torch.tensor([[4.0], [0.3]])).tolist() in ([0, 1], [1, 0])
+        True
+
+    Deviations from the authors' code: every neighbourhood keeps its own densities; a reference is searched among the
+    members of its own sub-cluster; equal samples are merged and their densities added.
+    """
+
+    references: list[TensorOrTensors]
+    density: list[Tensor]
+    centers: Tensor
+    metadata: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def fit(
+        cls,
+        forward_func: ForwardFunc,
+        samples: TensorOrTensors | Dataset[Any] | Iterable[Any],
+        n_neighborhoods: int = 1,
+        n_references: int = 20,
+        *,
+        n_inputs: int = 1,
+        seed: int = 0,
+        internal_batch_size: int | None = None,
+        show_progress: bool = False,
+    ) -> ReferenceDistribution:
+        """Cluster the model's outputs at the samples and keep the samples nearest to the clusters' centres.
+
+        The samples are read twice, first for their outputs, which are kept, then for the chosen references; so memory
+        grows with the number of outputs, not with the size of the images.
+
+        Args:
+            forward_func: the model; its outputs (M, ...) are flattened. Use logits.
+            samples: a tensor (M, ...) or a tuple of them; a `torch.utils.data.Dataset`; or a re-iterable of batches
+                such as an unshuffled DataLoader. Of an element that is a tuple or list, the first `n_inputs` entries
+                are the model's inputs, the rest (labels) is ignored.
+            n_neighborhoods: how many neighbourhoods. Keep it well below the number of classes: with neighbourhoods as
+                fine as classes the references share what is to be explained.
+            n_references: most references for each neighbourhood.
+            n_inputs: how many tensors the model takes.
+            seed: of the clustering; the global random states are not touched.
+            internal_batch_size: rows given to the model at once. None: chosen by device and row size.
+            show_progress: show a bar for each pass over the samples.
+
+        Raises:
+            ArgumentError: fewer than two samples, or samples that come in another order at the second reading.
+            ArgumentTypeError: samples that cannot be read twice, or elements that are not tensors.
+            NonFiniteError: NaN or infinity in a sample or in the model's outputs.
+            ModelOutputError: `forward_func` did not return one row for each sample.
+        """
+        check_positive_int("n_neighborhoods", n_neighborhoods)
+        check_positive_int("n_references", n_references)
+        check_positive_int("n_inputs", n_inputs)
+        source = SampleSource(samples, n_inputs, internal_batch_size, show_progress)
+        outputs = source.outputs(forward_func)
+        found = find_neighborhoods(outputs, n_neighborhoods, n_references, seed)
+        chosen = source.collect([index for part in found for index in part.members.tolist()])
+        source.check_order(forward_func, chosen, outputs)
+        merged = [_merge_duplicates(part, chosen, outputs) for part in found]
+        metadata = {
+            "n_samples": len(outputs),
+            "n_neighborhoods": n_neighborhoods,
+            "n_references": n_references,
+            "seed": seed,
+        }
+        return cls(
+            references=[tensors if len(tensors) > 1 else tensors[0] for tensors, _ in merged],
+            density=[density for _, density in merged],
+            centers=torch.stack([part.center for part in found]),
+            metadata=metadata,
+        )
+
+    def references_as_tuple(self, neighborhood: int) -> Tensors:
+        """References of one neighbourhood as a tuple, also for a single input."""
+        tensors = self.references[neighborhood]
+        return tensors if isinstance(tensors, tuple) else (tensors,)
+
+    def assign(self, outputs: Tensor) -> Tensor:
+        """Index (N,), on the CPU, of the neighbourhood whose centre is nearest to each row of outputs (N, ...).
+
+        Raises:
+            ArgumentError: another number of outputs than the distribution was fitted on.
+        """
+        flat = outputs.detach().reshape(outputs.shape[0], -1).to("cpu", torch.float64)
+        if flat.shape[1] != self.centers.shape[1]:
+            raise ArgumentError(
+                "references",
+                f"fitted on a model with {flat.shape[1]} outputs, as this one has",
+                f"a distribution fitted on {self.centers.shape[1]} outputs",
+            )
+        return torch.cdist(flat, self.centers.double()).argmin(1)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the distribution to one safetensors file, whole or not at all.
+
+        Raises:
+            FileExistsError: the path exists and `overwrite` is off.
+        """
+        tensors = {"centers": self.centers}
+        for i, density in enumerate(self.density):
+            tensors[f"density.{i}"] = density
+            for k, value in enumerate(self.references_as_tuple(i)):
+                tensors[f"references.{i}.{k}"] = value
+        n_inputs = len(self.references_as_tuple(0))
+        save_tensors(path, tensors, {**self.metadata, "sets": len(self.density), "n_inputs": n_inputs}, overwrite)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> ReferenceDistribution:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ReferenceFileError: damaged, truncated, not a reference file, or written by a newer version.
+        """
+        tensors, metadata = load_tensors(path)
+        n_sets, n_inputs = metadata.pop("sets"), metadata.pop("n_inputs")
+        references: list[TensorOrTensors] = []
+        for i in range(n_sets):
+            parts = tuple(tensors[f"references.{i}.{k}"] for k in range(n_inputs))
+            references.append(parts if n_inputs > 1 else parts[0])
+        density = [tensors[f"density.{i}"] for i in range(n_sets)]
+        return cls(references=references, density=density, centers=tensors["centers"], metadata=metadata)
+
+    def __repr__(self) -> str:
+        counts = [len(density) for density in self.density]
+        shape = describe(self.references_as_tuple(0)[0][0])
+        return f"ReferenceDistribution({len(counts)} neighbourhoods with {counts} references, each {shape})"
+
+
+def _merge_duplicates(part: Neighborhood, chosen: dict[int, Tensors], outputs: Tensor) -> tuple[Tensors, Tensor]:
+    """References of a neighbourhood without repeats, and the added densities of those that were merged."""
+    kept: list[int] = []
+    density: list[float] = []
+    for index, share in zip(part.members.tolist(), part.density.tolist(), strict=True):
+        for place, other in enumerate(kept):
+            same_inputs = all(torch.equal(a, b) for a, b in zip(chosen[index], chosen[other], strict=True))
+            if same_inputs or torch.equal(outputs[index], outputs[other]):
+                density[place] += share
+                break
+        else:
+            kept.append(index)
+            density.append(share)
+    tensors = tuple(torch.stack(values) for values in zip(*(chosen[index] for index in kept), strict=True))
+    return tensors, torch.tensor(density, dtype=torch.float32)

@@ -1,0 +1,99 @@
+"""Captum's IntegratedGradients against this package's, 50 gradients, one baseline: seconds and memory in fresh
+processes.
+
+    python -m examples.benchmarks.speed [--runs 5] [--cases efficientnet:1 efficientnet:8 resnet50:1]
+
+Every process loads the network and the image, predicts once, and then times one call. Ratios are medians over
+rounds, in each of which the variants follow each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+import captum.attr
+import torch
+from torch import Tensor, nn
+
+import captum_ext.attr
+from examples import real_data
+from examples.benchmarks.reporting import in_turn, measured, print_table
+
+N_STEPS = 50
+VARIANTS = ("captum", "captum ibs=8", "captum_ext")
+
+
+def network(name: str) -> nn.Module:
+    if name == "efficientnet":
+        return real_data.efficientnet_lite0()
+    import torchvision
+
+    torch.manual_seed(0)
+    return torchvision.models.get_model(name, weights=None).eval()
+
+
+def work(variant: str, case: str, folder: str) -> None:
+    """One process: explain, save the map, print the measurements."""
+    name, n_images = case.split(":")
+    model, inputs = network(name), real_data.imagenet_images()[0][: int(n_images)]
+    with torch.no_grad():
+        target = model(inputs).argmax(1)
+    library = captum_ext.attr if variant == "captum_ext" else captum.attr
+    method = library.IntegratedGradients(model)
+    limit = 8 if variant == "captum ibs=8" else None
+    with measured() as used:
+        attributions = method.attribute(inputs, target=target, n_steps=N_STEPS, internal_batch_size=limit)
+    torch.save(attributions, Path(folder) / f"{variant}.pt")
+    print(json.dumps({"seconds": used.seconds, "megabytes": used.megabytes}))
+
+
+def relative_difference(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max() / b.abs().max())
+
+
+def compare(case: str, runs: int) -> list[list[object]]:
+    with tempfile.TemporaryDirectory() as folder:
+        variants = [["--work", variant, case, folder] for variant in VARIANTS]
+        results = in_turn("examples.benchmarks.speed", variants, runs)
+        maps = {variant: torch.load(Path(folder) / f"{variant}.pt") for variant in VARIANTS}
+    ours = results[-1]
+    rows = []
+    for variant, measurements in zip(VARIANTS, results, strict=True):
+        ratios = {
+            key: statistics.median(other[key] / own[key] for other, own in zip(measurements, ours, strict=True))
+            for key in ("seconds", "megabytes")
+        }
+        rows.append(
+            [
+                case,
+                variant,
+                statistics.median(one["seconds"] for one in measurements),
+                statistics.median(one["megabytes"] for one in measurements),
+                ratios["seconds"],
+                ratios["megabytes"],
+                relative_difference(maps[variant], maps["captum"]),
+            ]
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--cases", nargs="+", default=["efficientnet:1", "efficientnet:8", "resnet50:1"])
+    parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        work(*options.work)
+        return
+    rows = [row for case in options.cases for row in compare(case, options.runs)]
+    header = ["network:images", "method", "seconds", "MB", "times ours", "memory of ours", "difference from Captum"]
+    print_table(f"{N_STEPS} gradients, one baseline, {options.runs} rounds of fresh processes", header, rows)
+
+
+if __name__ == "__main__":
+    main()
