@@ -156,8 +156,8 @@ class RowwiseModel:
     Holds what stays the same during one call: the forward function, the targets and the forward arguments of the
     caller's N rows. A point is evaluated with the target and the arguments of its row.
 
-    On a CPU, four-dimensional points are passed in channels-last layout, in which convolutions are faster there.
-    A model that refuses it (`view` on a convolution's output) gets contiguous points from then on.
+    With `channels_last` four-dimensional points are passed in that layout (None: on a CPU only, where convolutions are
+    faster in it). A model that refuses it (`view` on a convolution's output) gets contiguous points from then on.
     """
 
     def __init__(
@@ -167,13 +167,14 @@ class RowwiseModel:
         target: Target = None,
         additional_forward_args: Any = None,
         gradient_func: GradientFunc = compute_gradients,
+        channels_last: bool | None = None,
     ) -> None:
         self.forward_func = forward_func
         self.n_rows = n_rows
         self.target = check_target(target, n_rows)
         self.forward_args = format_forward_args(additional_forward_args)
         self.gradient_func = gradient_func
-        self._refuses_channels_last = False
+        self.channels_last = channels_last
         self._took_channels_last = False
 
     @property
@@ -222,7 +223,7 @@ class RowwiseModel:
         return scores_of(outputs, select_target(self.target, rows), len(rows))
 
     def _in_best_layout(self, evaluate: Callable[[Tensors], Any], points: Tensors) -> Any:
-        if self._refuses_channels_last or not any(_gains_from_channels_last(point) for point in points):
+        if not self._wants_channels_last(points):
             return evaluate(tuple(point.contiguous() for point in points))
         laid_out = tuple(
             point.contiguous(memory_format=torch.channels_last) if point.dim() == 4 else point for point in points
@@ -239,15 +240,15 @@ class RowwiseModel:
             return result
         # If the layout was not to blame, this raises the model's own error, as the caller would see it elsewhere.
         result = evaluate(tuple(point.contiguous() for point in points))
-        self._refuses_channels_last = True
+        self.channels_last = False
         return result
+
+    def _wants_channels_last(self, points: Tensors) -> bool:
+        images = [point for point in points if point.dim() == 4 and point.shape[1] > 1]
+        if self.channels_last is None:
+            return any(image.device.type == "cpu" for image in images)
+        return self.channels_last and bool(images)
 
 
 def _leaves(points: Tensors) -> Tensors:
     return tuple(point.detach().requires_grad_() for point in points)
-
-
-def _gains_from_channels_last(point: Tensor) -> bool:
-    if point.dim() != 4 or point.shape[1] == 1:
-        return False
-    return point.device.type == "cpu" or point.is_contiguous(memory_format=torch.channels_last)

@@ -148,7 +148,7 @@ def check_linear_model_is_exact(case: MethodCase) -> None:
 
 def check_unused_feature_gets_zero(case: MethodCase) -> None:
     """A feature, and a whole input, on which the model does not depend gets exactly zero."""
-    method = case.make(lambda x, unused: x[:, 0] ** 2 + x[:, 2], (_references(3), _references(2)))
+    method = case.make(lambda x, _: x[:, 0] ** 2 + x[:, 2], (_references(3), _references(2)))
     used, unused = case.attribute(method, (_rows(2, 3), _rows(2, 2)), n_steps=8)
     _require(bool((used[:, 1] == 0).all()), "a feature that is not used got an attribution")
     _require(bool((unused == 0).all()), "an input that is not used got an attribution")

@@ -165,7 +165,8 @@ def interpolate(inputs: Tensors, starts: Tensors, alpha: Tensor) -> Tensors:
     points = []
     for value, start in zip(inputs, starts, strict=True):
         wide = accumulation_dtype(value.dtype)
-        point = torch.lerp(start.to(wide), value.to(wide), as_column(alpha, value))
+        origin = start.to(wide)
+        point = origin + as_column(alpha, value) * (value.to(wide) - origin)  # Captum's order: the same rounding
         points.append(point.to(value.dtype))
     return tuple(points)
 

@@ -1,0 +1,33 @@
+# Every target makes .venv and installs what it needs when that is missing or pyproject.toml has changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-slow lint wheel clean
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/python -m examples.quickstart
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q -n 2
+
+test-slow: $(VENV)/.installed-test $(VENV)/.installed-demo
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(VENV)/.installed-test $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+wheel: $(VENV)/.installed-dev
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) dist outputs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	@touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,114 @@
+"""Slow, literal versions of the methods and metrics, written from the papers; they share no code with the package."""
+
+import itertools
+
+import numpy as np
+import torch
+
+
+def gradient(function, point):
+    """Gradient of a function of one row at one point."""
+    leaf = point.clone().requires_grad_()
+    with torch.enable_grad():
+        return torch.autograd.grad(function(leaf[None]).sum(), leaf)[0]
+
+
+def gauss_legendre(n):
+    nodes, weights = np.polynomial.legendre.leggauss(n)
+    return (nodes + 1) / 2, weights / 2
+
+
+def integrated_gradients(function, x, baseline, n_steps=50):
+    """Equation 1 of the LPI paper for one row, by Gauss-Legendre quadrature."""
+    total = torch.zeros_like(x)
+    for alpha, weight in zip(*gauss_legendre(n_steps), strict=True):
+        total += float(weight) * gradient(function, baseline + float(alpha) * (x - baseline))
+    return (x - baseline) * total
+
+
+def weighted_integrated_gradients(function, x, references, weights, n_steps=50):
+    """Expectation of Integrated Gradients over weighted references, leaving out x itself."""
+    pairs = [(r, float(w)) for r, w in zip(references, weights, strict=True) if not torch.equal(r, x)]
+    mass = sum(w for _, w in pairs)
+    return sum(w / mass * integrated_gradients(function, x, r, n_steps) for r, w in pairs)
+
+
+def adaptive_integrated_gradients(function, x, baseline, n_steps, n_first, per_round):
+    """Greedy halving of the interval whose trapezoid is furthest from the known difference of scores."""
+
+    def evaluate(alpha):
+        point = baseline + alpha * (x - baseline)
+        slope_map = gradient(function, point)
+        return {
+            "alpha": alpha,
+            "score": float(function(point[None]).sum()),
+            "map": slope_map,
+            "slope": float((slope_map * (x - baseline)).sum()),
+        }
+
+    nodes = [evaluate(k / (n_first - 1)) for k in range(n_first)]
+    while len(nodes) < n_steps:
+        errors = []
+        for k in range(len(nodes) - 1):
+            left, right = nodes[k], nodes[k + 1]
+            width = right["alpha"] - left["alpha"]
+            trapezoid = width * (left["slope"] + right["slope"]) / 2
+            errors.append((-abs(trapezoid - (right["score"] - left["score"])), k))
+        chosen = [k for _, k in sorted(errors)[: min(per_round, n_steps - len(nodes))]]
+        nodes += [evaluate((nodes[k]["alpha"] + nodes[k + 1]["alpha"]) / 2) for k in chosen]
+        nodes.sort(key=lambda node: node["alpha"])
+    total = torch.zeros_like(x)
+    for left, right in itertools.pairwise(nodes):
+        total += (right["alpha"] - left["alpha"]) * (left["map"] + right["map"]) / 2
+    return (x - baseline) * total
+
+
+def largest_remainder(weights, seats):
+    """Seats by whole quotas first and then by largest fraction, for weights that give everyone at least one."""
+    quotas = [w / sum(weights) * seats for w in weights]
+    counts = [int(q) for q in quotas]
+    by_fraction = sorted(range(len(quotas)), key=lambda i: -(quotas[i] - counts[i]))
+    for i in by_fraction[: seats - sum(counts)]:
+        counts[i] += 1
+    return counts
+
+
+def image_with_pixels(x, baseline, kept):
+    """Row x (C, H, W), with the pixels outside of the set `kept` of (i, j) taken from the baseline."""
+    result = baseline.clone()
+    for i, j in kept:
+        result[:, i, j] = x[:, i, j]
+    return result
+
+
+def mean_filled(x, kept):
+    """Row x (C, H, W), with the pixels outside of `kept` replaced by each channel's mean over `kept`."""
+    result = torch.empty_like(x)
+    for c in range(x.shape[0]):
+        result[c] = sum(float(x[c, i, j]) for i, j in kept) / len(kept)
+    return image_with_pixels(x, result, kept)
+
+
+def pixels_by_importance(attribution, absolute):
+    """Pixels (i, j) of a map (C, H, W) without ties, the most important first."""
+    channels = attribution.abs() if absolute else attribution
+    total = channels.sum(0)
+    pixels = [(i, j) for i in range(total.shape[0]) for j in range(total.shape[1])]
+    return sorted(pixels, key=lambda p: -float(total[p]))
+
+
+def trapezoid_area(xs, ys):
+    return sum((b - a) * (p + q) / 2 for a, b, p, q in zip(xs, xs[1:], ys, ys[1:], strict=False))
+
+
+def diff_id(function, x, attribution, fractions):
+    """DiffID of one row with mean imputation: curve relative to F(x), and its area."""
+    order = pixels_by_importance(attribution, absolute=True)
+    own = float(function(x[None]))
+    curve = []
+    for delta in fractions:
+        k = round(delta * len(order))
+        inserted = float(function(mean_filled(x, order[: len(order) - k])[None]))
+        deleted = float(function(mean_filled(x, order[k:])[None]))
+        curve.append((inserted - deleted) / own)
+    return curve, trapezoid_area([0, *fractions, 1], [0, *curve, 0])

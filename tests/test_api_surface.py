@@ -1,0 +1,55 @@
+"""The public names, in one place: a change here is a change of the interface."""
+
+import inspect
+
+import pytest
+
+import captum_ext
+import captum_ext.attr
+import captum_ext.metrics
+import captum_ext.references
+
+PUBLIC = {
+    captum_ext: ["EG", "LPI", "ExpectedGradients", "LocalPathIntegration", "ReferenceDistribution", "__version__"],
+    captum_ext.attr: ["EG", "LPI", "ExpectedGradients", "IntegratedGradients", "LocalPathIntegration"],
+    captum_ext.references: ["ReferenceDistribution"],
+    captum_ext.metrics: ["PerturbationCurve", "deletion", "diff_id", "insertion"],
+}
+
+CAPTUM_ARGUMENTS = [
+    "inputs",
+    "baselines",
+    "target",
+    "additional_forward_args",
+    "n_steps",
+    "method",
+    "internal_batch_size",
+    "return_convergence_delta",
+]
+
+
+@pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
+def test_a_module_offers_exactly_its_public_names(module):
+    assert sorted(module.__all__) == sorted(PUBLIC[module])
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+
+
+@pytest.mark.parametrize("name", ["ExpectedGradients", "IntegratedGradients", "LocalPathIntegration"])
+def test_attribute_takes_captums_arguments_in_captums_order(name):
+    parameters = inspect.signature(getattr(captum_ext.attr, name).attribute).parameters
+    assert list(parameters)[1:9] == CAPTUM_ARGUMENTS
+    assert [p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY] == ["generator", "tol", "show_progress"]
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'captum_ext' has no attribute 'Nothing'"):
+        captum_ext.Nothing  # noqa: B018
+
+
+def test_every_public_object_has_a_docstring_with_an_example_or_attributes():
+    for module, names in PUBLIC.items():
+        for name in names:
+            value = getattr(module, name)
+            if callable(value):
+                assert "Example" in value.__doc__ or "Attributes" in value.__doc__, f"{module.__name__}.{name}"

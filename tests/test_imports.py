@@ -1,0 +1,101 @@
+"""Imports go one way, stay light, and hosts are imported only in their adapters."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "captum_ext"
+
+# Each module may import from its own layer's predecessors only; a package is one layer.
+LAYERS = [
+    ["exceptions", "_types"],
+    ["_checks", "_captum", "_blur"],
+    ["_rows"],
+    ["_model"],
+    ["references", "upsampling", "metrics"],
+    ["attr._quadrature"],
+    ["attr._paths"],
+    ["attr._integration"],
+    ["attr._adaptive"],
+    ["attr._path_attribution"],
+    ["attr._reference_sets"],
+    ["attr.integrated_gradients", "attr.expected_gradients", "attr.local_path_integration"],
+    ["attr"],
+    ["testing"],
+]
+PRIVATE_CAPTUM = {"_captum.py"}
+HOSTS = {"pytorch_grad_cam", "quantus", "ray"}
+
+
+def modules():
+    return sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def dotted(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def level(name):
+    inside = name.removeprefix("captum_ext").removeprefix(".")
+    if not inside:
+        return None
+    for number, layer in enumerate(LAYERS):
+        for entry in layer:
+            if inside == entry or (inside.startswith(entry + ".") and entry != "attr"):
+                return number
+    raise AssertionError(f"{name} belongs to no layer: add it to LAYERS")
+
+
+def imports(path, at_run_time=True):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, []
+
+
+@pytest.mark.parametrize("path", modules(), ids=dotted)
+def test_a_module_imports_only_from_layers_below_its_own(path):
+    own = level(dotted(path))
+    for module, _ in imports(path):
+        if own is not None and module.startswith("captum_ext"):
+            other = level(module)
+            same_package = module.split(".")[:2] == dotted(path).split(".")[:2] and "attr" not in module
+            assert other is not None, f"{dotted(path)} imports the package itself"
+            assert other < own or (other == own and same_package), f"{dotted(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=dotted)
+def test_private_names_of_captum_are_imported_in_one_module_and_hosts_in_none(path):
+    for module, names in imports(path):
+        root = module.split(".")[0]
+        assert root not in HOSTS, f"{dotted(path)} imports {module}"
+        private = root == "captum" and any(part.startswith("_") for part in [*module.split("."), *names])
+        assert not private or path.name in PRIVATE_CAPTUM, f"{dotted(path)} imports {module} {names}"
+
+
+def in_fresh_process(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+
+def test_importing_the_package_loads_no_host_and_no_heavy_library():
+    heavy = "{'pytorch_grad_cam', 'quantus', 'ray', 'matplotlib', 'sklearn', 'skimage', 'torchvision'}"
+    loaded = in_fresh_process(f"import sys, captum_ext; print(sorted({heavy} & set(sys.modules)))")
+    assert loaded.strip() == "[]"
+
+
+def test_attribution_loads_scikit_learn_only_when_it_clusters():
+    code = "import captum.attr, sys; before = set(sys.modules); import captum_ext.attr, captum_ext.metrics"
+    loaded = in_fresh_process(
+        f"{code}; print(sorted(m for m in set(sys.modules) - before if m in ('sklearn', 'skimage')))"
+    )
+    assert loaded.strip() == "[]"
