@@ -67,11 +67,11 @@ class PathAttribution(GradientAttribution):  # type: ignore[misc]
         multiply_by_inputs: multiply the mean gradients by input minus reference (global attribution), as in Captum.
 
     Attributes:
-        channels_last: whether images are given to the model in channels-last layout. None, the default: on a CPU, where
-            convolutions are faster in it, or where the inputs have it. False keeps the layout in which Captum would
-            call the
-            model: float32 maps of a deep network are then equal to Captum's to about 1e-7 instead of 1e-3, which is how
-            much rounding alone moves them.
+        channels_last: whether images are given to the model in channels-last layout, in which convolutions are faster
+            on a CPU. None, the default: with a set of references, yes on a CPU; with one baseline the layout stays the
+            caller's, so that float32 maps of deep networks equal Captum's to about 1e-7. Another layout moves them by
+            1e-3 of their maximum, as any change of rounding does where a network has kinks; set True to have the speed
+            there, too.
     """
 
     channels_last: bool | None = None
@@ -217,7 +217,7 @@ class PathAttribution(GradientAttribution):  # type: ignore[misc]
             target,
             additional_forward_args,
             self.gradient_func,
-            True if self.channels_last is None and _any_channels_last(tensors) else self.channels_last,
+            self._layout(tensors, baselines),
         )
         call = Call(model, tensors, RowLimit(internal_batch_size, tensors))
         generators = _generators(generator, call.n_rows)
@@ -244,6 +244,18 @@ class PathAttribution(GradientAttribution):  # type: ignore[misc]
     def multiplies_by_inputs(self) -> bool:
         """Whether gradients are multiplied by input minus reference."""
         return self._multiply_by_inputs
+
+    def _layout(self, inputs: Tensors, baselines: Baselines) -> bool | None:
+        """Whether points are channels-last: as asked for, as the inputs, or None to decide by the device."""
+        if self.channels_last is None and _any_channels_last(inputs):
+            return True
+        if self.channels_last is None and not self._uses_references(baselines):
+            return False
+        return self.channels_last
+
+    def _uses_references(self, baselines: Baselines) -> bool:  # noqa: ARG002 (for subclasses)
+        """Whether this call starts from a set of references that the object holds."""
+        return False
 
     def _integrate(
         self,

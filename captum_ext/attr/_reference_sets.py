@@ -25,7 +25,7 @@ class ReferencePathAttribution(PathAttribution):
         self._warned = False
 
     def _starts(self, call: Call, baselines: Baselines) -> Starts:
-        if baselines is None and self.references is not None:
+        if self._uses_references(baselines):
             return self._reference_starts(call)
         if baselines is None and not self._warned:
             self._warned = True
@@ -35,6 +35,9 @@ class ReferencePathAttribution(PathAttribution):
                 stacklevel=4,
             )
         return super()._starts(call, baselines)
+
+    def _uses_references(self, baselines: Baselines) -> bool:
+        return baselines is None and self.references is not None
 
     def _reference_starts(self, call: Call) -> Starts:
         """Paths from `self.references`, which is not None."""

@@ -27,7 +27,7 @@ from examples import real_data
 from examples.benchmarks.reporting import in_turn, measured, print_table
 
 N_STEPS = 50
-VARIANTS = ("captum", "captum ibs=8", "captum_ext", "captum_ext, contiguous")
+VARIANTS = ("captum", "captum ibs=8", "captum_ext", "captum_ext, channels-last")
 OURS = VARIANTS.index("captum_ext")
 
 
@@ -47,8 +47,8 @@ def work(variant: str, case: str, folder: str) -> None:
     with torch.no_grad():
         target = model(inputs).argmax(1)
     method = (captum_ext.attr if variant.startswith("captum_ext") else captum.attr).IntegratedGradients(model)
-    if variant == "captum_ext, contiguous":
-        method.channels_last = False
+    if variant == "captum_ext, channels-last":
+        method.channels_last = True
     limit = 8 if variant == "captum ibs=8" else None
     if variant == "captum" and not fits(method, inputs, target):
         print(json.dumps({}))

@@ -140,7 +140,7 @@ def test_forward_functions_that_are_methods_or_partials_have_their_parameters_fr
     assert all(p.requires_grad for p in wrapper.parameters())
 
 
-def test_channels_last_can_be_switched_off_or_taken_over_from_the_input():
+def test_images_keep_their_layout_with_one_baseline_and_are_channels_last_with_references():
     layouts = []
 
     class Watching(TinyConvNet):
@@ -149,13 +149,20 @@ def test_channels_last_can_be_switched_off_or_taken_over_from_the_input():
             return self.head(torch.tanh(self.conv(x)).mean((2, 3)).repeat(1, 9))
 
     net, images = Watching(), torch.rand(2, 2, 8, 8, dtype=torch.float64)
-    ig = IntegratedGradients(net)
-    ig.attribute(images, target=0, n_steps=2)
-    assert all(layouts)
-    layouts.clear()
-    ig.channels_last = False
-    ig.attribute(images, target=0, n_steps=2)
-    assert not any(layouts)
+
+    def layouts_of(method, inputs, channels_last=None, **arguments):
+        layouts.clear()
+        method.channels_last = channels_last
+        method.attribute(inputs, target=0, n_steps=2, **arguments)
+        return set(layouts)
+
+    ig, eg = IntegratedGradients(net), ExpectedGradients(net, references=torch.rand(3, 2, 8, 8, dtype=torch.float64))
+    assert layouts_of(ig, images) == {False}
+    assert layouts_of(ig, images, channels_last=True) == {True}
+    assert layouts_of(ig, images.contiguous(memory_format=torch.channels_last)) == {True}
+    assert layouts_of(eg, images) == {True}
+    assert layouts_of(eg, images, baselines=0) == {False}
+    assert layouts_of(eg, images, channels_last=False) == {False}
 
 
 def test_a_model_that_refuses_channels_last_is_asked_once_and_then_left_in_peace():
@@ -167,7 +174,9 @@ def test_a_model_that_refuses_channels_last_is_asked_once_and_then_left_in_peace
             return super().forward(x)
 
     images = torch.rand(3, 2, 8, 8, dtype=torch.float64)
-    IntegratedGradients(Refusing()).attribute(images, target=0, n_steps=6, internal_batch_size=2)
+    ig = IntegratedGradients(Refusing())
+    ig.channels_last = True
+    ig.attribute(images, target=0, n_steps=6, internal_batch_size=2)
     assert calls == [True] + [False] * 9
 
 
