@@ -30,7 +30,12 @@ __all__ = [
 ]
 
 
+_SUBMODULES = ("attr", "exceptions", "metrics", "references", "testing")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"captum_ext.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

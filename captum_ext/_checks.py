@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -38,8 +40,8 @@ def check_gradients_possible() -> None:
         )
 
 
-def check_tensors(name: str, value: Any) -> Tensors:
-    """Return `value` as a tuple of floating tensors that agree in their number of rows.
+def check_tensors(name: str, value: Any, first_row: int = 0) -> Tensors:
+    """Return `value` as a tuple of floating tensors that agree in their number of rows, counted from `first_row`.
 
     Raises:
         ArgumentTypeError: not a tensor or a tuple of tensors, or not floating point.
@@ -52,16 +54,16 @@ def check_tensors(name: str, value: Any) -> Tensors:
     for position, tensor in enumerate(tensors):
         label = name if len(tensors) == 1 else f"{name}[{position}]"
         if not tensor.is_floating_point():
-            raise ArgumentTypeError(label, "of a floating point dtype, since gradients are taken", describe(tensor))
+            raise ArgumentTypeError(label, "of a floating point dtype", describe(tensor))
         if tensor.dim() == 0 or tensor.shape[0] == 0:
             raise ArgumentError(label, "a batch (N, ...) with at least one row", describe(tensor))
         if tensor.shape[0] != tensors[0].shape[0]:
             raise ArgumentError(label, f"of {tensors[0].shape[0]} rows like the first tensor", describe(tensor))
-        check_finite(label, tensor)
+        check_finite(label, tensor, first_row)
     return tensors
 
 
-def check_finite(name: str, tensor: Tensor) -> None:
+def check_finite(name: str, tensor: Tensor, first_row: int = 0) -> None:
     """Raise unless every number is finite.
 
     Raises:
@@ -73,7 +75,8 @@ def check_finite(name: str, tensor: Tensor) -> None:
     bad = (~finite).reshape(tensor.shape[0], -1).any(1) if tensor.dim() else ~finite.reshape(1)
     row = int(bad.nonzero()[0])
     kind = "NaN" if bool(torch.isnan(tensor.reshape(len(bad), -1)[row]).any()) else "infinity"
-    raise NonFiniteError(name, "finite", f"{kind} in row {row} ({int(bad.sum())} of {len(bad)} rows affected)")
+    affected = f"{int(bad.sum())} of {len(bad)} rows affected"
+    raise NonFiniteError(name, "finite", f"{kind} in row {first_row + row} ({affected})")
 
 
 def check_baselines(baselines: Baselines, inputs: Tensors) -> Tensors:
@@ -97,7 +100,7 @@ def check_baselines(baselines: Baselines, inputs: Tensors) -> Tensors:
 def _as_rows(label: str, baseline: Any, tensor: Tensor) -> Tensor:
     """One baseline as a tensor (1, ...) or (N, ...) on the device and in the dtype of its input."""
     row_shape = tuple(tensor.shape[1:])
-    if isinstance(baseline, int | float):
+    if isinstance(baseline, Real):
         rows = tensor.new_full((1, *row_shape), float(baseline))
     elif isinstance(baseline, Tensor):
         fits = baseline.dim() > 0 and (
@@ -145,11 +148,12 @@ def check_positive_int(name: str, value: Any) -> int:
         ArgumentTypeError: not an integer.
         ArgumentError: below one.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise ArgumentTypeError(name, "an integer of at least 1", describe(value))
-    if value < 1:
-        raise ArgumentError(name, "an integer of at least 1", str(value))
-    return value
+    number = operator.index(value)  # also NumPy's integers
+    if number < 1:
+        raise ArgumentError(name, "an integer of at least 1", str(number))
+    return number
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> str:

@@ -41,7 +41,8 @@ def find_module(forward_func: ForwardFunc) -> nn.Module | None:
 def frozen_parameters(forward_func: ForwardFunc) -> Iterator[None]:
     """Switch off gradients of the model's parameters inside the block: autograd then keeps fewer activations.
 
-    Only flags that this block switched off are switched on again, so that nested or concurrent blocks agree.
+    Only flags that this block switched off are switched on again, so that nested or concurrent blocks agree. Another
+    thread that trains the same module at the same time would miss gradients while the block lasts.
     """
     module = find_module(forward_func)
     parameters = [] if module is None else [p for p in module.parameters() if p.requires_grad and p.is_leaf]
@@ -122,7 +123,7 @@ def scores_of(outputs: Any, target: Target, n_rows: int) -> Tensor:
         scores = select_targets(outputs, target)
     except (AssertionError, IndexError, TypeError, RuntimeError) as error:
         raise ArgumentError(
-            "target", f"an index into outputs of shape {tuple(outputs.shape)}", f"{describe(target)} ({error})"
+            "target", f"an index into one row's outputs, which have shape {tuple(outputs.shape[1:])}", describe(target)
         ) from error
     if scores.numel() != n_rows:
         raise ModelOutputError(
@@ -175,7 +176,6 @@ class RowwiseModel:
         self.forward_args = format_forward_args(additional_forward_args)
         self.gradient_func = gradient_func
         self.channels_last = channels_last
-        self._took_channels_last = False
 
     @property
     def depends_on_row(self) -> bool:
@@ -223,21 +223,25 @@ class RowwiseModel:
         return scores_of(outputs, select_target(self.target, rows), len(rows))
 
     def _in_best_layout(self, evaluate: Callable[[Tensors], Any], points: Tensors) -> Any:
+        try:
+            return self._evaluate(evaluate, points)
+        except ArgumentError as error:
+            if error.argument != "target":
+                raise
+            raise ArgumentError("target", error.expected, describe(self.target)) from error  # not the chunk's
+
+    def _evaluate(self, evaluate: Callable[[Tensors], Any], points: Tensors) -> Any:
         if not self._wants_channels_last(points):
             return evaluate(tuple(point.contiguous() for point in points))
         laid_out = tuple(
             point.contiguous(memory_format=torch.channels_last) if point.dim() == 4 else point for point in points
         )
         try:
-            result = evaluate(laid_out)
+            return evaluate(laid_out)
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError:
-            if self._took_channels_last:
-                raise
-        else:
-            self._took_channels_last = True
-            return result
+            pass
         # If the layout was not to blame, this raises the model's own error, as the caller would see it elsewhere.
         result = evaluate(tuple(point.contiguous() for point in points))
         self.channels_last = False

@@ -78,10 +78,10 @@ class RowLimit:
     the device runs out of memory.
     """
 
-    def __init__(self, internal_batch_size: int | None, inputs: Tensors) -> None:
+    def __init__(self, internal_batch_size: int | None, inputs: Tensors, device: torch.device | None = None) -> None:
         self.fixed = internal_batch_size is not None
         self.rows = (
-            default_rows(inputs)
+            default_rows(inputs, device)
             if internal_batch_size is None
             else check_positive_int("internal_batch_size", internal_batch_size)
         )
@@ -94,10 +94,10 @@ class RowLimit:
         return True
 
 
-def default_rows(inputs: Tensors) -> int:
-    """Rows in flight when the caller names none."""
+def default_rows(inputs: Tensors, device: torch.device | None = None) -> int:
+    """Rows in flight when the caller names none; `device` is where they go, if not where they are."""
     numel = max(1, sum(math.prod(tensor.shape[1:]) for tensor in inputs))
-    base = _CPU_ROWS if inputs[0].device.type == "cpu" else _ACCELERATOR_ROWS
+    base = _CPU_ROWS if (device or inputs[0].device).type == "cpu" else _ACCELERATOR_ROWS
     return max(1, min(_MOST_ROWS, base * _REFERENCE_NUMEL // numel))
 
 

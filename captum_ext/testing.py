@@ -124,12 +124,28 @@ def check_completeness(case: MethodCase) -> None:
     method = case.make(SmoothModel(5), _references(5))
     attributions, delta = case.attribute(method, inputs, target=1, n_steps=400, return_convergence_delta=True)
     _require(delta.shape == (3,), f"delta has shape {tuple(delta.shape)}, not (3,)")
+    _require_true_delta(case, method)
     if case.completeness is not None:
         explained = (attributions.sum(1) - delta).abs()
         _require(
             bool((delta.abs() <= case.completeness * explained.clamp(min=1)).all()),
             f"gap {delta.tolist()} of differences {explained.tolist()}",
         )
+
+
+def _require_true_delta(case: MethodCase, method: PathAttribution) -> None:
+    """Attributions minus delta are the difference of scores, computed here from the model itself."""
+    model, inputs, baselines = SmoothModel(5), _rows(3, 5), _rows(1, 5, shift=0.9)
+    arguments: dict[str, Any] = {"target": 1, "n_steps": 3, "return_convergence_delta": True}
+    with torch.no_grad():
+        own, start = model(inputs)[:, 1], model(baselines)[:, 1]
+        candidates = torch.cat([model(_references(5)), model(torch.zeros(1, 5, dtype=torch.float64))])[:, 1]
+    attributions, delta = case.attribute(method, inputs, baselines=baselines, **arguments)
+    _close(attributions.sum(1) - delta, own - start, "attributions minus delta with baselines")
+    attributions, delta = case.attribute(method, inputs, **arguments)
+    mean_start = own - (attributions.sum(1) - delta)
+    inside = (mean_start >= candidates.min() - 1e-9) & (mean_start <= candidates.max() + 1e-9)
+    _require(bool(inside.all()), f"attributions minus delta start from scores {mean_start.tolist()} of no reference")
 
 
 def check_linear_model_is_exact(case: MethodCase) -> None:

@@ -33,7 +33,7 @@ def weighted_integrated_gradients(function, x, references, weights, n_steps=50):
     return sum(w / mass * integrated_gradients(function, x, r, n_steps) for r, w in pairs)
 
 
-def adaptive_integrated_gradients(function, x, baseline, n_steps, n_first, per_round):
+def adaptive_integrated_gradients(function, x, baseline, n_steps):
     """Greedy halving of the interval whose trapezoid is furthest from the known difference of scores."""
 
     def evaluate(alpha):
@@ -46,6 +46,7 @@ def adaptive_integrated_gradients(function, x, baseline, n_steps, n_first, per_r
             "slope": float((slope_map * (x - baseline)).sum()),
         }
 
+    n_first, per_round = max(2, round(0.4 * n_steps)), max(1, round(0.6 * n_steps / 8))
     nodes = [evaluate(k / (n_first - 1)) for k in range(n_first)]
     while len(nodes) < n_steps:
         errors = []

@@ -50,7 +50,7 @@ def level(name):
     raise AssertionError(f"{name} belongs to no layer: add it to LAYERS")
 
 
-def imports(path, at_run_time=True):
+def imports(path):
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
@@ -91,6 +91,17 @@ def test_importing_the_package_loads_no_host_and_no_heavy_library():
     heavy = "{'pytorch_grad_cam', 'quantus', 'ray', 'matplotlib', 'sklearn', 'skimage', 'torchvision'}"
     loaded = in_fresh_process(f"import sys, captum_ext; print(sorted({heavy} & set(sys.modules)))")
     assert loaded.strip() == "[]"
+    hosts = "{'pytorch_grad_cam', 'quantus', 'ray'}"
+    everything = "import sys, captum_ext.attr, captum_ext.metrics, captum_ext.references, captum_ext.testing"
+    loaded = in_fresh_process(f"{everything}; print(sorted({hosts} & set(sys.modules)))")
+    assert loaded.strip() == "[]"
+
+
+def test_modules_are_attributes_of_the_package():
+    assert (
+        in_fresh_process("import captum_ext; print(captum_ext.attr.IntegratedGradients.__name__)").strip()
+        == "IntegratedGradients"
+    )
 
 
 def test_attribution_loads_scikit_learn_only_when_it_clusters():

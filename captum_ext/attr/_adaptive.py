@@ -6,7 +6,8 @@ the trapezoid rule there. The interval with the largest error is halved, until t
 errors, which is the completeness gap, is small enough.
 
 The gradients of a path are kept until its last point is placed, since halving an interval changes the weight of its
-ends: paths are therefore finished in groups, as many at once as fill the row limit.
+ends: paths are therefore finished in groups: as many as fill the row limit with new points, but no more than whose
+gradients fit into 256 MB.
 """
 
 from __future__ import annotations
@@ -16,30 +17,48 @@ from torch import Tensor
 
 from captum_ext._rows import for_each_chunk
 from captum_ext._types import Tensors
-from captum_ext.attr._integration import PathIntegral, displacement
-from captum_ext.attr._paths import Points, accumulation_dtype, as_column, interpolate
+from captum_ext.attr._integration import PathIntegral, displacement, model_outputs, starting_scores
+from captum_ext.attr._paths import CPU, accumulation_dtype, as_column, interpolate
 
 MINIMAL_STEPS = 3
 
 # Settings chosen on twelve crops of photographs from scikit-image, none of which the benchmark reports on
-# (examples/benchmarks/lpi/adaptive_rule.py says more): 10 to 33 first points and 1 to 8 a round differ little.
+# (examples/benchmarks/adaptive.py): 13 to 33 first points of 50, and 1 to 8 a round, differ little.
 _FIRST_SHARE = 0.4
 _ROUNDS = 8
+_KEPT_BYTES = 256 * 2**20
 
 
 def integrate_adaptively(problem: PathIntegral, n_steps: int, tol: float | None = None) -> Tensors:
     """Like `integrate`, with at most `n_steps` points on every path, placed one round after the other.
 
-    With `tol`, a path stops when its gap relative to its difference of scores is at most that.
+    With `tol`, a path stops when its gap is at most `tol` times the difference of scores that its row explains: then so
+    is the row's, since the weights of its paths sum to one.
     """
     total = problem.zeros()
     row, path = problem.starts.weight.nonzero(as_tuple=True)
-    group_size = max(1, problem.limit.rows // _points_a_round(n_steps))
+    start, weight = problem.starts.index[row, path], problem.starts.weight[row, path]
+    allowed = None if tol is None else tol * _explained(problem).abs().double().cpu()[row]
+    group_size = _group_size(problem, n_steps)
     for first in range(0, len(row), group_size):
-        group = slice(first, first + group_size)
-        start = problem.starts.index[row[group], path[group]]
-        _Group(problem, row[group], start, n_steps).finish(total, problem.starts.weight[row[group], path[group]], tol)
+        part = slice(first, first + group_size)
+        group = _Group(problem, row[part], start[part], n_steps)
+        group.refine(None if allowed is None else allowed[part])
+        group.add_to(total, weight[part])
     return total
+
+
+def _explained(problem: PathIntegral) -> Tensor:
+    """Difference of scores (N,) between each row and the mean of its starting points."""
+    rows = torch.arange(len(problem.inputs[0]), device="cpu")
+    end = problem.model.select(model_outputs(problem.model, problem.inputs, problem.limit), rows)
+    return end - starting_scores(problem)
+
+
+def _group_size(problem: PathIntegral, n_steps: int) -> int:
+    row_bytes = sum(sums[0].numel() * sums.element_size() for sums in problem.zeros())
+    by_memory = _KEPT_BYTES // max(1, n_steps * row_bytes)
+    return max(1, min(by_memory, problem.limit.rows // _points_a_round(n_steps)))
 
 
 def _points_a_round(n_steps: int) -> int:
@@ -54,29 +73,28 @@ class _Group:
         self.n_steps = n_steps
         self.n_first = max(MINIMAL_STEPS - 1, round(n_steps * _FIRST_SHARE))
         shape = (len(row), n_steps)
-        self.alpha = torch.full(shape, torch.inf, dtype=torch.float64)
-        self.score = torch.zeros(shape, dtype=torch.float64)
-        self.slope = torch.zeros(shape, dtype=torch.float64)
-        self.placed = torch.zeros(len(row), dtype=torch.long)
+        self.alpha = torch.full(shape, torch.inf, dtype=torch.float64, device=CPU)
+        self.score = torch.zeros(shape, dtype=torch.float64, device=CPU)
+        self.slope = torch.zeros(shape, dtype=torch.float64, device=CPU)
+        self.placed = torch.zeros(len(row), dtype=torch.long, device=CPU)
         self.gradients = tuple(
             torch.empty(*shape, *value.shape[1:], dtype=accumulation_dtype(value.dtype), device=value.device)
             for value in problem.inputs
         )
 
-    def finish(self, total: Tensors, path_weight: Tensor, tol: float | None) -> None:
-        """Place all points and add the paths' attributions to `total`."""
-        first = torch.linspace(0, 1, self.n_first, dtype=torch.float64)  # slots 0 and n_first - 1 are the ends
-        everyone = torch.arange(len(self.row))
+    def refine(self, allowed: Tensor | None) -> None:
+        """Place points until they are spent or, with `allowed` (G,), every path's gap is at most that."""
+        first = torch.linspace(0, 1, self.n_first, dtype=torch.float64, device=CPU)
+        everyone = torch.arange(len(self.row), device=CPU)
         self._place(everyone.repeat_interleave(len(first)), first.repeat(len(everyone)))
         while True:
             order, widths, errors = self._intervals()
             open_paths = self.placed < self.n_steps
-            if tol is not None:
-                open_paths &= ~self._within(tol, errors)
+            if allowed is not None:
+                open_paths &= errors.sum(1).abs() > allowed
             if not bool(open_paths.any()):
-                break
+                return
             self._place(*self._next_points(open_paths, order, widths, errors))
-        self._add_to(total, path_weight, order, widths)
 
     def _intervals(self) -> tuple[Tensor, Tensor, Tensor]:
         """Slots in the order of alpha (G, n), and width and known error (G, n - 1) of the intervals between them.
@@ -91,11 +109,6 @@ class _Group:
         errors = torch.where(exists, trapezoid - (score[:, 1:] - score[:, :-1]), 0.0)
         return order, widths, errors
 
-    def _within(self, tol: float, errors: Tensor) -> Tensor:
-        """Which paths (G,) have a gap of at most `tol` times the difference of their end scores."""
-        difference = self.score[:, self.n_first - 1] - self.score[:, 0]
-        return errors.sum(1).abs() <= tol * difference.abs()
-
     def _next_points(self, open_paths: Tensor, order: Tensor, widths: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
         """Middles of the worst intervals of every open path: (path, alpha) for each new point."""
         worst = errors.abs().argsort(dim=1, descending=True, stable=True)
@@ -106,39 +119,38 @@ class _Group:
             chosen = worst[path, :count]
             left = self.alpha[path, order[path, chosen]]
             alphas.append(left + widths[path, chosen] / 2)
-            paths.append(torch.full((count,), path))
+            paths.append(torch.full((count,), path, device=CPU))
         return torch.cat(paths), torch.cat(alphas)
 
     def _place(self, path: Tensor, alpha: Tensor) -> None:
         """Take score and gradient at `alpha` (P,) on `path` (P,), grouped by path, and fill the next slots."""
-        offset = torch.arange(len(path)) - torch.searchsorted(path, path)
+        offset = torch.arange(len(path), device=CPU) - torch.searchsorted(path, path)
         slot = self.placed[path] + offset
         problem = self.problem
 
         def evaluate(part: slice) -> None:
             where = (path[part], slot[part])
-            points = Points(self.row[path[part]], self.start[path[part]], alpha[part], torch.ones(0))
-            inputs, starts = problem.ends_of(points)
-            scores, gradients = problem.model.scores_and_gradients(
-                interpolate(inputs, starts, points.alpha), points.row
-            )
-            slope = torch.zeros(len(points.row), dtype=torch.float64)
+            row = self.row[path[part]]
+            inputs, starts = problem.ends_of(row, self.start[path[part]])
+            scores, gradients = problem.model.scores_and_gradients(interpolate(inputs, starts, alpha[part]), row)
+            slope = torch.zeros(len(row), dtype=torch.float64, device=CPU)
             for kept, gradient, value, start in zip(self.gradients, gradients, inputs, starts, strict=True):
                 wide = gradient.to(kept.dtype)
                 kept[where[0].to(kept.device), where[1].to(kept.device)] = wide
-                slope += (wide * displacement(value, start)).flatten(1).sum(1).double().cpu()
+                slope += (wide * displacement(value, start)).reshape(len(row), -1).sum(1).double().cpu()
             self.alpha[where], self.score[where], self.slope[where] = alpha[part], scores.double().cpu(), slope
 
         for_each_chunk(len(path), problem.limit, evaluate, problem.on_done)
         self.placed += torch.bincount(path, minlength=len(self.placed))
 
-    def _add_to(self, total: Tensors, path_weight: Tensor, order: Tensor, widths: Tensor) -> None:
-        """Add trapezoid sums, every path times its weight."""
+    def add_to(self, total: Tensors, path_weight: Tensor) -> None:
+        """Add the paths' attributions by the trapezoid rule to their rows' in `total`, each times its weight (G,)."""
+        order, widths, _ = self._intervals()
         weights = torch.zeros_like(self.alpha)
         weights[:, :-1] += widths / 2
         weights[:, 1:] += widths / 2
         weights = torch.zeros_like(weights).scatter_(1, order, weights)
-        ends = self.problem.ends_of(Points(self.row, self.start, path_weight, path_weight))
+        ends = self.problem.ends_of(self.row, self.start)
         for path in range(len(self.row)):
             n_placed = int(self.placed[path])
             for sums, kept, value, start in zip(total, self.gradients, *ends, strict=True):

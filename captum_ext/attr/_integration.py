@@ -29,10 +29,10 @@ class PathIntegral:
     multiply_by_inputs: bool = True
     on_done: Callable[[int], None] | None = None
 
-    def ends_of(self, points: Points) -> tuple[Tensors, Tensors]:
-        """Input and starting point (P, ...) of the path of every point."""
-        inputs = tuple(value[points.row.to(value.device)] for value in self.inputs)
-        return inputs, self.starts.at(points.start, self.inputs)
+    def ends_of(self, row: Tensor, start: Tensor) -> tuple[Tensors, Tensors]:
+        """Input and starting point (P, ...) of the paths that end in `row` (P,) and begin at `start` (P,)."""
+        inputs = tuple(value[row.to(value.device)] for value in self.inputs)
+        return inputs, self.starts.at(start, self.inputs)
 
     def zeros(self) -> Tensors:
         """Attributions of zero, in the dtype in which they are summed and returned."""
@@ -51,12 +51,15 @@ def integrate(problem: PathIntegral, points: Points) -> Tensors:
 
     def add(part: slice) -> None:
         chunk = points[part]
-        inputs, starts = problem.ends_of(chunk)
+        inputs, starts = problem.ends_of(chunk.row, chunk.start)
         gradients = problem.model.gradients(interpolate(inputs, starts, chunk.alpha), chunk.row)
-        for sums, gradient, value, start in zip(total, gradients, inputs, starts, strict=True):
-            contribution = gradient.to(sums.dtype) * as_column(chunk.weight, value)
-            if problem.multiply_by_inputs:
-                contribution *= displacement(value, start)
+        contributions = []
+        for gradient, value, start in zip(gradients, inputs, starts, strict=True):
+            contribution = gradient.to(accumulation_dtype(value.dtype)) * as_column(chunk.weight, value)
+            contributions.append(
+                contribution * displacement(value, start) if problem.multiply_by_inputs else contribution
+            )
+        for sums, contribution in zip(total, contributions, strict=True):  # last: a chunk may be tried again
             sums.index_add_(0, chunk.row.to(sums.device), contribution)
 
     for_each_chunk(len(points), problem.limit, add, problem.on_done)
@@ -104,7 +107,7 @@ def starting_scores(problem: PathIntegral) -> Tensor:
 
 
 def _rows_of(inputs: Tensors, part: slice) -> tuple[Tensors, Tensor]:
-    return tuple(value[part] for value in inputs), torch.arange(part.start, part.stop)
+    return tuple(value[part] for value in inputs), torch.arange(part.start, part.stop, device="cpu")
 
 
 def _in_chunks(n_points: int, limit: RowLimit, evaluate: Callable[[slice], Tensor]) -> Tensor:

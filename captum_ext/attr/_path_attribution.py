@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 import torch
@@ -26,7 +27,14 @@ from captum_ext._rows import RowLimit
 from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.attr._adaptive import MINIMAL_STEPS, integrate_adaptively
 from captum_ext.attr._integration import PathIntegral, integrate, model_outputs, starting_scores
-from captum_ext.attr._paths import Starts, accumulation_dtype, baseline_starts, rule_points, stratified_points
+from captum_ext.attr._paths import (
+    Starts,
+    accumulation_dtype,
+    baseline_starts,
+    default_points,
+    rule_points,
+    stratified_points,
+)
 from captum_ext.attr._quadrature import RULES
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
@@ -34,13 +42,13 @@ METHODS = (*RULES, "stratified", "adaptive")
 Generators = torch.Generator | Sequence[torch.Generator]
 
 
+@dataclass
 class Call:
     """One call of `attribute` after validation: the inputs, and the model seen row by row."""
 
-    def __init__(self, model: RowwiseModel, inputs: Tensors, limit: RowLimit) -> None:
-        self.model = model
-        self.inputs = inputs
-        self.limit = limit
+    model: RowwiseModel
+    inputs: Tensors
+    limit: RowLimit
 
     @property
     def n_rows(self) -> int:
@@ -59,8 +67,9 @@ class PathAttribution(GradientAttribution):  # type: ignore[misc]
     $$\phi(x) = \sum_j w_j \, (x - r_j) \odot \int_0^1 \nabla F\big(r_j + \alpha (x - r_j)\big) \, d\alpha$$
 
     A subclass says in `_starts` which references r_j every input has and with which weights w_j; validation, memory,
-    integration and convergence delta are done here. Captum's wrappers (`NoiseTunnel`, the layer and neuron
-    variants) work on every subclass, since gradients are taken through `gradient_func`.
+    integration and convergence delta are done here. Captum's `NoiseTunnel` works on every subclass, and its layer and
+    neuron variants can put their own `gradient_func` in place; those always pass `baselines`, which win over
+    references.
 
     Args:
         forward_func: the model, or any function that returns one row of outputs for each row of inputs.
@@ -184,15 +193,16 @@ class PathAttribution(GradientAttribution):  # type: ignore[misc]
             n_steps: with one of Captum's rule names or "adaptive", gradients for EVERY reference's path; with
                 "stratified", gradients for an input in TOTAL.
             method: "gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid",
-                "stratified" or "adaptive". None: "gausslegendre" with one reference, "stratified" with several.
+                "stratified" or "adaptive". None: for each row "gausslegendre" with one reference, "stratified" with
+                several.
             internal_batch_size: at most this many rows are given to the model at once, whatever the number of
                 inputs, references and steps; the result does not depend on it. None: chosen by device and row size.
             return_convergence_delta: also return the delta.
             generator: source of the random points of "stratified": one generator (rows draw in order), or one for
                 each row, which makes a row's result independent of its batch. None: not repeatable. The global
                 random state is neither read nor changed.
-            tol: "adaptive" only: stop a path when its completeness gap is at most `tol` times the difference of
-                scores that it explains.
+            tol: "adaptive" only: stop when the row's completeness gap is at most `tol` times the difference of scores
+                that it explains. The first 40 % of `n_steps` are always spent.
             show_progress: show a bar that counts gradients.
 
         Returns:
@@ -209,7 +219,7 @@ class PathAttribution(GradientAttribution):  # type: ignore[misc]
         """
         check_gradients_possible()
         tensors = tuple(tensor.detach() for tensor in check_tensors("inputs", inputs))
-        check_positive_int("n_steps", n_steps)
+        n_steps = check_positive_int("n_steps", n_steps)
         self._check_method(method, n_steps, tol)
         model = RowwiseModel(
             self.forward_func,
@@ -267,22 +277,25 @@ class PathAttribution(GradientAttribution):  # type: ignore[misc]
         tol: float | None,
         show_progress: bool,
     ) -> Tensors:
-        method = method or ("stratified" if starts.several else "gausslegendre")
-        n_paths = call.n_rows if method == "stratified" else int((starts.weight > 0).sum())
+        n_paths = call.n_rows if method in (None, "stratified") else int((starts.weight > 0).sum())
         with _progress(self.get_name(), n_paths * n_steps if show_progress else None) as bar:
             problem = PathIntegral(
                 call.model, call.inputs, starts, call.limit, self._multiply_by_inputs, bar.update if bar else None
             )
             if method == "adaptive":
                 return integrate_adaptively(problem, n_steps, tol)
+            if method is None:
+                return integrate(problem, default_points(starts, n_steps, generators))
             if method == "stratified":
                 return integrate(problem, stratified_points(starts, n_steps, generators))
             return integrate(problem, rule_points(starts, method, n_steps))
 
     def _delta(self, call: Call, starts: Starts, attributions: Tensors) -> Tensor:
         """Sum of the attributions minus the difference of scores that they explain, (N,)."""
-        explained = torch.stack([part.flatten(1).sum(1).to(attributions[0].device) for part in attributions]).sum(0)
-        end = call.model.select(call.outputs, torch.arange(call.n_rows))
+        explained = torch.stack(
+            [part.reshape(call.n_rows, -1).sum(1).to(attributions[0].device) for part in attributions]
+        ).sum(0)
+        end = call.model.select(call.outputs, torch.arange(call.n_rows, device="cpu"))
         begin = starting_scores(PathIntegral(call.model, call.inputs, starts, call.limit))
         return explained - (end.to(accumulation_dtype(end.dtype)) - begin).to(explained.device, explained.dtype)
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from captum_ext._types import Tensors
 from captum_ext.attr._quadrature import quadrature
 
+CPU = torch.device("cpu")  # named wherever numbers are planned: the caller's default device may be another
+
 
 @dataclass(frozen=True)
 class Starts:
@@ -30,10 +32,9 @@ class Starts:
     index: Tensor
     weight: Tensor
 
-    @property
-    def several(self) -> bool:
-        """Whether any row has more than one path."""
-        return self.index.shape[1] > 1
+    def only(self, rows: Tensor) -> Starts:
+        """The same starts with the paths of the rows marked in `rows` (N,) alone."""
+        return Starts(self.values, self.index, torch.where(rows[:, None], self.weight, 0.0))
 
     def at(self, index: Tensor, like: Tensors) -> Tensors:
         """Starting points (P, ...) on the devices of `like`."""
@@ -47,16 +48,16 @@ def baseline_starts(baselines: Tensors, n_rows: int) -> Starts:
     """One path a row, from baselines of one row (shared) or `n_rows` rows (one each)."""
     shared = all(baseline.shape[0] == 1 for baseline in baselines)
     if shared:
-        index = torch.zeros(n_rows, 1, dtype=torch.long)
+        index = torch.zeros(n_rows, 1, dtype=torch.long, device=CPU)
     else:
-        index = torch.arange(n_rows)[:, None]
+        index = torch.arange(n_rows, device=CPU)[:, None]
         baselines = tuple(baseline.expand(n_rows, *baseline.shape[1:]) for baseline in baselines)
-    return Starts(baselines, index, torch.ones(n_rows, 1, dtype=torch.float64))
+    return Starts(baselines, index, torch.ones(n_rows, 1, dtype=torch.float64, device=CPU))
 
 
 @dataclass(frozen=True)
 class Points:
-    """Points on paths, sorted by row; every attribute has one entry for each of the P points.
+    """Points on paths; every attribute has one entry for each of the P points.
 
     Attributes:
         row: which of the N inputs the path ends in.
@@ -89,6 +90,18 @@ def rule_points(starts: Starts, method: str, n_steps: int) -> Points:
     )
 
 
+def default_points(starts: Starts, n_steps: int, generators: Sequence[torch.Generator]) -> Points:
+    """Gauss nodes for rows with one path, stratified points for rows with several; `n_steps` for each row either
+    way."""
+    single = (starts.weight > 0).sum(1) == 1
+    return concatenate(
+        [
+            rule_points(starts.only(single), "gausslegendre", n_steps),
+            stratified_points(starts.only(~single), n_steps, generators),
+        ]
+    )
+
+
 def stratified_points(starts: Starts, n_steps: int, generators: Sequence[torch.Generator]) -> Points:
     """`n_steps` points for each row in all, spread over its paths by weight and stratified in alpha.
 
@@ -100,18 +113,20 @@ def stratified_points(starts: Starts, n_steps: int, generators: Sequence[torch.G
     for row, generator in enumerate(generators):
         weight = starts.weight[row]
         paths = weight.nonzero().squeeze(1)
+        if len(paths) == 0:
+            continue
         if n_steps >= len(paths):
             counts = allocate(weight[paths], n_steps)
             chosen = paths.repeat_interleave(counts)
             point_weight = (weight[paths] / counts).repeat_interleave(counts)
         else:
             chosen = paths[systematic_sample(weight[paths], n_steps, generator)]
-            point_weight = torch.full((n_steps,), 1 / n_steps, dtype=torch.float64)
-        strata = torch.randperm(n_steps, generator=generator)
-        offset = torch.rand(n_steps, generator=generator, dtype=torch.float64)
+            point_weight = torch.full((n_steps,), 1 / n_steps, dtype=torch.float64, device=CPU)
+        strata = torch.randperm(n_steps, generator=generator, device=CPU)
+        offset = torch.rand(n_steps, generator=generator, dtype=torch.float64, device=CPU)
         parts.append(
             Points(
-                row=torch.full((n_steps,), row),
+                row=torch.full((n_steps,), row, device=CPU),
                 start=starts.index[row, chosen],
                 alpha=(strata + offset) / n_steps,
                 weight=point_weight,
@@ -122,11 +137,13 @@ def stratified_points(starts: Starts, n_steps: int, generators: Sequence[torch.G
 
 def concatenate(parts: Sequence[Points]) -> Points:
     """Join plans in the given order."""
+    integers = torch.zeros(0, dtype=torch.long, device=CPU)
+    numbers = torch.zeros(0, dtype=torch.float64, device=CPU)
     return Points(
-        torch.cat([part.row for part in parts]),
-        torch.cat([part.start for part in parts]),
-        torch.cat([part.alpha for part in parts]),
-        torch.cat([part.weight for part in parts]),
+        torch.cat([integers, *(part.row for part in parts)]),
+        torch.cat([integers, *(part.start for part in parts)]),
+        torch.cat([numbers, *(part.alpha for part in parts)]),
+        torch.cat([numbers, *(part.weight for part in parts)]),
     )
 
 
@@ -149,12 +166,12 @@ def allocate(weight: Tensor, n_points: int) -> Tensor:
 def systematic_sample(weight: Tensor, n_points: int, generator: torch.Generator) -> Tensor:
     """Indices of `n_points` paths, each drawn floor or ceil of `n_points * weight` times, in expectation exactly."""
     cumulative = (weight / weight.sum()).cumsum(0)
-    ticks = (torch.arange(n_points, dtype=torch.float64) + _uniform(generator)) / n_points
+    ticks = (torch.arange(n_points, dtype=torch.float64, device=CPU) + _uniform(generator)) / n_points
     return torch.searchsorted(cumulative, ticks, right=True).clamp(max=len(weight) - 1)
 
 
 def _uniform(generator: torch.Generator) -> Tensor:
-    return torch.rand((), generator=generator, dtype=torch.float64)
+    return torch.rand((), generator=generator, dtype=torch.float64, device=CPU)
 
 
 def interpolate(inputs: Tensors, starts: Tensors, alpha: Tensor) -> Tensors:

@@ -19,22 +19,28 @@ def _gauss_legendre(n: int) -> Rule:
 
 
 def _left(n: int) -> Rule:
-    return torch.arange(n, dtype=torch.float64) / n, torch.full((n,), 1 / n, dtype=torch.float64)
+    return torch.arange(n, dtype=torch.float64, device="cpu") / n, torch.full(
+        (n,), 1 / n, dtype=torch.float64, device="cpu"
+    )
 
 
 def _right(n: int) -> Rule:
-    return torch.arange(1, n + 1, dtype=torch.float64) / n, torch.full((n,), 1 / n, dtype=torch.float64)
+    return torch.arange(1, n + 1, dtype=torch.float64, device="cpu") / n, torch.full(
+        (n,), 1 / n, dtype=torch.float64, device="cpu"
+    )
 
 
 def _middle(n: int) -> Rule:
-    return (torch.arange(n, dtype=torch.float64) + 0.5) / n, torch.full((n,), 1 / n, dtype=torch.float64)
+    return (torch.arange(n, dtype=torch.float64, device="cpu") + 0.5) / n, torch.full(
+        (n,), 1 / n, dtype=torch.float64, device="cpu"
+    )
 
 
 def _trapezoid(n: int) -> Rule:
     # Captum's weights, for the same numbers: 1/n inside and half of it at the ends, so they sum to (n - 1)/n.
-    weights = torch.full((n,), 1 / n, dtype=torch.float64)
+    weights = torch.full((n,), 1 / n, dtype=torch.float64, device="cpu")
     weights[[0, -1]] /= 2
-    return torch.linspace(0, 1, n, dtype=torch.float64), weights
+    return torch.linspace(0, 1, n, dtype=torch.float64, device="cpu"), weights
 
 
 RULES: dict[str, Callable[[int], Rule]] = {

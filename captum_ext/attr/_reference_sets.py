@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_ext._checks import check_tensors
 from captum_ext._types import Baselines, ForwardFunc, Tensors
 from captum_ext.attr._path_attribution import Call, PathAttribution
 from captum_ext.attr._paths import Starts
@@ -21,8 +22,21 @@ class ReferencePathAttribution(PathAttribution):
 
     def __init__(self, forward_func: ForwardFunc, multiply_by_inputs: bool = True, *, references: Any = None) -> None:
         super().__init__(forward_func, multiply_by_inputs)
-        self.references = references
         self._warned = False
+        self.references = references
+
+    @property
+    def references(self) -> Any:
+        """The set of references, validated; setting it replaces the set."""
+        return self._references
+
+    @references.setter
+    def references(self, value: Any) -> None:
+        self._references = None if value is None else self._check_references(value)
+
+    def _check_references(self, value: Any) -> Any:
+        """The references in the form in which the method keeps them."""
+        return tuple(tensor.detach() for tensor in check_tensors("references", value))
 
     def _starts(self, call: Call, baselines: Baselines) -> Starts:
         if self._uses_references(baselines):
@@ -57,10 +71,10 @@ def weighted_starts(values: Tensors, index: Tensor, weight: Tensor, inputs: Tens
 
 def _equal_to_input(values: Tensors, index: Tensor, inputs: Tensors) -> Tensor:
     """(N, K): is path k's reference exactly the input of row i, in all tensors?"""
-    equal = torch.ones(index.shape, dtype=torch.bool)
+    equal = torch.ones(index.shape, dtype=torch.bool, device="cpu")
     for value, tensor in zip(values, inputs, strict=True):
-        flat = tensor.flatten(1)
+        flat = tensor.reshape(len(tensor), -1)
         for path in range(index.shape[1]):
-            start = value[index[:, path].to(value.device)].to(tensor.device).flatten(1)
-            equal[:, path] &= (flat == start).all(1).cpu()
+            start = value[index[:, path].to(value.device)].to(tensor.device)
+            equal[:, path] &= (flat == start.reshape(flat.shape)).all(1).cpu()
     return equal

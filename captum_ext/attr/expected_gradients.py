@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from captum_ext._checks import check_same_rows, check_tensors
+from captum_ext._checks import check_same_rows
 from captum_ext._types import ForwardFunc, TensorOrTensors, Tensors
 from captum_ext.attr._path_attribution import Call
 from captum_ext.attr._paths import Starts
@@ -47,21 +47,15 @@ class ExpectedGradients(ReferencePathAttribution):
         *,
         references: TensorOrTensors | None = None,
     ) -> None:
-        super().__init__(
-            forward_func,
-            multiply_by_inputs,
-            references=None if references is None else check_tensors("references", references),
-        )
+        super().__init__(forward_func, multiply_by_inputs, references=references)
 
     def _reference_starts(self, call: Call) -> Starts:
         references: Tensors = self.references
         check_same_rows("references", references, call.inputs)
-        values = tuple(
-            reference.detach().to(dtype=tensor.dtype) for reference, tensor in zip(references, call.inputs, strict=True)
-        )
+        values = tuple(value.to(tensor.dtype) for value, tensor in zip(references, call.inputs, strict=True))
         n_references = values[0].shape[0]
-        index = torch.arange(n_references).expand(call.n_rows, n_references)
-        weight = torch.full(index.shape, 1 / n_references, dtype=torch.float64)
+        index = torch.arange(n_references, device="cpu").expand(call.n_rows, n_references)
+        weight = torch.full(index.shape, 1 / n_references, dtype=torch.float64, device="cpu")
         return weighted_starts(values, index, weight, call.inputs)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from captum_ext._captum import run_forward
-from captum_ext._checks import check_same_rows, check_tensors, describe
-from captum_ext._rows import follows_rows
+from captum_ext._checks import check_same_rows, describe
 from captum_ext._types import ForwardFunc, TensorOrTensors, Tensors
 from captum_ext.attr._path_attribution import Call
 from captum_ext.attr._paths import Starts
@@ -64,10 +65,16 @@ class LocalPathIntegration(ReferencePathAttribution):
         *,
         references: ReferenceDistribution | TensorOrTensors | None = None,
     ) -> None:
-        if references is not None and not isinstance(references, ReferenceDistribution):
-            references = check_tensors("references", references)
         super().__init__(forward_func, multiply_by_inputs, references=references)
+
+    def _check_references(self, value: Any) -> Any:
         self._fitted: ReferenceDistribution | None = None
+        if isinstance(value, ReferenceDistribution):
+            return value
+        samples: Tensors = super()._check_references(value)
+        if len(samples[0]) < 2:
+            raise ArgumentError("references", "a fitted distribution or at least two samples", describe(samples[0]))
+        return samples
 
     def _reference_starts(self, call: Call) -> Starts:
         distribution = self._distribution(call)
@@ -83,34 +90,46 @@ class LocalPathIntegration(ReferencePathAttribution):
             return self.references
         samples: Tensors = self.references
         check_same_rows("references", samples, call.inputs)
-        if self._fitted is None:
-            args = call.model.forward_args
-            if any(follows_rows(arg, call.n_rows) for arg in args or ()):
-                raise ArgumentError(
-                    "references",
-                    "a fitted ReferenceDistribution, since forward arguments that follow the inputs' rows do not "
-                    "exist for reference samples",
-                    describe(samples[0]),
-                )
-            self._fitted = ReferenceDistribution.fit(
-                lambda *rows: run_forward(self.forward_func, rows, args),
-                samples if len(samples) > 1 else samples[0],
-                n_references=min(_MOST_REFERENCES, len(samples[0])),
-                internal_batch_size=call.limit.rows,
+        if self._fitted is not None:
+            return self._fitted
+        if call.model.depends_on_row:
+            raise ArgumentError(
+                "references",
+                "a fitted ReferenceDistribution, since forward arguments that follow the inputs' rows do not exist for "
+                "reference samples",
+                describe(samples[0]),
             )
-        return self._fitted
+        fitted = _fit(call, samples)
+        if call.model.forward_args is None:  # other arguments may come with the next call
+            self._fitted = fitted
+        return fitted
+
+
+def _fit(call: Call, samples: Tensors) -> ReferenceDistribution:
+    """One neighbourhood of the samples, by the model as this call runs it: its device, dtype and arguments."""
+
+    def forward(*rows: Tensor) -> Any:
+        like = tuple(row.to(tensor.device, tensor.dtype) for row, tensor in zip(rows, call.inputs, strict=True))
+        return run_forward(call.model.forward_func, like, call.model.forward_args)
+
+    return ReferenceDistribution.fit(
+        forward,
+        samples if len(samples) > 1 else samples[0],
+        n_references=min(_MOST_REFERENCES, len(samples[0])),
+        internal_batch_size=call.limit.rows if call.limit.fixed else None,
+    )
 
 
 def _paths_of(distribution: ReferenceDistribution, neighborhood: Tensor) -> tuple[Tensors, Tensor, Tensor]:
     """Starting points of the neighbourhoods in use, and (N, K) index and weight of every row's, padded with zero."""
     used, position = torch.unique(neighborhood, return_inverse=True)
     sets = [distribution.references_as_tuple(int(i)) for i in used]
-    sizes = torch.tensor([len(tensors[0]) for tensors in sets])
+    sizes = torch.tensor([len(tensors[0]) for tensors in sets], device="cpu")
     first = sizes.cumsum(0) - sizes
-    index = torch.zeros(len(used), int(sizes.max()), dtype=torch.long)
-    weight = torch.zeros(index.shape, dtype=torch.float64)
+    index = torch.zeros(len(used), int(sizes.max()), dtype=torch.long, device="cpu")
+    weight = torch.zeros(index.shape, dtype=torch.float64, device="cpu")
     for i, size in enumerate(sizes.tolist()):
-        index[i, :size] = torch.arange(size) + first[i]
+        index[i, :size] = torch.arange(size, device="cpu") + first[i]
         weight[i, :size] = distribution.density[int(used[i])].double()
     values = tuple(torch.cat(parts) for parts in zip(*sets, strict=True))
     return values, index[position], weight[position]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -29,13 +30,16 @@ def pixel_ranks(attributions: TensorOrTensors, inputs: Tensors, absolute: bool, 
         ArgumentError: attributions of a shape that does not fit the inputs.
         NonFiniteError: NaN or infinity in the attributions.
     """
-    given = check_tensors("attributions", attributions)
+    parts = attributions if isinstance(attributions, tuple) else (attributions,)
+    integers = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
+    widened = tuple(part.double() if getattr(part, "dtype", None) in integers else part for part in parts)
+    given = check_tensors("attributions", widened)
     if len(given) != len(inputs) or given[0].shape[0] != inputs[0].shape[0]:
         raise ArgumentError(
             "attributions", f"{len(inputs)} tensor(s) of {inputs[0].shape[0]} rows like the inputs", describe(given[0])
         )
     importance = [
-        _pixel_importance(part, value, absolute).flatten(1).to(inputs[0].device)
+        _pixel_importance(part, value, absolute).reshape(len(value), -1).to(inputs[0].device)
         for part, value in zip(given, inputs, strict=True)
     ]
     ranks = _ranks(torch.cat(importance, 1), seed)
@@ -70,7 +74,9 @@ def _pixel_importance(attribution: Tensor, value: Tensor, absolute: bool) -> Ten
 
 def _ranks(importance: Tensor, seed: int) -> Tensor:
     n_pixels = importance.shape[1]
-    shuffled = torch.randperm(n_pixels, generator=torch.Generator().manual_seed(seed)).to(importance.device)
+    shuffled = torch.randperm(n_pixels, generator=torch.Generator().manual_seed(seed), device="cpu").to(
+        importance.device
+    )
     order = shuffled[importance[:, shuffled].argsort(dim=1, descending=True, stable=True)]
     places = torch.arange(n_pixels, dtype=torch.int32, device=importance.device).expand_as(order)
     return torch.empty_like(places).scatter_(1, order, places)
@@ -104,6 +110,8 @@ def _mean_of_kept(value: Tensor, keep: Tensor) -> Tensor:
     """Mean of the kept pixels, for images of each channel; of all pixels where none is kept."""
     dims = tuple(range(2 if value.dim() == 4 else 1, value.dim()))
     wide = value.to(torch.promote_types(value.dtype, torch.float32))
+    if not dims:
+        return value  # a row of one element is its own mean
     none_kept = ~keep.flatten(1).any(1)
     kept = keep | none_kept.reshape(-1, *(1,) * (keep.dim() - 1))
     return ((wide * kept).sum(dims, keepdim=True) / kept.sum(dims, keepdim=True)).to(value.dtype)
@@ -137,8 +145,10 @@ class Perturbation:
 
         def score(part: slice) -> None:
             outputs = self.model.outputs(self._perturbed(rows[part], first[part], last[part]), rows[part])
-            scores.append(self.model.select(outputs, rows[part]))
-            correct.append(_is_first(outputs, scores[-1], self.model.target))
+            selected = self.model.select(outputs, rows[part])
+            first_class = _is_first(outputs, selected, self.model.target)
+            scores.append(selected)
+            correct.append(first_class)
 
         for_each_chunk(len(rows), self.limit, score)
         flags = [flag for flag in correct if flag is not None]
@@ -164,13 +174,14 @@ def _is_first(outputs: Tensor, scores: Tensor, target: Target) -> Tensor | None:
     return scores >= outputs.max(1).values
 
 
-def check_fractions(fractions: tuple[float, ...]) -> tuple[float, ...]:
+def check_fractions(fractions: Iterable[float]) -> tuple[float, ...]:
     """Return increasing fractions strictly between 0 and 1.
 
     Raises:
         ArgumentError: they are not.
     """
-    inside = all(0 < fraction < 1 for fraction in fractions)
-    if not fractions or not inside or list(fractions) != sorted(set(fractions)):
-        raise ArgumentError("fractions", "increasing numbers strictly between 0 and 1", describe(fractions))
-    return tuple(fractions)
+    shares = tuple(float(fraction) for fraction in fractions)
+    inside = all(0 < share < 1 for share in shares)
+    if not shares or not inside or list(shares) != sorted(set(shares)):
+        raise ArgumentError("fractions", "increasing numbers strictly between 0 and 1", describe(shares))
+    return shares

@@ -190,11 +190,11 @@ def diff_id(
         correct = least - most
     padded = torch.nn.functional.pad(differences, (1, 1))
     return PerturbationCurve(
-        fractions=torch.tensor(shares, device=scores.device),
+        fractions=torch.tensor(shares, dtype=scores.dtype, device=scores.device),
         scores=differences,
         auc=torch.trapezoid(padded, torch.tensor((0.0, *shares, 1.0), dtype=padded.dtype, device=padded.device), dim=1),
         correct=correct,
-        valid=own > 0 if normalize == "input" else torch.ones_like(own, dtype=torch.bool),
+        valid=differences.isfinite().all(1) & ((own > 0) | (normalize == "none")),
         input_scores=own,
         higher_is_better=True,
     )
@@ -227,9 +227,9 @@ class _Game:
 
     def evaluate(self, fill: Fill, kept: list[tuple[int, int]]) -> tuple[Tensor, Tensor | None]:
         """Scores and correctness (N, F) with the pixels of each range of ranks kept."""
-        first, last = torch.tensor(kept).T
+        first, last = torch.tensor(kept, device="cpu").T
         n_points = len(kept)
-        rows = torch.arange(self.n_rows).repeat_interleave(n_points)
+        rows = torch.arange(self.n_rows, device="cpu").repeat_interleave(n_points)
         perturbation = Perturbation(self.model, self.inputs, self.ranks, fill, self.limit)
         result = perturbation.evaluate(rows, first.repeat(self.n_rows), last.repeat(self.n_rows))
         shape = (self.n_rows, n_points)
@@ -238,7 +238,7 @@ class _Game:
 
     def curve(self, fill: Fill, n_steps: int, normalize: str, inserting: bool) -> PerturbationCurve:
         """The insertion or the deletion curve."""
-        check_positive_int("n_steps", n_steps)
+        n_steps = check_positive_int("n_steps", n_steps)
         check_choice("normalize", normalize, ("none", "input", "range"))
         counts = [self.count(k / n_steps) for k in range(n_steps + 1)]
         kept = [(0, k) if inserting else (k, self.n_pixels) for k in counts]
@@ -262,5 +262,6 @@ def _normalize(scores: Tensor, own: Tensor, low: Tensor, normalize: str) -> tupl
     if normalize == "input":
         return scores / own[:, None], own > 0
     if normalize == "range":
-        return (scores - low[:, None]) / (own - low)[:, None], own - low >= _LEAST_RANGE * own.abs()
-    return scores, torch.ones_like(own, dtype=torch.bool)
+        span = own - low
+        return (scores - low[:, None]) / span[:, None], (span > 0) & (span >= _LEAST_RANGE * own.abs())
+    return scores, scores.isfinite().all(1)

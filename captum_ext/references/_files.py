@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from captum_ext.exceptions import ReferenceFileError
@@ -23,12 +24,15 @@ def save_tensors(
 
     Raises:
         FileExistsError: the path exists and `overwrite` is off.
+        FileNotFoundError: the folder does not exist.
     """
     from safetensors.torch import save_file
 
     target = Path(path)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; pass overwrite=True to replace it.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target.parent} is not a folder.")
     metadata = {"format": _FORMAT, "version": str(_VERSION), "settings": json.dumps(settings)}
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
@@ -39,42 +43,37 @@ def save_tensors(
 
 
 def load_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, int]]:
-    """Read tensors and settings, and check that they belong together.
+    """Read tensors and settings.
 
     Raises:
         FileNotFoundError: no such file.
         ReferenceFileError: damaged, truncated, not a reference file, or of a newer version.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is not a file.")
+    with damaged_unless_consistent(path), safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("format") != _FORMAT:
+            raise ReferenceFileError(f"{path} holds no fitted references (format {metadata.get('format')!r}).")
+        if int(metadata.get("version", "0")) > _VERSION:
+            raise ReferenceFileError(
+                f"{path} was written by a newer version of captum_ext (file version {metadata['version']}, "
+                f"this one reads up to {_VERSION}). Update captum_ext to read it."
+            )
+        settings: dict[str, int] = json.loads(metadata["settings"])
+        return {name: file.get_tensor(name) for name in file.keys()}, settings  # noqa: SIM118 (not a dict)
+
+
+@contextmanager
+def damaged_unless_consistent(path: str | PathLike[str]) -> Iterator[None]:
+    """Turn whatever reading meets in a bad file into a ReferenceFileError that names the file."""
+    from safetensors import SafetensorError
+
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise ReferenceFileError(f"{path} holds no fitted references (format {metadata.get('format')!r}).")
-            if int(metadata.get("version", "0")) > _VERSION:
-                raise ReferenceFileError(
-                    f"{path} was written by a newer version of captum_ext (file version {metadata['version']}, "
-                    f"this one reads up to {_VERSION}). Update captum_ext to read it."
-                )
-            settings = json.loads(metadata["settings"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        _check_contents(tensors, settings)
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        if isinstance(error, ReferenceFileError):
-            raise
-        raise ReferenceFileError(f"{path} is damaged or incomplete: {error!r}.") from error
-    return tensors, settings
-
-
-def _check_contents(tensors: dict[str, Tensor], settings: dict[str, int]) -> None:
-    if len(tensors["centers"]) != settings["sets"]:
-        raise ValueError("as many centres as sets of references are needed")
-    for i in range(settings["sets"]):
-        density = tensors[f"density.{i}"]
-        if not torch.isclose(density.sum(), torch.ones(()), atol=1e-4):
-            raise ValueError(f"densities of set {i} do not sum to one")
-        if any(len(tensors[f"references.{i}.{k}"]) != len(density) for k in range(settings["n_inputs"])):
-            raise ValueError(f"set {i} has not one density for each reference")
+        yield
+    except ReferenceFileError:
+        raise
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ReferenceFileError(f"{path} is damaged or incomplete ({type(error).__name__}: {error}).") from error

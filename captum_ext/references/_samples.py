@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 from tqdm.auto import tqdm
 
 from captum_ext._checks import check_finite, check_tensors, describe
@@ -18,8 +18,6 @@ from captum_ext._types import ForwardFunc, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 _LOADED_AT_ONCE = 64
-# Outputs of the same sample in another batch differ by rounding; another sample's differ by far more than this share.
-_SAME_OUTPUT = 1e-2
 
 
 class SampleSource:
@@ -29,6 +27,7 @@ class SampleSource:
         self.n_inputs = n_inputs
         self.internal_batch_size = internal_batch_size
         self.show_progress = show_progress
+        self.fingerprints = torch.zeros(0, 2)
         self.dataset: Dataset[Any] | None = None
         self.tensors: Tensors | None = None
         self.batches: Iterable[Any]
@@ -63,12 +62,14 @@ class SampleSource:
         model, device = RowwiseModel(forward_func, 0), _device_of(forward_func)
         n_samples = self._length()
         parts: list[Tensor] = []
+        fingerprints: list[Tensor] = []
         whole: Tensor | None = None  # filled in place where the length is known: no second copy at the end
         done = 0
         with self._progress("outputs of samples", n_samples) as bar:
             for batch in self._read():
                 computed = self._outputs_of(model, batch, device)
-                check_finite("forward_func(samples)", computed)
+                check_finite("forward_func(samples)", computed, done)
+                fingerprints.append(_fingerprint(batch))
                 if n_samples is None:
                     parts.append(computed)
                 else:
@@ -78,70 +79,77 @@ class SampleSource:
                 bar.update(len(computed))
         if done == 0:
             raise ArgumentError("samples", "at least two samples", "none")
+        self.fingerprints = torch.cat(fingerprints)
         return torch.cat(parts) if whole is None else whole
 
     def collect(self, indices: list[int]) -> dict[int, Tensors]:
-        """The samples at `indices`, each a tuple of tensors without a batch dimension, on the CPU."""
-        if self.tensors is not None:
-            return {i: tuple(tensor[i].cpu().clone() for tensor in self.tensors) for i in indices}
-        if self.dataset is not None:
-            return {i: tuple(part.clone() for part in self._inputs_of(self.dataset[i])) for i in indices}
-        wanted, found, position = set(indices), {}, 0
+        """The samples at `indices`, each a tuple of tensors without a batch dimension, on the CPU.
+
+        Raises:
+            ArgumentError: they are not those of the first reading (a shuffling loader, random augmentation).
+        """
+        found = self._look_up(indices) if self.dataset is not None else self._look_for(set(indices))
+        for index, sample in found.items():
+            again = _fingerprint(tuple(part[None] for part in sample))[0]
+            if not torch.allclose(again, self.fingerprints[index], rtol=1e-6, atol=1e-9):
+                raise self._changed(f"another sample {index}")
+        return {index: tuple(part.detach().cpu().clone() for part in sample) for index, sample in found.items()}
+
+    def _look_up(self, indices: list[int]) -> dict[int, Tensors]:
+        """Samples of a data set, read one by one."""
+        with torch.random.fork_rng(devices=[]):
+            elements = ((index, default_collate([self.dataset[index]])) for index in indices)  # type: ignore[index]
+            return {index: tuple(part[0] for part in self._inputs_of(element)) for index, element in elements}
+
+    def _look_for(self, wanted: set[int]) -> dict[int, Tensors]:
+        """Samples found by reading all batches again."""
+        found: dict[int, Tensors] = {}
+        position = 0
         with self._progress("references", self._length()) as bar:
             for batch in self._read():
                 size = len(batch[0])
                 for i in wanted & set(range(position, position + size)):
-                    found[i] = tuple(tensor[i - position].cpu().clone() for tensor in batch)
+                    found[i] = tuple(tensor[i - position] for tensor in batch)
                 position += size
                 bar.update(size)
                 if len(found) == len(wanted):
-                    break
-        if len(found) < len(wanted):
-            raise self._changed_order(f"{position} samples at the second reading")
-        return found
+                    return found
+        raise self._changed(f"{position} samples at the second reading")
 
-    def check_order(self, forward_func: ForwardFunc, chosen: dict[int, Tensors], outputs: Tensor) -> None:
-        """Check that the second reading gave the samples of the first: their outputs must be the same.
-
-        Raises:
-            ArgumentError: they are not (a shuffling loader, random augmentation, a model in training mode).
-        """
-        model, device = RowwiseModel(forward_func, 0), _device_of(forward_func)
-        for index, tensors in chosen.items():
-            again = self._outputs_of(model, tuple(tensor[None] for tensor in tensors), device)[0]
-            first = outputs[index]
-            if (again - first).abs().max() > _SAME_OUTPUT * (first.abs().max() + again.abs().max()):
-                raise self._changed_order(f"other outputs for sample {index}")
-
-    def _changed_order(self, received: str) -> ArgumentError:
-        expected = "the same at every reading (no shuffling, no random augmentation, the model in eval mode)"
-        return ArgumentError("samples", expected, received)
+    def _changed(self, received: str) -> ArgumentError:
+        return ArgumentError("samples", "the same at every reading (no shuffling, no random augmentation)", received)
 
     def _outputs_of(self, model: RowwiseModel, batch: Tensors, device: torch.device | None) -> Tensor:
-        limit = RowLimit(self.internal_batch_size, batch)
+        limit = RowLimit(self.internal_batch_size, batch, device)
         parts: list[Tensor] = []
 
         def evaluate(part: slice) -> None:
             rows = tuple(tensor[part] if device is None else tensor[part].to(device) for tensor in batch)
-            computed = model.outputs(rows, torch.arange(len(rows[0])))
+            computed = model.outputs(rows, torch.arange(len(rows[0]), device="cpu"))
             parts.append(computed.reshape(len(computed), -1).to("cpu", torch.float32))
 
         for_each_chunk(len(batch[0]), limit, evaluate)
         return torch.cat(parts)
 
     def _read(self) -> Iterator[Tensors]:
-        iterator = iter(self.batches)
-        while True:
-            try:
-                batch = next(iterator)
-            except StopIteration:
-                return
-            except TypeError as error:  # torch's collate refuses images that are not tensors
-                raise ArgumentTypeError(
-                    "samples", "elements that are tensors, or start with them", str(error)
-                ) from error
-            tensors = self._inputs_of(batch)
-            yield tuple(tensor.detach() for tensor in check_tensors("samples", tensors))
+        """Validated batches of the model's inputs. Loaders draw from the global random state, which is put back."""
+        with torch.random.fork_rng(devices=[]):
+            iterator, done = iter(self.batches), 0
+            while True:
+                try:
+                    batch = next(iterator)
+                except StopIteration:
+                    return
+                except TypeError as error:
+                    if "collate" not in str(error):
+                        raise
+                    # torch refuses images that are not tensors
+                    raise ArgumentTypeError(
+                        "samples", "elements that are tensors, or start with them", str(error)
+                    ) from error
+                tensors = check_tensors("samples", self._inputs_of(batch), done)
+                yield tuple(tensor.detach() for tensor in tensors)
+                done += len(tensors[0])
 
     def _inputs_of(self, element: Any) -> Tensors:
         """The model's inputs in an element: itself, or the first `n_inputs` entries of a tuple or list."""
@@ -168,6 +176,15 @@ class SampleSource:
     def _progress(self, description: str, total: int | None) -> Iterator[Any]:
         with tqdm(total=total, desc=description, unit="sample", disable=not self.show_progress) as bar:
             yield bar
+
+
+def _fingerprint(batch: Tensors) -> Tensor:
+    """Two numbers (M, 2) by which a sample is known again: its sum, and its sum weighted by position."""
+    numbers = []
+    for tensor in batch:
+        flat = tensor.detach().reshape(len(tensor), -1).double()
+        numbers.append(torch.stack([flat.sum(1), flat @ torch.linspace(0, 1, flat.shape[1]).to(flat)], 1))
+    return torch.stack(numbers).sum(0).cpu()
 
 
 def _device_of(forward_func: ForwardFunc) -> torch.device | None:

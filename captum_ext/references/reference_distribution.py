@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_positive_int, describe
+from captum_ext._checks import check_finite, check_positive_int, check_tensors, describe
 from captum_ext._types import ForwardFunc, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
 from captum_ext.references._clustering import Neighborhood, find_neighborhoods
-from captum_ext.references._files import load_tensors, save_tensors
+from captum_ext.references._files import damaged_unless_consistent, load_tensors, save_tensors
 from captum_ext.references._samples import SampleSource
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
+
+_DENSITY_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,20 @@ class ReferenceDistribution:
     centers: Tensor
     metadata: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not len(self.references) == len(self.density) == len(self.centers) > 0 or self.centers.dim() != 2:
+            counts = f"{len(self.references)} sets, {len(self.density)} densities, {tuple(self.centers.shape)} centres"
+            raise ArgumentError("references", "one set, one density and one centre (n, outputs) for each", counts)
+        check_finite("centers", self.centers)
+        for i, density in enumerate(self.density):
+            for tensor in check_tensors(f"references[{i}]", self.references[i]):
+                if density.shape != (len(tensor),):
+                    expected = f"one number for each of the {len(tensor)} references"
+                    raise ArgumentError(f"density[{i}]", expected, describe(density))
+            if not bool((density >= 0).all()) or abs(float(density.sum()) - 1) > _DENSITY_TOLERANCE:
+                total = float(density.sum())
+                raise ArgumentError(f"density[{i}]", "non-negative numbers that sum to one", f"a sum of {total}")
+
     @classmethod
     def fit(
         cls,
@@ -81,12 +97,12 @@ class ReferenceDistribution:
                 fine as classes the references share what is to be explained.
             n_references: most references for each neighbourhood.
             n_inputs: how many tensors the model takes.
-            seed: of the clustering; the global random states are not touched.
+            seed: of the clustering. The global random states are left as they are.
             internal_batch_size: rows given to the model at once. None: chosen by device and row size.
             show_progress: show a bar for each pass over the samples.
 
         Raises:
-            ArgumentError: fewer than two samples, or samples that come in another order at the second reading.
+            ArgumentError: fewer than two samples, or samples that are not the same at the second reading.
             ArgumentTypeError: samples that cannot be read twice, or elements that are not tensors.
             NonFiniteError: NaN or infinity in a sample or in the model's outputs.
             ModelOutputError: `forward_func` did not return one row for each sample.
@@ -98,7 +114,6 @@ class ReferenceDistribution:
         outputs = source.outputs(forward_func)
         found = find_neighborhoods(outputs, n_neighborhoods, n_references, seed)
         chosen = source.collect([index for part in found for index in part.members.tolist()])
-        source.check_order(forward_func, chosen, outputs)
         merged = [_merge_duplicates(part, chosen, outputs) for part in found]
         metadata = {
             "n_samples": len(outputs),
@@ -138,6 +153,7 @@ class ReferenceDistribution:
 
         Raises:
             FileExistsError: the path exists and `overwrite` is off.
+            FileNotFoundError: the folder does not exist.
         """
         tensors = {"centers": self.centers}
         for i, density in enumerate(self.density):
@@ -156,13 +172,14 @@ class ReferenceDistribution:
             ReferenceFileError: damaged, truncated, not a reference file, or written by a newer version.
         """
         tensors, metadata = load_tensors(path)
-        n_sets, n_inputs = metadata.pop("sets"), metadata.pop("n_inputs")
-        references: list[TensorOrTensors] = []
-        for i in range(n_sets):
-            parts = tuple(tensors[f"references.{i}.{k}"] for k in range(n_inputs))
-            references.append(parts if n_inputs > 1 else parts[0])
-        density = [tensors[f"density.{i}"] for i in range(n_sets)]
-        return cls(references=references, density=density, centers=tensors["centers"], metadata=metadata)
+        with damaged_unless_consistent(path):
+            n_sets, n_inputs = metadata.pop("sets"), metadata.pop("n_inputs")
+            references: list[TensorOrTensors] = []
+            for i in range(n_sets):
+                parts = tuple(tensors[f"references.{i}.{k}"] for k in range(n_inputs))
+                references.append(parts if n_inputs > 1 else parts[0])
+            density = [tensors[f"density.{i}"] for i in range(n_sets)]
+            return cls(references=references, density=density, centers=tensors["centers"], metadata=metadata)
 
     def __repr__(self) -> str:
         counts = [len(density) for density in self.density]

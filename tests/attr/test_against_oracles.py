@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captum_ext.attr import ExpectedGradients, IntegratedGradients, LocalPathIntegration
-from captum_ext.attr._adaptive import _points_a_round
 from captum_ext.references import ReferenceDistribution
 from tests import oracles
 
@@ -74,14 +73,7 @@ def test_adaptive_rule_halves_the_interval_with_the_largest_known_error(seed, n_
         x, baseline, 1, n_steps=n_steps, method="adaptive", internal_batch_size=limit
     )
     for row in range(n_rows):
-        expected = oracles.adaptive_integrated_gradients(
-            lambda p: model(p)[:, 1],
-            x[row],
-            baseline[0],
-            n_steps,
-            max(2, round(0.4 * n_steps)),
-            _points_a_round(n_steps),
-        )
+        expected = oracles.adaptive_integrated_gradients(lambda p: model(p)[:, 1], x[row], baseline[0], n_steps)
         torch.testing.assert_close(actual[row], expected, rtol=1e-9, atol=1e-9)
 
 

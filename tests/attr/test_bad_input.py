@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -96,7 +97,7 @@ def test_a_target_out_of_range_is_named_with_the_range(ig, target):
 def test_a_tuple_target_out_of_range_is_named(weights):
     ig = IntegratedGradients(lambda x: (x @ weights)[:, None])
     with pytest.raises(
-        ArgumentError, match=r"`target` to be an index into outputs of shape \(50, 1, 2\), but got tuple"
+        ArgumentError, match=r"index into one row's outputs, which have shape \(1, 2\), but got tuple \(0, 5\)"
     ):
         ig.attribute(torch.ones(1, 3), target=(0, 5))
 
@@ -197,6 +198,22 @@ def test_no_references_and_no_baselines_warns_once_naming_the_argument(weights):
         assert seen[0].filename == __file__
         actual = explainer.attribute(torch.ones(1, 3), target=1)  # a second warning would be an error here
         torch.testing.assert_close(actual, weights[:, 1][None])
+
+
+def test_one_sample_is_no_neighbourhood():
+    with pytest.raises(ArgumentError, match="`references` to be a fitted distribution or at least two samples"):
+        LocalPathIntegration(never, references=torch.ones(1, 3))
+
+
+def test_a_target_out_of_range_is_quoted_as_it_was_given(weights):
+    ig = IntegratedGradients(lambda x: (x @ weights)[:, None])
+    with pytest.raises(ArgumentError, match=r"but got list \[\(0, 1\), \(0, 5\)\]"):
+        ig.attribute(torch.ones(2, 3), target=[(0, 1), (0, 5)])
+
+
+def test_numbers_of_numpy_are_numbers(ig, weights):
+    actual = ig.attribute(torch.ones(1, 3), baselines=np.float32(0), target=0, n_steps=np.int64(5))
+    torch.testing.assert_close(actual, weights[:, 0][None])
 
 
 def test_errors_survive_pickling_between_processes():

@@ -1,5 +1,6 @@
 """Every path method passes every conformance check: one registration line for each."""
 
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -19,7 +20,9 @@ def expected_gradients(forward_func, references):
 
 
 def local_path_integration(forward_func, references):
-    fitted = ReferenceDistribution.fit(forward_func, references, n_neighborhoods=2, n_references=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fewer members than asked for: neighbourhoods of different sizes are meant
+        fitted = ReferenceDistribution.fit(forward_func, references, n_neighborhoods=2, n_references=3)
     return LocalPathIntegration(forward_func, references=fitted)
 
 
@@ -30,7 +33,7 @@ CASES = [
     MethodCase("EG", expected_gradients, random=True, completeness=0.02),
     MethodCase("EG-gausslegendre", expected_gradients, {"method": "gausslegendre"}),
     MethodCase("EG-adaptive", expected_gradients, {"method": "adaptive"}),
-    MethodCase("LPI", local_path_integration, {"method": "stratified"}, random=True, completeness=0.02),
+    MethodCase("LPI", local_path_integration, random=True, completeness=0.02),
     MethodCase("LPI-gausslegendre", local_path_integration, {"method": "gausslegendre"}),
 ]
 

@@ -166,6 +166,28 @@ def test_the_range_normalisation_of_samp_runs_from_zero_to_one_and_reports_small
         assert curve.valid.tolist() == [True, False]
 
 
+def test_a_row_that_explains_nothing_is_not_valid():
+    x = torch.ones(2, 3)
+    model = lambda x: torch.relu(x.sum(1) - 9)  # noqa: E731
+    assert insertion(model, x, x, baselines=0, normalize="range").valid.tolist() == [False, False]
+    infinite = lambda x: x.sum(1) / 0  # noqa: E731
+    assert deletion(infinite, x, x).valid.tolist() == [False, False]
+
+
+def test_integer_maps_rank_and_fractions_may_be_an_array():
+    x = torch.tensor([[1.0, 4.0, 2.0, 3.0]])
+    ranks = torch.tensor([[1, 4, 2, 3]])
+    assert deletion(lambda x: x.sum(1), x, ranks, n_steps=4).scores.tolist() == [[10, 6, 3, 1, 0]]
+    curve = diff_id(lambda x: x.sum(1), x, ranks, baselines=0, fractions=torch.tensor([0.5]))
+    assert curve.scores.tolist() == [[pytest.approx(0.4)]]
+
+
+def test_rows_of_one_number_are_scored():
+    x = torch.tensor([1.0, 2.0])
+    assert insertion(lambda x: x, x, x, baselines=0, n_steps=1).scores.tolist() == [[0, 1], [0, 2]]
+    assert diff_id(lambda x: x, x, x, fractions=(0.4,)).scores.tolist() == [[0], [0]]
+
+
 def test_half_precision_and_time_series_are_scored():
     x = torch.rand(2, 3, 8).half()
     curve = diff_id(lambda x: x.sum((1, 2)), x, x)

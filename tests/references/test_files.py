@@ -83,6 +83,19 @@ def test_any_other_safetensors_file_is_refused(tmp_path):
         ReferenceDistribution.load(tmp_path / "model.safetensors")
 
 
+def test_a_missing_folder_is_named(fitted, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
+        fitted.save(tmp_path / "nowhere" / "references.safetensors")
+
+
+def test_densities_in_double_precision_can_be_saved_and_loaded(tmp_path):
+    made = ReferenceDistribution(
+        [torch.zeros(2, 3)], [torch.tensor([0.5, 0.5], dtype=torch.float64)], torch.zeros(1, 4)
+    )
+    made.save(str(tmp_path / "made.safetensors"))
+    assert ReferenceDistribution.load(str(tmp_path / "made.safetensors")).density[0].dtype == torch.float64
+
+
 def without(name):
     return lambda tensors: {key: value for key, value in tensors.items() if key != name}
 
@@ -93,9 +106,12 @@ def without(name):
         (without("density.1"), "density.1"),
         (without("references.0.1"), "references.0.1"),
         (without("centers"), "centers"),
-        (lambda t: {**t, "density.0": t["density.0"] * 2}, "densities of set 0 do not sum to one"),
-        (lambda t: {**t, "references.1.0": t["references.1.0"][:1].clone()}, "set 1 has not one density for each"),
-        (lambda t: {**t, "centers": t["centers"][:1].clone()}, "as many centres as sets"),
+        (lambda t: {**t, "density.0": t["density.0"] * 2}, "`density.0.` to be non-negative numbers that sum to one"),
+        (
+            lambda t: {**t, "references.1.0": t["references.1.0"][:1].clone()},
+            "`references.1..1.` to be of 1 rows like the first",
+        ),
+        (lambda t: {**t, "centers": t["centers"][:1].clone()}, "one set, one density and one centre"),
     ],
 )
 def test_contents_that_do_not_belong_together_are_refused(fitted, tmp_path, change, reason):

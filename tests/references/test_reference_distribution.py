@@ -155,16 +155,24 @@ def test_a_data_set_is_read_once_for_outputs_and_then_only_where_references_are(
 
 def test_a_shuffling_loader_is_found_out_at_the_second_reading():
     loader = DataLoader(TensorDataset(GROUPS), batch_size=4, shuffle=True, generator=torch.Generator().manual_seed(1))
-    with pytest.raises(
-        ArgumentError, match="`samples` to be the same at every reading .* got other outputs for sample"
-    ):
+    with pytest.raises(ArgumentError, match="`samples` to be the same at every reading .* got another sample"):
         ReferenceDistribution.fit(identity, loader, 3, 2)
 
 
-def test_the_fit_repeats_itself_and_leaves_all_random_states_alone():
+def test_a_shuffling_loader_is_found_out_although_the_outputs_share_a_large_offset():
+    loader = DataLoader(TensorDataset(GROUPS), batch_size=4, shuffle=True, generator=torch.Generator().manual_seed(1))
+    with pytest.raises(ArgumentError, match="`samples` to be the same at every reading"):
+        ReferenceDistribution.fit(lambda x: x + 1e4, loader, 3, 2)
+
+
+@pytest.mark.parametrize("source", ["tensor", *SOURCES])
+def test_the_fit_repeats_itself_and_leaves_all_random_states_alone(source):
     states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
-    first, second = (ReferenceDistribution.fit(identity, GROUPS, 3, 2, seed=5) for _ in range(2))
-    assert equal(first, second)
+    if source == "tensor":
+        first, second = (ReferenceDistribution.fit(identity, GROUPS, 3, 2, seed=5) for _ in range(2))
+        assert equal(first, second)
+    else:
+        ReferenceDistribution.fit(two_inputs, SOURCES[source](), 3, 2, n_inputs=2)
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (np.random.get_state()[1].tolist(), random.getstate()) == states[1:]  # noqa: NPY002
 
@@ -206,6 +214,53 @@ BAD = [
 def test_samples_that_cannot_be_used_are_named(samples, error, message):
     with pytest.raises(error, match=message):
         ReferenceDistribution.fit(identity, samples)
+
+
+def test_a_data_set_of_arrays_is_read_as_torch_collates_it():
+    class Arrays(Images):
+        def __getitem__(self, index):
+            return GROUPS[index].numpy()
+
+    fitted = ReferenceDistribution.fit(identity, Arrays(), 3, 1)
+    assert torch.equal(fitted.centers, ReferenceDistribution.fit(identity, GROUPS, 3, 1).centers)
+
+
+def test_nan_in_a_data_set_is_named_by_its_sample_number():
+    samples = torch.zeros(200, 2)
+    samples[150] = float("nan")
+    with pytest.raises(NonFiniteError, match=r"NaN in row 150 \(1 of 64 rows affected\)"):
+        ReferenceDistribution.fit(identity, TensorDataset(samples))
+
+
+def test_references_are_detached_and_on_the_cpu():
+    fitted = ReferenceDistribution.fit(identity, TensorDataset(GROUPS.clone().requires_grad_()), 3, 1)
+    assert not any(references.requires_grad for references in fitted.references)
+
+
+class Fails(Images):
+    def __getitem__(self, index):
+        raise TypeError("the data set's own error")
+
+
+def test_an_error_of_the_data_set_itself_comes_out_as_it_is():
+    with pytest.raises(TypeError, match="the data set's own error"):
+        ReferenceDistribution.fit(identity, Fails())
+
+
+HALVES = [torch.tensor([0.5, 0.5])]
+MADE = [
+    (([torch.zeros(2, 1)], [], torch.zeros(1, 1)), ArgumentError, "got 1 sets, 0 densities, .* centres"),
+    (([torch.zeros(3, 1)], HALVES, torch.zeros(1, 1)), ArgumentError, "one number for each of the 3 references"),
+    (([torch.zeros(2, 1)], [HALVES[0] * 2], torch.zeros(1, 1)), ArgumentError, "sum to one, but got a sum of 2.0"),
+    (([torch.full((2, 1), float("nan"))], HALVES, torch.zeros(1, 1)), NonFiniteError, "`references.0.` to be finite"),
+    (([torch.zeros(2, 1)], HALVES, torch.full((1, 1), float("inf"))), NonFiniteError, "`centers` to be finite"),
+]
+
+
+@pytest.mark.parametrize(("parts", "error", "message"), MADE, ids=[str(i) for i in range(len(MADE))])
+def test_a_distribution_made_by_hand_is_checked(parts, error, message):
+    with pytest.raises(error, match=message):
+        ReferenceDistribution(*parts)
 
 
 class Objects(Dataset):
