@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from captum_ext.attr import EG, LPI, ExpectedGradients, LocalPathIntegration
     from captum_ext.references import ReferenceDistribution
+    from captum_ext.upsampling import USU, InterpolationUpsampler, USUUpsampler, redistribute
 
 __version__ = "0.1.0"
 
@@ -18,19 +19,27 @@ _HOMES = {
     "ExpectedGradients": "captum_ext.attr",
     "LocalPathIntegration": "captum_ext.attr",
     "ReferenceDistribution": "captum_ext.references",
+    "USU": "captum_ext.upsampling",
+    "USUUpsampler": "captum_ext.upsampling",
+    "InterpolationUpsampler": "captum_ext.upsampling",
+    "redistribute": "captum_ext.upsampling",
 }
 
 __all__ = [
     "EG",
     "LPI",
+    "USU",
     "ExpectedGradients",
+    "InterpolationUpsampler",
     "LocalPathIntegration",
     "ReferenceDistribution",
+    "USUUpsampler",
     "__version__",
+    "redistribute",
 ]
 
 
-_SUBMODULES = ("attr", "exceptions", "metrics", "references", "testing")
+_SUBMODULES = ("attr", "exceptions", "metrics", "references", "testing", "upsampling")
 
 
 def __getattr__(name: str) -> Any:

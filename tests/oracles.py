@@ -113,3 +113,38 @@ def diff_id(function, x, attribution, fractions):
         deleted = float(function(mean_filled(x, order[k:])[None]))
         curve.append((inserted - deleted) / own)
     return curve, trapezoid_area([0, *fractions, 1], [0, *curve, 0])
+
+
+def cell_of(i, j, grid, size):
+    """Coarse pixel of fine pixel (i, j), in integers."""
+    return i * grid[0] // size[0], j * grid[1] // size[1]
+
+
+def redistributed(coarse, scores, potential):
+    """Equations 8 to 11 of the USU paper for one map (h, w) and one score map (H, W), pixel by pixel."""
+    (h, w), (height, width) = coarse.shape, scores.shape
+    members = {(k, m): [] for k in range(h) for m in range(w)}
+    for i in range(height):
+        for j in range(width):
+            members[cell_of(i, j, (h, w), (height, width))].append((i, j))
+    result = torch.zeros(height, width, dtype=torch.float64)
+    for cell, pixels in members.items():
+        mass = float(coarse[cell]) * len(pixels)
+        total = sum(potential(float(scores[p])) for p in pixels)
+        for p in pixels:
+            result[p] = mass * potential(float(scores[p])) / total
+    return result
+
+
+def globally_shared(coarse, scores, temperature, by_mass):
+    """Coarse map (h, w) whose masses follow equation 13 (by area), or its variant that keeps each cell's own mass."""
+    (h, w), (height, width) = coarse.shape, scores.shape
+    area, importance = torch.zeros(h, w, dtype=torch.float64), torch.full((h, w), -1.0, dtype=torch.float64)
+    for i in range(height):
+        for j in range(width):
+            cell = cell_of(i, j, (h, w), (height, width))
+            area[cell] += 1
+            importance[cell] = max(float(importance[cell]), float(scores[i, j]))
+    mass = coarse * area
+    share = ((importance - 0.5) / temperature).exp() * (mass if by_mass else area)
+    return float(mass.sum()) * share / share.sum() / area

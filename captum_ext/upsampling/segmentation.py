@@ -1,0 +1,143 @@
+"""Segments of images: the regions whose scores say where a cell's mass goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_ext._checks import check_choice, check_positive_int, describe
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+
+#: One image (H, W, C) in [0, 1] to integer labels (H, W).
+Segment = Callable[[NDArray[np.float64]], NDArray[Any]]
+
+METHODS = ("slic", "felzenszwalb", "watershed", "grid")
+_N_SEGMENTS = 50
+_RANGE_TOLERANCE = 0.02  # of display values: rounding of the normalisation, not another normalisation
+
+
+class Segmenter:
+    """Segments each image of a batch apart, with labels from zero without gaps.
+
+    Args:
+        method: "slic" (the default of the upsampler), "felzenszwalb", "watershed" (all scikit-image's), "grid" (equal
+            rectangles), or a function from one image (H, W, C) in [0, 1] to integer labels (H, W).
+        n_segments: how many to ask for; SLIC and watershed return fewer, felzenszwalb as many as its scale gives.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.upsampling.segmentation import Segmenter
+        >>> Segmenter("grid", n_segments=4)(torch.rand(1, 3, 4, 4))
+        tensor([[[0, 0, 1, 1],
+                 [0, 0, 1, 1],
+                 [2, 2, 3, 3],
+                 [2, 2, 3, 3]]])
+    """
+
+    def __init__(self, method: str | Segment = "slic", n_segments: int = _N_SEGMENTS) -> None:
+        if not callable(method):
+            check_choice("method", method, METHODS)
+        self.method = method
+        self.n_segments = check_positive_int("n_segments", n_segments)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Labels (N, H, W) of images (N, C, H, W) in [0, 1], on the images' device."""
+        arrays = images.detach().permute(0, 2, 3, 1).to("cpu", torch.float64).numpy()
+        labels = np.stack([_relabelled(self._segment(array)) for array in arrays])
+        return torch.from_numpy(labels).to(images.device)
+
+    def _segment(self, image: NDArray[np.float64]) -> NDArray[Any]:
+        if callable(self.method):
+            return np.asarray(self.method(image))
+        return {"slic": _slic, "felzenszwalb": _felzenszwalb, "watershed": _watershed, "grid": _grid}[self.method](
+            image, self.n_segments
+        )
+
+
+def _slic(image: NDArray[np.float64], n_segments: int) -> NDArray[Any]:
+    from skimage.segmentation import slic
+
+    labels: NDArray[Any] = slic(
+        image, n_segments=n_segments, compactness=10, start_label=0, channel_axis=-1, convert2lab=image.shape[2] == 3
+    )
+    return labels
+
+
+def _felzenszwalb(image: NDArray[np.float64], n_segments: int) -> NDArray[Any]:
+    from skimage.segmentation import felzenszwalb
+
+    smallest = max(1, image.shape[0] * image.shape[1] // (4 * n_segments))
+    labels: NDArray[Any] = felzenszwalb(image, scale=300, sigma=0.8, min_size=smallest, channel_axis=-1)
+    return labels
+
+
+def _watershed(image: NDArray[np.float64], n_segments: int) -> NDArray[Any]:
+    from skimage.filters import sobel
+    from skimage.segmentation import watershed
+
+    labels: NDArray[Any] = watershed(sobel(image.mean(2)), markers=n_segments, compactness=0.001)
+    return labels
+
+
+def _grid(image: NDArray[np.float64], n_segments: int) -> NDArray[Any]:
+    height, width = image.shape[:2]
+    rows = min(height, max(1, round((n_segments * height / width) ** 0.5)))
+    columns = min(width, max(1, round(n_segments / rows)))
+    row, column = np.arange(height) * rows // height, np.arange(width) * columns // width
+    labels: NDArray[Any] = row[:, None] * columns + column[None, :]
+    return labels
+
+
+def _relabelled(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Labels from zero without gaps, in the order of the given labels."""
+    flat = np.unique(labels, return_inverse=True)[1]
+    return flat.reshape(labels.shape).astype(np.int64)
+
+
+def check_labels(name: str, labels: Any, n_images: int, size: tuple[int, int]) -> Tensor:
+    """Return a user's label map as (N, H, W), one row expanded to all images.
+
+    Raises:
+        ArgumentTypeError: not an integer tensor.
+        ArgumentError: another size, or labels that do not run from zero without gaps.
+    """
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ArgumentTypeError(name, "an integer tensor (H, W) or (N, H, W)", describe(labels))
+    maps = labels[None] if labels.dim() == 2 else labels
+    if maps.dim() != 3 or tuple(maps.shape[1:]) != size or maps.shape[0] not in (1, n_images):
+        raise ArgumentError(
+            name, f"of shape {size}, one for all or one for each of {n_images} images", describe(labels)
+        )
+    for i, one in enumerate(maps):
+        used = torch.unique(one)
+        if int(used[0]) != 0 or int(used[-1]) != len(used) - 1:
+            received = f"{len(used)} labels from {int(used[0])} to {int(used[-1])} in image {i}"
+            raise ArgumentError(name, "labels from 0 without gaps", received)
+    return maps.expand(n_images, *size).long()
+
+
+def display_range(images: Tensor, mean: Any = None, std: Any = None) -> Tensor:
+    """Images as seen, in [0, 1]: the normalisation undone, or each image scaled from its minimum and maximum.
+
+    Raises:
+        ArgumentError: only one of mean and std, or images that `mean` and `std` do not bring into [0, 1].
+    """
+    if (mean is None) != (std is None):
+        raise ArgumentError("mean", "given together with std", "only one of them")
+    wide = images.detach().to(torch.float64)
+    if mean is None:
+        low, high = (ends(wide.flatten(1), 1).values[:, None, None, None] for ends in (torch.min, torch.max))
+        return (wide - low) / torch.where(high > low, high - low, 1.0)
+    center, scale = (torch.as_tensor(value, dtype=wide.dtype, device=wide.device) for value in (mean, std))
+    shape = (1, -1, 1, 1)
+    seen = wide * scale.reshape(shape) + center.reshape(shape)
+    darkest, brightest = float(seen.min()), float(seen.max())
+    if darkest < -_RANGE_TOLERANCE or brightest > 1 + _RANGE_TOLERANCE:
+        received = f"values from {darkest:.3g} to {brightest:.3g}"
+        raise ArgumentError("inputs", "in [0, 1] after mean and std are undone", received)
+    return seen.clamp(0, 1)

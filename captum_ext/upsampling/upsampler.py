@@ -1,0 +1,214 @@
+"""USU: segments, scores and redistribution behind one call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_ext._checks import check_choice, check_tensors, describe
+from captum_ext._model import RowwiseModel, find_module
+from captum_ext._rows import RowLimit
+from captum_ext._types import ForwardFunc, Target
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.upsampling.redistribution import POTENTIALS, REDISTRIBUTIONS, as_maps, check_temperature, redistribute
+from captum_ext.upsampling.scoring import SCORERS, MaskedImages, Scorer, filling, unit_scores
+from captum_ext.upsampling.segmentation import Segment, Segmenter, check_labels, display_range
+
+_Segments = Segmenter | Segment | str | Tensor | None
+
+
+class USUUpsampler:
+    r"""Universal Semantic-Aware Upsampling (Buono et al., "Attribution Upsampling should Redistribute, Not
+    Interpolate").
+
+    Segments each image, scores every segment by what masking it does to the model, and redistributes each coarse cell's
+    mass over its pixels in proportion to $\exp(s / \text{temperature})$ of their segments' scores (see `redistribute`).
+
+    Args:
+        temperature: of the potential; 0.3 did better than the paper's 0.1 in our prototype on few images.
+        potential: "tensor", "power" or "log-odds"; `gamma` is the exponent of the last two.
+        gamma: see `potential`.
+        redistribution: "local" keeps each cell's mass; "global-mass" and "global-area" share it among cells.
+        importance_temperature: of that sharing; None: `temperature`.
+        segmenter: None for SLIC with 50 segments, a method's name, a `Segmenter`, a function from one image (H, W, C)
+            in [0, 1] to labels (H, W), or a label tensor (H, W) or (N, H, W).
+        scorer: "deletion+insertion", "deletion", "insertion", "coalition", "gradient", "constant", "random" (the
+            control), or an object such as `CoalitionScorer(n_passes=64)`.
+        output: what is scored: "logit" (the model's outputs as they are) or "probability" (their softmax).
+        fill: what stands for a missing segment: "mean" (of each image's channels), "blur", "zero", a number or a
+            tensor.
+        mean: the model's input normalisation, undone for the segmenter; without it (and `std`) each image is scaled
+            from its own minimum and maximum.
+        std: see `mean`.
+        internal_batch_size: rows given to the model at once. None: chosen by device and row size.
+        show_progress: show a bar that counts passes.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.upsampling import USUUpsampler
+        >>> usu = USUUpsampler(segmenter=torch.tensor([[0, 0, 1, 1]]))
+        >>> image = torch.tensor([[[[1.0, 1.0, 5.0, 5.0]]]])
+        >>> usu(torch.ones(1, 1, 1), image, lambda x: x[..., 2:].sum((1, 2, 3))).squeeze()
+        tensor([0.0689, 0.0689, 1.9311, 1.9311])
+
+    Deviations from the paper, whose `paper()` preset restores its settings where it states them: scores are the sum of
+    deletion and insertion instead of deletion alone, the temperature is 0.3, and mass is a cell's value times its area.
+    The paper's gains in Infidelity are an artefact of the maps' scale, and we do not repeat its claim of uniqueness.
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 0.3,
+        potential: str = "tensor",
+        gamma: float = 2.0,
+        redistribution: str = "local",
+        importance_temperature: float | None = None,
+        segmenter: _Segments = None,
+        scorer: str | Scorer = "deletion+insertion",
+        output: str = "logit",
+        fill: str | float | Tensor = "mean",
+        mean: Any = None,
+        std: Any = None,
+        internal_batch_size: int | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        check_temperature("temperature", temperature)
+        check_choice("potential", potential, POTENTIALS)
+        check_choice("redistribution", redistribution, REDISTRIBUTIONS)
+        self.temperature = temperature
+        self.potential = potential
+        self.gamma = gamma
+        self.redistribution = redistribution
+        self.importance_temperature = importance_temperature
+        self.segmenter = Segmenter() if segmenter is None else segmenter
+        if isinstance(segmenter, str):
+            self.segmenter = Segmenter(segmenter)
+        self.scorer: Scorer = _scorer(scorer)
+        self.probability = check_choice("output", output, ("logit", "probability")) == "probability"
+        self.fill = fill
+        self.mean, self.std = mean, std
+        self.internal_batch_size = internal_batch_size
+        self.show_progress = show_progress
+
+    @classmethod
+    def paper(cls) -> USUUpsampler:
+        """The paper's settings where it states them: temperature 0.1, deletion scores, its global redistribution."""
+        return cls(temperature=0.1, scorer="deletion", redistribution="global-area")
+
+    def __call__(
+        self,
+        coarse: Tensor,
+        inputs: Tensor,
+        forward_func: ForwardFunc,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """Upsample `coarse` (N, h, w) or (N, 1, h, w) to (N, 1, H, W).
+
+        Args:
+            coarse: attribution on a grid, for the images of `inputs`.
+            inputs: (N, C, H, W), as the model takes them.
+            forward_func: the model; its score of `target` is what segments are scored by.
+            target: as in Captum. None: the largest output of each image.
+            additional_forward_args: as in Captum.
+            size: (H, W) of the result. None: that of the inputs.
+
+        Raises:
+            ArgumentError: shapes or options that do not fit, a model in training mode with batch norm.
+            NonFiniteError: NaN or infinity in the map, the inputs or the scores.
+        """
+        maps = as_maps("coarse", coarse)
+        if len(maps) != len(inputs):
+            raise ArgumentError("coarse", f"of {len(inputs)} rows like the inputs", describe(coarse))
+        scores = self.score_map(inputs, forward_func, target, additional_forward_args)
+        return self.redistribute(maps, scores, size)
+
+    def redistribute(self, coarse: Tensor, score_map: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Redistribute by a score map (N, 1, H, W) that `score_map` gave, without any pass through the model."""
+        if size is not None and tuple(size) != tuple(score_map.shape[-2:]):
+            score_map = nn.functional.interpolate(score_map, size=size, mode="nearest")
+        return redistribute(
+            coarse,
+            score_map,
+            temperature=self.temperature,
+            potential=self.potential,
+            gamma=self.gamma,
+            redistribution=self.redistribution,
+            importance_temperature=self.importance_temperature,
+        )
+
+    def score_map(
+        self, inputs: Tensor, forward_func: ForwardFunc, target: Target = None, additional_forward_args: Any = None
+    ) -> Tensor:
+        """Scores (N, 1, H, W) in [0, 1] of the segments of each image, shown at their pixels."""
+        images = check_tensors("inputs", inputs)[0].detach()
+        if images.dim() != 4:
+            raise ArgumentError("inputs", "a batch of images (N, C, H, W)", describe(inputs))
+        _check_rows_independent(forward_func)
+        limit = RowLimit(self.internal_batch_size, (images,))
+        if target is None:
+            target = _largest_output(forward_func, images, additional_forward_args, limit)
+        masked = MaskedImages(
+            RowwiseModel(forward_func, len(images), target, additional_forward_args),
+            images,
+            self._labels(images),
+            filling(self.fill, images),
+            limit,
+            self.probability,
+            self.show_progress,
+        )
+        scores = [check_tensors(f"scores of image {i}", one)[0] for i, one in enumerate(self.scorer(masked))]
+        shown = [one[label] for one, label in zip(unit_scores(scores), masked.labels, strict=True)]
+        return torch.stack(shown)[:, None].to(torch.promote_types(images.dtype, torch.float32))
+
+    def _labels(self, images: Tensor) -> Tensor:
+        size = (images.shape[2], images.shape[3])
+        if isinstance(self.segmenter, Tensor):
+            return check_labels("segmenter", self.segmenter, len(images), size).to(images.device)
+        segmenter = self.segmenter if isinstance(self.segmenter, Segmenter) else Segmenter(self.segmenter)
+        labels = segmenter(display_range(images, self.mean, self.std))
+        return check_labels("segmenter", labels, len(images), size)
+
+
+def _scorer(scorer: Any) -> Scorer:
+    if isinstance(scorer, str):
+        return SCORERS[check_choice("scorer", scorer, tuple(SCORERS))]()
+    if not callable(scorer):
+        raise ArgumentTypeError("scorer", "a name or a callable", describe(scorer))
+    return scorer  # type: ignore[no-any-return]
+
+
+def _check_rows_independent(forward_func: ForwardFunc) -> None:
+    """Refuse a model in which a row's score depends on its batch: masked images would change each other's."""
+    module = find_module(forward_func)
+    batch_norms = (
+        [] if module is None else [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    )
+    if any(norm.training for norm in batch_norms):
+        raise ArgumentError("forward_func", "in eval mode", "a model whose batch norm mixes the rows of a batch")
+
+
+def _largest_output(forward_func: ForwardFunc, images: Tensor, args: Any, limit: RowLimit) -> Target:
+    """Class of the largest output of each image; None for models with one output."""
+    model = RowwiseModel(forward_func, len(images), None, args)
+    parts = [
+        model.outputs(
+            (images[start : start + limit.rows],),
+            torch.arange(start, min(start + limit.rows, len(images)), device="cpu"),
+        )
+        for start in range(0, len(images), limit.rows)
+    ]
+    outputs = torch.cat(parts)
+    if outputs.dim() == 1 or outputs.shape[1] == 1:
+        return None
+    if outputs.dim() > 2:
+        raise ArgumentError("target", "given for outputs with more than two dimensions", "None")
+    return outputs.argmax(1)
+
+
+#: Short name.
+USU = USUUpsampler

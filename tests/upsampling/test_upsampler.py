@@ -1,0 +1,231 @@
+"""Segments, scores and the upsampler that composes them: exact values, passes counted, nothing changed."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
+from captum_ext.upsampling import USU, CoalitionScorer, InterpolationUpsampler, USUUpsampler, redistribute
+from captum_ext.upsampling.scoring import GradientScorer, unit_scores
+from captum_ext.upsampling.segmentation import Segmenter
+
+# Two images of two halves; the model weighs pixels by their column.
+LABELS = torch.tensor([[0, 0, 1, 1], [0, 0, 2, 2]])
+IMAGES = torch.tensor([[[[1.0, 2, 3, 4], [5, 6, 7, 8]]], [[[8.0, 7, 6, 5], [4, 3, 2, 1]]]])
+
+
+class Counting(nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+        self.rows, self.grads = [], []
+
+    def forward(self, x):
+        self.rows.append(len(x))
+        self.grads.append(torch.is_grad_enabled())
+        score = (x * self.weight).sum((1, 2, 3))
+        return torch.stack([score, -score], 1)
+
+
+@pytest.fixture
+def model():
+    return Counting(torch.tensor([1.0, 0, 2, -1]))
+
+
+def sums(images, fill=0.0):
+    """Weighted sum over each segment of image minus fill: what deletion and insertion both measure here."""
+    weighted = (images - fill) * torch.tensor([1.0, 0, 2, -1])
+    return [torch.stack([one[0][k == LABELS].sum() for k in range(3)]) for one in weighted]
+
+
+@pytest.mark.parametrize(("scorer", "passes"), [("deletion", 6), ("insertion", 6), ("deletion+insertion", 12)])
+def test_masking_a_linear_model_scores_segments_by_their_own_part(model, scorer, passes):
+    usu = USUUpsampler(segmenter=LABELS, scorer=scorer, fill=0.0, internal_batch_size=5)
+    shown = usu.score_map(IMAGES, model, target=0)
+    expected = torch.stack([one[LABELS] for one in unit_scores(sums(IMAGES))])
+    torch.testing.assert_close(shown[:, 0], expected)
+    assert sum(model.rows) == passes
+    assert max(model.rows) <= 5
+    assert not any(model.grads)
+
+
+@pytest.mark.parametrize("n_passes", [32, 64, 96])
+def test_coalitions_cost_their_budget_and_find_the_parts_of_a_linear_model(model, n_passes):
+    usu = USUUpsampler(segmenter=LABELS, scorer=CoalitionScorer(n_passes), fill=0.0)
+    shown = usu.score_map(IMAGES, model, target=0)
+    assert sum(model.rows) == 2 * n_passes
+    for row, expected in enumerate(sums(IMAGES)):
+        found = torch.stack([shown[row, 0][k == LABELS][0] for k in range(3)])
+        torch.testing.assert_close(found, unit_scores([expected])[0], rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("n_steps", [1, 4])
+def test_gradient_scores_of_a_linear_model_are_exact(model, n_steps):
+    usu = USUUpsampler(segmenter=LABELS, scorer=GradientScorer(n_steps), fill=0.0)
+    expected = torch.stack([one[LABELS] for one in unit_scores(sums(IMAGES))])
+    torch.testing.assert_close(usu.score_map(IMAGES, model, target=0)[:, 0], expected)
+    assert sum(model.rows) == 2 * n_steps
+
+
+def test_constant_scores_give_one_half_and_random_ones_repeat_with_their_seed(model):
+    assert USU(segmenter=LABELS, scorer="constant").score_map(IMAGES, model, 0).unique().tolist() == [0.5]
+    first, second = (USU(segmenter=LABELS, scorer="random").score_map(IMAGES, model, 0) for _ in range(2))
+    assert torch.equal(first, second)
+    assert model.rows == []
+
+
+def test_the_mean_fill_is_each_images_own_channel_mean(model):
+    usu = USUUpsampler(segmenter=LABELS, scorer="deletion", fill="mean")
+    expected = torch.stack([one[LABELS] for one in unit_scores(sums(IMAGES, IMAGES.mean((2, 3), keepdim=True)))])
+    torch.testing.assert_close(usu.score_map(IMAGES, model, target=0)[:, 0], expected)
+
+
+@pytest.mark.parametrize("fill", ["blur", "zero", 0.5, torch.ones(1, 1, 2, 4)])
+def test_every_fill_works(model, fill):
+    assert USUUpsampler(segmenter=LABELS, fill=fill).score_map(IMAGES, model, target=0).shape == (2, 1, 2, 4)
+
+
+def test_probabilities_can_be_scored_instead_of_logits(model):
+    logit = USUUpsampler(segmenter=LABELS, fill=0.0).score_map(IMAGES * 0.1, model, target=0)
+    probability = USUUpsampler(segmenter=LABELS, fill=0.0, output="probability").score_map(
+        IMAGES * 0.1, model, target=0
+    )
+    assert not torch.equal(logit, probability)
+
+
+def test_the_upsampler_redistributes_by_its_own_score_map(model):
+    coarse, usu = torch.rand(2, 1, 2), USUUpsampler(segmenter=LABELS, fill=0.0, temperature=0.2)
+    fine = usu(coarse, IMAGES, model, target=0)
+    expected = redistribute(coarse, usu.score_map(IMAGES, model, target=0), temperature=0.2)
+    torch.testing.assert_close(fine, expected)
+    torch.testing.assert_close(fine.sum((1, 2, 3)), (coarse * 4).sum((1, 2)))
+    assert usu(coarse, IMAGES, model, target=0, size=(4, 8)).shape == (2, 1, 4, 8)
+
+
+def test_a_rows_scores_do_not_depend_on_its_batch_nor_its_chunks(model):
+    targets = [0, 1]
+    together = USUUpsampler(segmenter="grid").score_map(IMAGES, model, targets)
+    for row in range(2):
+        one = slice(row, row + 1)
+        alone = USUUpsampler(segmenter="grid", internal_batch_size=1).score_map(IMAGES[one], model, targets[one])
+        torch.testing.assert_close(alone, together[one])
+
+
+def test_without_a_target_the_largest_output_is_explained(model):
+    usu = USUUpsampler(segmenter=LABELS, fill=0.0)
+    with torch.no_grad():
+        target = model(IMAGES).argmax(1)
+    torch.testing.assert_close(usu.score_map(IMAGES, model), usu.score_map(IMAGES, model, target))
+    single = lambda x: model(x)[:, 0]  # noqa: E731
+    torch.testing.assert_close(usu.score_map(IMAGES, single), usu.score_map(IMAGES, single, None))
+
+
+def test_the_papers_preset_differs_from_our_defaults():
+    paper = USUUpsampler.paper()
+    assert (paper.temperature, paper.redistribution, paper.scorer.kind) == (0.1, "global-area", "deletion")
+    assert USU is USUUpsampler
+
+
+def test_nothing_is_changed_and_progress_is_shown_on_request(model, capsys):
+    images, state = IMAGES.clone().requires_grad_(), torch.get_rng_state()
+    model.train()
+    USUUpsampler(segmenter=LABELS, show_progress=True).score_map(images, model, 0)
+    assert "12/12" in capsys.readouterr().err
+    assert model.training
+    assert model.weight.requires_grad
+    assert images.grad is None
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    "method", ["slic", "felzenszwalb", "watershed", "grid", lambda image: (image[..., 0] > 0.5) * 7]
+)
+def test_every_segmentation_labels_from_zero_without_gaps(method):
+    y, x = torch.meshgrid(torch.linspace(0, 1, 40), torch.linspace(0, 1, 30), indexing="ij")
+    images = torch.stack([torch.stack([x, y, (x > 0.4).float()]), torch.stack([y, (y > 0.7).float(), x * 0.5])])
+    labels = Segmenter(method, n_segments=12)(images)
+    assert labels.shape == (2, 40, 30)
+    for one in labels:
+        used = one.unique().tolist()
+        assert used == list(range(len(used)))
+        assert len(used) > 1
+
+
+def test_segmentation_sees_the_image_as_it_is_displayed():
+    seen = []
+
+    def halves(image):
+        seen.append(image)
+        return np.arange(image.shape[1])[None].repeat(image.shape[0], 0) // 2
+
+    images = torch.rand(1, 3, 2, 4)
+    mean, std = [0.5, 0.4, 0.3], [0.2, 0.2, 0.1]
+    normalized = (images - torch.tensor(mean).reshape(3, 1, 1)) / torch.tensor(std).reshape(3, 1, 1)
+    weighted = lambda x: x[:, 0].sum((1, 2))  # noqa: E731
+    USUUpsampler(segmenter=halves, mean=mean, std=std).score_map(normalized, weighted)
+    np.testing.assert_allclose(seen[0], images[0].permute(1, 2, 0), atol=1e-6)
+    USUUpsampler(segmenter=halves).score_map(normalized, weighted)
+    assert (seen[1].min(), seen[1].max()) == (0, 1)
+    with pytest.raises(ArgumentError, match=r"`inputs` to be in \[0, 1\] after mean and std are undone"):
+        USUUpsampler(segmenter=halves, mean=mean, std=std).score_map(normalized * 5, weighted)
+
+
+class WithBatchNorm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, x):
+        return self.norm(x).sum((1, 2, 3))
+
+
+BAD = [
+    ({"segmenter": torch.zeros(2, 3, dtype=torch.int64)}, ArgumentError, r"`segmenter` to be of shape \(2, 4\)"),
+    ({"segmenter": LABELS * 2}, ArgumentError, "labels from 0 without gaps, but got 3 labels from 0 to 4 in image 0"),
+    ({"segmenter": LABELS.float()}, ArgumentTypeError, "`segmenter` to be an integer tensor"),
+    ({"scorer": "best"}, ArgumentError, '`scorer` to be one of "deletion'),
+    ({"scorer": 3}, ArgumentTypeError, "`scorer` to be a name or a callable"),
+    ({"scorer": lambda m: [torch.full((3,), float("nan"))] * 2}, NonFiniteError, "`scores of image 0` to be finite"),
+    ({"temperature": 0.0}, ArgumentError, "`temperature` to be a positive number"),
+    ({"fill": "white"}, ArgumentError, '`fill` to be "mean", "blur", "zero", a number or a tensor'),
+    ({"mean": 0.5}, ArgumentError, "`mean` to be given together with std"),
+    ({"internal_batch_size": 0}, ArgumentError, "`internal_batch_size` to be an integer of at least 1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"), BAD, ids=[next(iter(o)) + str(i) for i, (o, _, _) in enumerate(BAD)]
+)
+def test_bad_options_are_named(model, options, error, message):
+    with pytest.raises(error, match=message):
+        USUUpsampler(**{"segmenter": "grid" if "mean" in options else LABELS, **options}).score_map(IMAGES, model, 0)
+
+
+def test_bad_calls_are_named(model):
+    usu = USUUpsampler(segmenter=LABELS)
+    with pytest.raises(ArgumentError, match="`coarse` to be of 2 rows like the inputs"):
+        usu(torch.ones(3, 1, 2), IMAGES, model, 0)
+    with pytest.raises(NonFiniteError, match="`coarse` to be finite"):
+        usu(torch.full((2, 1, 2), float("nan")), IMAGES, model, 0)
+    with pytest.raises(ArgumentError, match="`target` to be an index from 0 to 1"):
+        usu(torch.ones(2, 1, 2), IMAGES, model, 7)
+    with pytest.raises(ArgumentError, match="in eval mode, but got a model whose batch norm mixes the rows"):
+        usu(torch.ones(2, 1, 2), IMAGES, WithBatchNorm().train())
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_interpolation_has_the_call_of_usu(mode):
+    coarse = torch.rand(2, 3, 3)
+    fine = InterpolationUpsampler(mode)(coarse, torch.zeros(2, 3, 12, 9))
+    assert fine.shape == (2, 1, 12, 9)
+    constant = InterpolationUpsampler(mode)(torch.full((1, 3, 3), 0.7), torch.zeros(1, 3, 12, 9), None, 0, None, (6, 6))
+    torch.testing.assert_close(constant, torch.full((1, 1, 6, 6), 0.7))
+    if mode == "bilinear":
+        expected = nn.functional.interpolate(coarse[:, None], size=(12, 9), mode="bilinear", align_corners=False)
+        assert torch.equal(fine, expected)
+
+
+def test_an_unknown_interpolation_is_refused():
+    with pytest.raises(ArgumentError, match='`mode` to be one of "nearest", "bilinear", "bicubic", "lanczos"'):
+        InterpolationUpsampler("cubic")
