@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint wheel clean
+.PHONY: demo test test-lowest lint wheel clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m examples.quickstart
@@ -11,8 +11,15 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q -n 2
 
-test-slow: $(VENV)/.installed-test $(VENV)/.installed-demo
-	$(BIN)/python -m pytest -q -m slow
+# The oldest supported versions, for which wheels of Python 3.10 to 3.12 exist.
+test-lowest: .venv-lowest/.installed
+	.venv-lowest/bin/python -m pytest -q -n 2
+
+.venv-lowest/.installed: tests/lowest.txt pyproject.toml
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --requirement tests/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --editable ".[test]" --constraint tests/lowest.txt
+	@touch $@
 
 lint: $(VENV)/.installed-test $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -23,7 +30,7 @@ wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) dist outputs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest dist outputs .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[$*]"

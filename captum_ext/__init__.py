@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from captum_ext.attr import EG, LPI, ExpectedGradients, LocalPathIntegration
     from captum_ext.references import ReferenceDistribution
-    from captum_ext.upsampling import USU, InterpolationUpsampler, USUUpsampler, redistribute
+    from captum_ext.upsampling import USU, InterpolationUpsampler, USUUpsampler, check_desiderata, redistribute
 
 __version__ = "0.1.0"
 
@@ -22,6 +22,7 @@ _HOMES = {
     "USU": "captum_ext.upsampling",
     "USUUpsampler": "captum_ext.upsampling",
     "InterpolationUpsampler": "captum_ext.upsampling",
+    "check_desiderata": "captum_ext.upsampling",
     "redistribute": "captum_ext.upsampling",
 }
 
@@ -35,6 +36,7 @@ __all__ = [
     "ReferenceDistribution",
     "USUUpsampler",
     "__version__",
+    "check_desiderata",
     "redistribute",
 ]
 

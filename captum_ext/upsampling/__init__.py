@@ -1,8 +1,18 @@
 """Upsampling of coarse attribution maps as redistribution of mass."""
 
+from captum_ext.upsampling.desiderata import DesiderataReport, check_desiderata
 from captum_ext.upsampling.interpolation import InterpolationUpsampler
 from captum_ext.upsampling.redistribution import redistribute
 from captum_ext.upsampling.scoring import CoalitionScorer, PerturbationScorer
 from captum_ext.upsampling.upsampler import USU, USUUpsampler
 
-__all__ = ["USU", "CoalitionScorer", "InterpolationUpsampler", "PerturbationScorer", "USUUpsampler", "redistribute"]
+__all__ = [
+    "USU",
+    "CoalitionScorer",
+    "DesiderataReport",
+    "InterpolationUpsampler",
+    "PerturbationScorer",
+    "USUUpsampler",
+    "check_desiderata",
+    "redistribute",
+]
