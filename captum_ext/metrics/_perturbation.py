@@ -86,6 +86,7 @@ class Fill:
     """What replaces the pixels that are not kept: a constant, rows of a tensor, or the mean of the kept pixels."""
 
     def __init__(self, baselines: Baselines | str, inputs: Tensors) -> None:
+        self.inputs = inputs
         self.values: Tensors | None = None
         if not isinstance(baselines, str):
             self.values = check_baselines(baselines, inputs)
@@ -98,23 +99,28 @@ class Fill:
         elif baselines != "mean":
             raise ArgumentError("baselines", 'a number, a tensor, "mean" or "blur"', describe(baselines))
 
-    def __call__(self, position: int, value: Tensor, keep: Tensor, rows: Tensor) -> Tensor:
-        """Replacement, broadcastable to `value` (P, ...), for rows (P,) of the input tensor at `position`."""
+    def __call__(self, position: int, kept: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
+        """Replacement, broadcastable to `kept` (P, ...), for rows (P,) of the input tensor at `position`.
+
+        `mask` is one where pixels are kept and zero elsewhere, `kept` the inputs times the mask.
+        """
         if self.values is None:
-            return _mean_of_kept(value, keep)
+            return self._mean_of_kept(position, kept, mask, rows)
         filled = self.values[position]
         return filled if filled.shape[0] == 1 else filled[rows.to(filled.device)]
 
-
-def _mean_of_kept(value: Tensor, keep: Tensor) -> Tensor:
-    """Mean of the kept pixels, for images of each channel; of all pixels where none is kept."""
-    dims = tuple(range(2 if value.dim() == 4 else 1, value.dim()))
-    wide = value.to(torch.promote_types(value.dtype, torch.float32))
-    if not dims:
-        return value  # a row of one element is its own mean
-    none_kept = ~keep.flatten(1).any(1)
-    kept = keep | none_kept.reshape(-1, *(1,) * (keep.dim() - 1))
-    return ((wide * kept).sum(dims, keepdim=True) / kept.sum(dims, keepdim=True)).to(value.dtype)
+    def _mean_of_kept(self, position: int, kept: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
+        """Mean of the kept pixels, for images of each channel; of all pixels where none is kept."""
+        dims = tuple(range(2 if kept.dim() == 4 else 1, kept.dim()))
+        if not dims:
+            return self.inputs[position][rows.to(kept.device)]  # a row of one element is its own mean
+        wide = torch.promote_types(kept.dtype, torch.float32)
+        count = mask.sum(dims, keepdim=True, dtype=wide)
+        mean = kept.sum(dims, keepdim=True, dtype=wide) / count
+        if not bool(count.all()):
+            whole = self.inputs[position][rows.to(kept.device)].mean(dims, keepdim=True, dtype=wide)
+            mean = torch.where(count > 0, mean, whole)
+        return mean.to(kept.dtype)
 
 
 @dataclass(frozen=True)
@@ -158,12 +164,13 @@ class Perturbation:
         result = []
         for position, (tensor, rank) in enumerate(zip(self.inputs, self.ranks, strict=True)):
             on_device = rows.to(tensor.device)
-            value, place = tensor[on_device], rank[on_device]
+            kept, place = tensor[on_device], rank[on_device]  # copies, changed in place below
             shape = (-1, *(1,) * (place.dim() - 1))
             low = first.to(tensor.device, torch.int32).reshape(shape)
             high = last.to(tensor.device, torch.int32).reshape(shape)
-            keep = (place >= low) & (place < high)
-            result.append(torch.where(keep, value, self.fill(position, value, keep, rows)))
+            mask = ((place >= low) & (place < high)).to(kept.dtype)
+            kept *= mask  # exact, as is adding a product with zero: kept pixels are the input's
+            result.append(kept.addcmul_(self.fill(position, kept, mask, rows), 1 - mask))
         return tuple(result)
 
 
