@@ -46,3 +46,7 @@ class InferenceModeError(CaptumExtError, RuntimeError):
 
 class ReferenceFileError(CaptumExtError, ValueError):
     """A file of fitted references that is damaged, incomplete or of an unknown version."""
+
+
+class MissingExtraError(CaptumExtError, ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""

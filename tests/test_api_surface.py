@@ -30,6 +30,7 @@ PUBLIC = {
         "DesiderataReport",
         "InterpolationUpsampler",
         "PerturbationScorer",
+        "Refinement",
         "USUUpsampler",
         "check_desiderata",
         "redistribute",

@@ -3,6 +3,7 @@
 from captum_ext.upsampling.desiderata import DesiderataReport, check_desiderata
 from captum_ext.upsampling.interpolation import InterpolationUpsampler
 from captum_ext.upsampling.redistribution import redistribute
+from captum_ext.upsampling.refinement import Refinement
 from captum_ext.upsampling.scoring import CoalitionScorer, PerturbationScorer
 from captum_ext.upsampling.upsampler import USU, USUUpsampler
 
@@ -12,6 +13,7 @@ __all__ = [
     "DesiderataReport",
     "InterpolationUpsampler",
     "PerturbationScorer",
+    "Refinement",
     "USUUpsampler",
     "check_desiderata",
     "redistribute",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -9,14 +12,15 @@ from captum_ext.exceptions import ArgumentError
 
 
 class Cells:
-    """The partition of an H x W map into h x w cells, in Convention: pixel (i, j) belongs to cell (i*h // H, j*w // W).
+    """The partition of an H x W map into h x w cells.
 
-    The integer rule is that of `torch.nn.functional.interpolate(mode="nearest")`; cells differ by at most one row and
-    one column where the sizes do not divide.
+    Convention: pixel (i, j) belongs to cell (i*h // H, j*w // W), in integers: the rule of
+    `torch.nn.functional.interpolate(mode="nearest")`. Where the sizes do not divide, cells differ by at most one row
+    and one column.
 
-    Maps are seen as blocks (N, h, rows of a cell, w, columns of a cell), so that a reduction over cells is one over two
-    dimensions. Where the sizes divide, that is a view; otherwise smaller cells are padded by repeating their last row
-    and column, which `counted` marks with zero.
+    Where the sizes divide, a map is viewed as blocks (N, h, a, w, b), and cells are reduced over two dimensions.
+    Otherwise bands of rows are reduced one after the other, which leaves little for the columns: gathering a whole map
+    costs more.
     """
 
     def __init__(self, grid: tuple[int, int], size: tuple[int, int], device: torch.device) -> None:
@@ -24,57 +28,54 @@ class Cells:
             raise ArgumentError("coarse", f"of a grid no larger than the image {size}", f"a grid {grid}")
         self.grid, self.size = grid, size
         self.divides = size[0] % grid[0] == 0 and size[1] % grid[1] == 0
-        starts = [_starts(cells, pixels, device) for cells, pixels in zip(grid, size, strict=True)]
-        self.lengths = [start.diff() for start in starts]
-        self.pixels = self.lengths[0][:, None] * self.lengths[1][None, :]
+        rows, columns = (_starts(cells, pixels, device) for cells, pixels in zip(grid, size, strict=True))
+        self._heights, self._widths = rows.diff(), columns.diff()
+        self.pixels = self._heights[:, None] * self._widths[None, :]
         if not self.divides:
-            self._index = [_padded(start, length) for start, length in zip(starts, self.lengths, strict=True)]
-            self._inside = [_within(length) for length in self.lengths]
-            self.counted = self._inside[0][:, :, None, None] & self._inside[1][None, None, :, :]
-
-    def blocks(self, fine: Tensor) -> Tensor:
-        """A map (N, H, W) as blocks (N, h, a, w, b), padded by repetition where cells are smaller."""
-        (h, w), (height, width) = self.grid, self.size
-        if self.divides:
-            return fine.reshape(len(fine), h, height // h, w, width // w)
-        rows, columns = self._index
-        return fine[:, rows][:, :, :, columns]
-
-    def unblocked(self, blocks: Tensor) -> Tensor:
-        """Blocks (N, h, a, w, b) as a map (N, H, W), without the padding."""
-        if self.divides:
-            return blocks.reshape(len(blocks), *self.size)
-        n, h, a, w, b = blocks.shape
-        rows, columns = (inside.reshape(-1) for inside in self._inside)
-        return blocks.reshape(n, h * a, w * b)[:, rows][:, :, columns]
+            ends = rows.tolist()
+            self._bands = [slice(*pair) for pair in itertools.pairwise(ends)]
+            offset = torch.arange(int(self._widths.max()), device=device)[None]
+            self._inside = offset < self._widths[:, None]
+            self._columns = columns[:-1, None] + torch.minimum(offset, self._widths[:, None] - 1)
 
     def sum(self, fine: Tensor) -> Tensor:
         """Sum (N, h, w) of a map (N, H, W) over each cell."""
-        blocks = self.blocks(fine)
-        return (blocks if self.divides else blocks * self.counted).sum((2, 4))
+        if self.divides:
+            return self._blocks(fine).sum((2, 4))
+        bands = torch.stack([fine[:, band].sum(1) for band in self._bands], 1)
+        return (bands[:, :, self._columns] * self._inside).sum(3)
 
     def amax(self, fine: Tensor) -> Tensor:
         """Largest value (N, h, w) of a map (N, H, W) in each cell."""
-        return self.blocks(fine).amax((2, 4))
+        if self.divides:
+            return self._blocks(fine).amax((2, 4))
+        bands = torch.stack([fine[:, band].amax(1) for band in self._bands], 1)
+        return bands[:, :, self._columns].amax(3)
 
     def spread(self, coarse: Tensor) -> Tensor:
         """Every pixel's own cell value: (N, h, w) to (N, H, W), as nearest-neighbour interpolation."""
-        rows = torch.repeat_interleave(coarse, self.lengths[0], dim=1)
-        return torch.repeat_interleave(rows, self.lengths[1], dim=2)
+        return torch.repeat_interleave(self._widened(coarse), self._heights, dim=1)
+
+    def combine_(self, fine: Tensor, coarse: Tensor, operation: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Apply an in-place operation such as `Tensor.mul_` to a contiguous map (N, H, W) and its cells' values."""
+        if self.divides:
+            operation(self._blocks(fine), coarse[:, :, None, :, None])
+            return fine
+        wide = self._widened(coarse)
+        for k, band in enumerate(self._bands):
+            operation(fine[:, band], wide[:, k, None])
+        return fine
+
+    def _blocks(self, fine: Tensor) -> Tensor:
+        (h, w), (height, width) = self.grid, self.size
+        return fine.view(len(fine), h, height // h, w, width // w)
+
+    def _widened(self, coarse: Tensor) -> Tensor:
+        """Cell values at every column: (N, h, w) to (N, h, W)."""
+        return torch.repeat_interleave(coarse, self._widths, dim=2)
 
 
 def _starts(cells: int, pixels: int, device: torch.device) -> Tensor:
     """First pixel of every cell, and the end: the smallest i with i * cells // pixels >= k."""
     k = torch.arange(cells + 1, device=device)
     return (k * pixels + cells - 1) // cells
-
-
-def _padded(start: Tensor, length: Tensor) -> Tensor:
-    """Pixel indices (cells, longest cell), a shorter cell's last index repeated."""
-    offset = torch.arange(int(length.max()), device=start.device)
-    return start[:-1, None] + torch.minimum(offset[None], length[:, None] - 1)
-
-
-def _within(length: Tensor) -> Tensor:
-    """Which entries (cells, longest cell) are pixels of their cell."""
-    return torch.arange(int(length.max()), device=length.device)[None] < length[:, None]

@@ -80,12 +80,14 @@ def redistribute(
     masses = masses * cells.pixels
     if redistribution != "local":
         masses = _shared_globally(masses, cells, scores, redistribution == "global-mass", importance)
-    blocks = cells.blocks(_log_potential(scores, potential, temperature, gamma))
-    weights = (blocks - blocks.amax((2, 4), keepdim=True)).exp_()
-    if not cells.divides:
-        weights = weights * cells.counted
-    fine = weights * (masses / weights.sum((2, 4)))[:, :, None, :, None]
-    return cells.unblocked(fine)[:, None]
+    weights = _log_potential(scores, potential, temperature, gamma)  # a tensor of our own, changed in place below
+    cells.combine_(weights, cells.amax(weights), Tensor.sub_).exp_()
+    share = masses / cells.sum(weights)
+    if share.requires_grad:
+        return (weights * cells.spread(share))[:, None]
+    if len(weights) < len(share):
+        weights = weights.repeat(len(share), 1, 1)
+    return cells.combine_(weights, share, Tensor.mul_)[:, None]
 
 
 def check_temperature(name: str, value: float) -> None:
@@ -114,7 +116,7 @@ def as_maps(name: str, value: Tensor) -> Tensor:
 
 
 def _validated(coarse: Tensor, score_map: Tensor) -> tuple[Tensor, Tensor]:
-    masses, scores = as_maps("coarse", coarse), as_maps("score_map", score_map).detach()
+    masses, scores = as_maps("coarse", coarse), as_maps("score_map", score_map).detach().contiguous()
     if len(scores) not in (1, len(masses)):
         raise ArgumentError("score_map", f"of {len(masses)} rows like the coarse map, or one", describe(score_map))
     low, high = torch.aminmax(scores)

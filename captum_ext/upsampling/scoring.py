@@ -63,7 +63,8 @@ class MaskedImages:
 
     def _score(self, outputs: Tensor, rows: Tensor) -> Tensor:
         wide = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
-        return self.model.select(wide.softmax(1) if self.probability and wide.dim() == 2 else wide, rows)
+        classes = wide.dim() == 2 and wide.shape[1] > 1  # the softmax of a single output is a constant
+        return self.model.select(wide.softmax(1) if self.probability and classes else wide, rows)
 
 
 class Scorer(Protocol):

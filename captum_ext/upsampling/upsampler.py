@@ -13,6 +13,7 @@ from captum_ext._rows import RowLimit
 from captum_ext._types import ForwardFunc, Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.upsampling.redistribution import POTENTIALS, REDISTRIBUTIONS, as_maps, check_temperature, redistribute
+from captum_ext.upsampling.refinement import Refinement, nested, refine
 from captum_ext.upsampling.scoring import SCORERS, MaskedImages, Scorer, filling, unit_scores
 from captum_ext.upsampling.segmentation import Segment, Segmenter, check_labels, display_range
 
@@ -39,6 +40,7 @@ class USUUpsampler:
         output: what is scored: "logit" (the model's outputs as they are) or "probability" (their softmax).
         fill: what stands for a missing segment: "mean" (of each image's channels), "blur", "zero", a number or a
             tensor.
+        refinement: None, or a `Refinement` for finer segments where scores change.
         mean: the model's input normalisation, undone for the segmenter; without it (and `std`) each image is scaled
             from its own minimum and maximum.
         std: see `mean`.
@@ -67,9 +69,10 @@ class USUUpsampler:
         redistribution: str = "local",
         importance_temperature: float | None = None,
         segmenter: _Segments = None,
-        scorer: str | Scorer = "deletion+insertion",
+        scorer: str | Scorer | Tensor = "deletion+insertion",
         output: str = "logit",
         fill: str | float | Tensor = "mean",
+        refinement: Refinement | None = None,
         mean: Any = None,
         std: Any = None,
         internal_batch_size: int | None = None,
@@ -86,9 +89,14 @@ class USUUpsampler:
         self.segmenter = Segmenter() if segmenter is None else segmenter
         if isinstance(segmenter, str):
             self.segmenter = Segmenter(segmenter)
-        self.scorer: Scorer = _scorer(scorer)
+        self.scorer: Scorer | Tensor = _scorer(scorer)
         self.probability = check_choice("output", output, ("logit", "probability")) == "probability"
         self.fill = fill
+        self.refinement = refinement
+        if refinement is not None and (
+            isinstance(segmenter, Tensor) or callable(getattr(self.segmenter, "method", None))
+        ):
+            raise ArgumentError("refinement", "None with a label map or function, which have one level", "a Refinement")
         self.mean, self.std = mean, std
         self.internal_batch_size = internal_batch_size
         self.show_progress = show_progress
@@ -148,37 +156,45 @@ class USUUpsampler:
         images = check_tensors("inputs", inputs)[0].detach()
         if images.dim() != 4:
             raise ArgumentError("inputs", "a batch of images (N, C, H, W)", describe(inputs))
+        if isinstance(self.scorer, Tensor):
+            return as_maps("scorer", self.scorer)[:, None].expand(len(images), -1, -1, -1).to(images.device)
         _check_rows_independent(forward_func)
         limit = RowLimit(self.internal_batch_size, (images,))
         if target is None:
             target = _largest_output(forward_func, images, additional_forward_args, limit)
-        masked = MaskedImages(
-            RowwiseModel(forward_func, len(images), target, additional_forward_args),
-            images,
-            self._labels(images),
-            filling(self.fill, images),
-            limit,
-            self.probability,
-            self.show_progress,
-        )
-        scores = [check_tensors(f"scores of image {i}", one)[0] for i, one in enumerate(self.scorer(masked))]
-        shown = [one[label] for one, label in zip(unit_scores(scores), masked.labels, strict=True)]
-        return torch.stack(shown)[:, None].to(torch.promote_types(images.dtype, torch.float32))
+        model = RowwiseModel(forward_func, len(images), target, additional_forward_args)
+        replacement, scorer = filling(self.fill, images), self.scorer
 
-    def _labels(self, images: Tensor) -> Tensor:
+        def score(labels: Tensor) -> list[Tensor]:
+            masked = MaskedImages(model, images, labels, replacement, limit, self.probability, self.show_progress)
+            return [check_tensors(f"scores of image {i}", one)[0] for i, one in enumerate(scorer(masked))]
+
+        levels = self._levels(images)
+        shown = [one[label] for one, label in zip(unit_scores(score(levels[0])), levels[0], strict=True)]
+        score_map = torch.stack(shown).to(torch.promote_types(images.dtype, torch.float32))
+        if self.refinement is not None:
+            score_map = refine(score_map, levels, score, self.refinement)
+        return score_map[:, None]
+
+    def _levels(self, images: Tensor) -> list[Tensor]:
+        """Label maps (N, H, W), one, or nested ones from coarse to fine."""
         size = (images.shape[2], images.shape[3])
         if isinstance(self.segmenter, Tensor):
-            return check_labels("segmenter", self.segmenter, len(images), size).to(images.device)
+            return [check_labels("segmenter", self.segmenter, len(images), size).to(images.device)]
         segmenter = self.segmenter if isinstance(self.segmenter, Segmenter) else Segmenter(self.segmenter)
-        labels = segmenter(display_range(images, self.mean, self.std))
-        return check_labels("segmenter", labels, len(images), size)
+        seen = display_range(images, self.mean, self.std)
+        depth, growth = (1, 1) if self.refinement is None else (self.refinement.depth, self.refinement.growth)
+        levels = [Segmenter(segmenter.method, segmenter.n_segments * growth**level)(seen) for level in range(depth)]
+        return nested([check_labels("segmenter", labels, len(images), size) for labels in levels])
 
 
-def _scorer(scorer: Any) -> Scorer:
+def _scorer(scorer: Any) -> Scorer | Tensor:
+    if isinstance(scorer, Tensor):
+        return scorer
     if isinstance(scorer, str):
         return SCORERS[check_choice("scorer", scorer, tuple(SCORERS))]()
     if not callable(scorer):
-        raise ArgumentTypeError("scorer", "a name or a callable", describe(scorer))
+        raise ArgumentTypeError("scorer", "a name, a callable or a score map", describe(scorer))
     return scorer  # type: ignore[no-any-return]
 
 

@@ -87,8 +87,9 @@ def test_cells_are_those_of_the_integer_rule_and_of_nearest_interpolation(shape)
     spread = cells.spread(numbers)[0]
     literal = [[numbers[0][oracles.cell_of(i, j, (h, w), size)] for j in range(size[1])] for i in range(size[0])]
     assert torch.equal(spread, torch.tensor(literal))
-    assert torch.equal(cells.unblocked(cells.blocks(spread[None])), spread[None])
     assert torch.equal(cells.amax(spread[None]), numbers)
+    assert torch.equal(cells.sum(spread[None]), numbers * cells.pixels)
+    assert torch.equal(cells.combine_(spread[None].clone(), numbers, torch.Tensor.sub_), torch.zeros(1, *size).double())
     assert int(cells.pixels.sum()) == size[0] * size[1]
 
 

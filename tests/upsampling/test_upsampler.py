@@ -75,6 +75,13 @@ def test_constant_scores_give_one_half_and_random_ones_repeat_with_their_seed(mo
     assert model.rows == []
 
 
+def test_a_given_score_map_costs_no_pass(model):
+    scores, coarse = torch.rand(1, 1, 2, 4), torch.rand(2, 1, 2)
+    fine = USUUpsampler(scorer=scores, temperature=0.2)(coarse, IMAGES, model, 0)
+    torch.testing.assert_close(fine, redistribute(coarse, scores, temperature=0.2))
+    assert model.rows == []
+
+
 def test_the_mean_fill_is_each_images_own_channel_mean(model):
     usu = USUUpsampler(segmenter=LABELS, scorer="deletion", fill="mean")
     expected = torch.stack([one[LABELS] for one in unit_scores(sums(IMAGES, IMAGES.mean((2, 3), keepdim=True)))])
@@ -185,7 +192,7 @@ BAD = [
     ({"segmenter": LABELS * 2}, ArgumentError, "labels from 0 without gaps, but got 3 labels from 0 to 4 in image 0"),
     ({"segmenter": LABELS.float()}, ArgumentTypeError, "`segmenter` to be an integer tensor"),
     ({"scorer": "best"}, ArgumentError, '`scorer` to be one of "deletion'),
-    ({"scorer": 3}, ArgumentTypeError, "`scorer` to be a name or a callable"),
+    ({"scorer": 3}, ArgumentTypeError, "`scorer` to be a name, a callable or a score map"),
     ({"scorer": lambda m: [torch.full((3,), float("nan"))] * 2}, NonFiniteError, "`scores of image 0` to be finite"),
     ({"temperature": 0.0}, ArgumentError, "`temperature` to be a positive number"),
     ({"fill": "white"}, ArgumentError, '`fill` to be "mean", "blur", "zero", a number or a tensor'),
