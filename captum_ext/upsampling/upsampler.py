@@ -102,9 +102,13 @@ class USUUpsampler:
         self.show_progress = show_progress
 
     @classmethod
-    def paper(cls) -> USUUpsampler:
-        """The paper's settings where it states them: temperature 0.1, deletion scores, its global redistribution."""
-        return cls(temperature=0.1, scorer="deletion", redistribution="global-area")
+    def paper(cls, *, mean: Any = None, std: Any = None) -> USUUpsampler:
+        """The paper's settings where it states them: temperature 0.1, deletion scores, its global redistribution.
+
+        `mean` and `std` are those of the constructor. The global redistribution forgets the coarse map but for its
+        total: two maps of equal total give the same result.
+        """
+        return cls(temperature=0.1, scorer="deletion", redistribution="global-area", mean=mean, std=std)
 
     def __call__(
         self,

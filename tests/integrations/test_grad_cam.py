@@ -221,3 +221,50 @@ def test_what_cannot_be_upsampled_is_refused(model, images):
     volumes = nn.Sequential(nn.Conv3d(1, 2, 3), nn.AdaptiveAvgPool3d(1), nn.Flatten())
     with pytest.raises(NotImplementedError, match=r"for images \(N, C, H, W\), not \(1, 1, 6, 6, 6\)"):
         ours.GradCAM(volumes, [volumes[0]], upsampler=usu())(torch.rand(1, 1, 6, 6, 6), [TARGET(0)])
+
+
+# What the host's own suite runs its classes on: a torchvision network, one or two images, eigen_smooth on and off.
+HOST_SUITE = ["AblationCAM", "EigenCAM", "EigenGradCAM", "FullGrad", "GradCAM", "GradCAMElementWise", "GradCAMPlusPlus"]
+HOST_SUITE += ["HiResCAM", "KPCA_CAM", "LayerCAM", "RandomCAM", "ScoreCAM", "ShapleyCAM", "XGradCAM", "FinerCAM"]
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    torchvision = pytest.importorskip("torchvision")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return torchvision.models.resnet18(weights=None).eval()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", HOST_SUITE)
+@pytest.mark.parametrize(("n_images", "eigen_smooth"), [(1, True), (2, False)])
+def test_on_the_hosts_own_configurations_the_result_is_the_hosts(name, n_images, eigen_smooth, resnet):
+    batch = torch.rand(n_images, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    targets = [TARGET(100)] * n_images
+    results = []
+    for library in (host, ours):
+        cam = getattr(library, name)(resnet, [resnet.layer4[-1]])
+        results.append(called(cam, batch.clone(), targets, eigen_smooth=eigen_smooth))
+    assert results[0].shape == (n_images, 32, 32)
+    assert np.array_equal(results[0], results[1], equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["GradCAM", "LayerCAM"])
+def test_augmentation_smoothing_without_an_upsampler_is_the_hosts(name, model, images):
+    results = [
+        called(getattr(library, name)(model, [model.second]), images, [TARGET(1), TARGET(3)], aug_smooth=True)
+        for library in (host, ours)
+    ]
+    assert np.array_equal(*results)
+
+
+def test_the_hosts_own_example_works_with_one_import_and_one_argument_changed(model, images):
+    with ours.GradCAM(model=model, target_layers=[model.second], upsampler=usu()) as cam:
+        grayscale_cam = cam(input_tensor=images, targets=[TARGET(1), TARGET(3)])
+        grayscale_cam = grayscale_cam[0, :]
+        rgb_image = images[0].permute(1, 2, 0).numpy()
+        visualization = host.utils.image.show_cam_on_image(rgb_image, grayscale_cam, use_rgb=True)
+        assert cam.outputs.shape == (2, 5)
+    assert visualization.shape == (16, 24, 3)
+    assert visualization.dtype == np.uint8

@@ -1,0 +1,105 @@
+"""CAMs of two photographs, upsampled by interpolation and by redistribution.
+
+    python -m examples.grad_cam_usu [--output outputs/grad_cam_usu.png]
+
+Prints, for each CAM and upsampler, how far cells are from their mass (D1), insertion and deletion, passes and seconds,
+and writes a figure of the first photograph. Two photographs show how to use the package, not which upsampler is better.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_ext import USU, InterpolationUpsampler
+from captum_ext.metrics import deletion, insertion
+from captum_ext.upsampling.neighbourhoods import Cells
+from captum_ext_integrations.grad_cam import GradCAM, GradCAMPlusPlus, LayerCAM
+from examples import real_data
+from examples.benchmarks.reporting import print_table
+
+PHOTOGRAPHS = ("chelsea", "coffee")
+CAMS = {"GradCAM": GradCAM, "GradCAM++": GradCAMPlusPlus, "LayerCAM": LayerCAM}
+
+
+def upsamplers() -> dict[str, Any]:
+    normalisation = {"mean": [127 / 255] * 3, "std": [128 / 255] * 3}
+    return {
+        "nearest": InterpolationUpsampler("nearest"),
+        "bilinear": InterpolationUpsampler("bilinear"),
+        "USU": USU(**normalisation),
+        "USU, paper": USU.paper(**normalisation),
+        "USU, random scores": USU(scorer="random", **normalisation),
+    }
+
+
+def mass_error(coarse: Tensor, fine: Tensor) -> float:
+    cells = Cells((coarse.shape[1], coarse.shape[2]), (fine.shape[1], fine.shape[2]), fine.device)
+    mass = coarse.double() * cells.pixels
+    return float((cells.sum(fine.double()) - mass).abs().sum() / mass.abs().sum())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("outputs/grad_cam_usu.png"))
+    path = parser.parse_args().output
+    model, images = real_data.efficientnet_lite0(), real_data.photographs(*PHOTOGRAPHS)
+    with torch.no_grad():
+        targets = model(images).argmax(1)
+    passes: list[int] = []
+    model.register_forward_hook(lambda _module, _given, output: passes.append(len(output)))
+
+    rows: list[list[object]] = []
+    shown: dict[tuple[str, str], Tensor] = {}
+    for cam_name, cam_class in CAMS.items():
+        layer: nn.Module = model._bn1  # 7 x 7, before the last activation and the pooling
+        raw = cam_class(model, [layer], upsampler=InterpolationUpsampler("nearest"), normalize=False, as_tensor=True)
+        coarse = raw(images, None)[:, 16::32, 16::32]
+        for name, upsampler in upsamplers().items():
+            cam = cam_class(model, [layer], upsampler=upsampler, normalize=False, as_tensor=True)
+            passes.clear()
+            start = time.perf_counter()
+            fine = cam(images, None)
+            seconds, spent = time.perf_counter() - start, sum(passes)
+            shown[cam_name, name] = fine
+            curves = [metric(model, images, fine, targets, normalize="input") for metric in (insertion, deletion)]
+            areas = [float(curve.auc.mean()) for curve in curves]
+            rows.append([cam_name, name, f"{mass_error(coarse, fine):.1e}", *areas, spent, seconds])
+    header = ["CAM", "upsampler", "D1 error", "insertion", "deletion", "forward passes", "seconds"]
+    print_table(f"Means over {len(images)} photographs; insertion: higher is better, deletion: lower", header, rows)
+    draw(images, shown, path)
+    print(f"\nFigure: {path.resolve()}")
+
+
+def draw(images: Tensor, shown: dict[tuple[str, str], Tensor], path: Path) -> None:
+    """Maps of the first photograph over it in grey; colours end at the 99th percentile, since redistributed maps are
+    peaked."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = list(upsamplers())
+    figure, axes = pyplot.subplots(
+        len(CAMS), len(names), figsize=(2.6 * len(names), 2.75 * len(CAMS)), layout="constrained"
+    )
+    grey = real_data.displayable(images)[0].mean(-1)
+    for row, cam in enumerate(CAMS):
+        for column, name in enumerate(names):
+            fine = shown[cam, name][0]
+            axes[row, column].imshow(grey, cmap="gray")
+            highest = float(fine.flatten().quantile(0.99))
+            axes[row, column].imshow(fine.clamp(max=highest), cmap="inferno", alpha=0.65)
+            axes[row, column].set_title(f"{cam}, {name}", fontsize=8)
+            axes[row, column].set_axis_off()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
