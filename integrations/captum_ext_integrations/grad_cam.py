@@ -226,21 +226,15 @@ class FullGrad(_Redistributing, _host.FullGrad):  # type: ignore[misc]
     channel by channel, as the host does: the terms keep the proportions of the paper.
     """
 
-    def compute_cam_per_layer(self, input_tensor: Tensor, target_category: Any, eigen_smooth: bool) -> Any:
-        """Maps of the input term and of every layer: a tensor (N, 1 + layers, H, W)."""
-        if self.upsampler is None:
-            return super().compute_cam_per_layer(input_tensor, target_category, eigen_smooth)
+    def _coarse_maps(self, input_tensor: Tensor, targets: Any, eigen_smooth: bool) -> list[Tensor]:  # noqa: ARG002
+        """The input's term, whose grid is the image itself, and that of every layer."""
         if eigen_smooth:
             raise NotImplementedError("FullGrad with an upsampler has no eigen_smooth.")
         gradients = [torch.from_numpy(_array(one)) for one in self.activations_and_grads.gradients]
         biases = [torch.as_tensor(bias, dtype=torch.float32)[None, :, None, None] for bias in self.bias_data]
-        coarse = [(bias * gradient).abs().sum(1) for bias, gradient in zip(biases, gradients, strict=True)]
-        if isinstance(self.upsampler, _Coarse):
-            raise NotImplementedError("FullGrad with an upsampler has no aug_smooth: its input term has no coarse map.")
-        fine = self._upsampled(coarse, input_tensor, target_category)
-        gradient = cast(Tensor, input_tensor.grad)
-        own = (gradient * input_tensor.detach()).abs().sum(1, keepdim=True).to(fine)
-        return torch.cat([own, fine], 1)
+        layers = [(bias * gradient).abs().sum(1) for bias, gradient in zip(biases, gradients, strict=True)]
+        own = cast(Tensor, input_tensor.grad) * input_tensor.detach()
+        return [own.float().abs().sum(1).cpu(), *layers]
 
     def _combined(self, layers: Tensor) -> Tensor:
         return layers.sum(1)

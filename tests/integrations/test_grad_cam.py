@@ -104,6 +104,27 @@ def test_for_display_a_map_is_divided_by_its_maximum_and_nothing_is_subtracted(n
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_full_grad_adds_the_inputs_own_term_to_each_layers_redistributed_channels(model, images):
+    cam = ours.FullGrad(model, [], upsampler=usu(), normalize=False)
+    raw = []
+    original = cam._coarse_maps
+    cam._coarse_maps = lambda *args: raw.append(original(*args)) or raw[-1]
+    targets = [TARGET(1), TARGET(3)]
+    fine = cam(images, targets)
+    leaf = images.clone().requires_grad_()
+    scores = model(leaf)
+    gradient = torch.autograd.grad(scores[0, 1] + scores[1, 3], leaf)[0]
+    torch.testing.assert_close(raw[0][0], (gradient * images).abs().sum(1))
+    assert [tuple(one.shape[1:]) for one in raw[0]] == [(16, 24), (8, 12), (4, 6)]
+    mass = sum(one.sum((1, 2)) * (16 * 24 / one[0].numel()) for one in raw[0])
+    np.testing.assert_allclose(fine.sum((1, 2)), mass.numpy(), rtol=1e-5)
+    smoothed = cam(images, targets, aug_smooth=True)
+    assert smoothed.shape == fine.shape
+    with pytest.raises(NotImplementedError, match="FullGrad with an upsampler has no eigen_smooth"):
+        cam(images, targets, eigen_smooth=True)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_sess_upsamples_its_patches(model, images):
     square = images[:, :, :, :16]
     shown = ours.SESS(model, [model.second], scales=[16, 24], upsampler=usu())(square, [TARGET(1), TARGET(3)])
@@ -163,6 +184,21 @@ def test_augmentation_smoothing_scores_once_and_keeps_the_mass_of_the_mean_map(m
     assert cam.upsampler is not None
 
 
+def test_maps_of_channels_last_features_as_of_swin_are_turned(images):
+    class Channelwise(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.norm, self.head = nn.Conv2d(3, 8, 4, stride=4), nn.LayerNorm(8), nn.Linear(8, 5)
+
+        def forward(self, x):
+            return self.head(torch.tanh(self.norm(self.embed(x).permute(0, 2, 3, 1))).mean((1, 2)))
+
+    model = Channelwise()
+    turned = lambda features: features.permute(0, 3, 1, 2)  # noqa: E731
+    cam = ours.LayerCAM(model, [model.norm], reshape_transform=turned, upsampler=usu(), normalize=False)
+    assert cam(images, [TARGET(1), TARGET(2)]).shape == (2, 16, 24)
+
+
 def test_a_reshape_transform_turns_tokens_into_a_grid(images):
     class Tokens(nn.Module):
         def __init__(self):
@@ -186,9 +222,10 @@ def test_a_reshape_transform_turns_tokens_into_a_grid(images):
     assert cam.activations_and_grads.reshape_transform is grid
 
 
-def test_bfloat16_models_are_explained_and_tensors_returned_on_request(model, images):
-    cam = ours.GradCAM(model.bfloat16(), [model.second], upsampler=usu(), as_tensor=True)
-    shown = cam(images.bfloat16(), None)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_models_are_explained_and_tensors_returned_on_request(dtype, model, images):
+    cam = ours.GradCAM(model.to(dtype), [model.second], upsampler=usu(), as_tensor=True)
+    shown = cam(images.to(dtype), None)
     assert isinstance(shown, torch.Tensor)
     assert shown.dtype == torch.float32
     assert float(shown.max()) == 1
