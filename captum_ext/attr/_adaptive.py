@@ -22,8 +22,7 @@ from captum_ext.attr._paths import CPU, accumulation_dtype, as_column, interpola
 
 MINIMAL_STEPS = 3
 
-# Settings chosen on twelve crops of photographs from scikit-image, none of which the benchmark reports on
-# (examples/benchmarks/adaptive.py): 13 to 33 first points of 50, and 1 to 8 a round, differ little.
+# Chosen on crops of scikit-image's photographs, none of which examples/benchmarks/adaptive.py reports on.
 _FIRST_SHARE = 0.4
 _ROUNDS = 8
 _KEPT_BYTES = 256 * 2**20

@@ -36,8 +36,8 @@ class ExpectedGradients(ReferencePathAttribution):
 
     Deviations from the paper: references and points on their paths are not drawn independently. By default
     (`method="stratified"`) every reference gets its share of `n_steps` gradients and the points are stratified over
-    all of them, which is as unbiased and noticeably closer to complete at the same cost. References equal to the
-    input are left out.
+    all of them, which leaves the estimate unbiased and takes variance from it. References equal to the input are left
+    out.
     """
 
     def __init__(

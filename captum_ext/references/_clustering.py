@@ -12,8 +12,7 @@ from torch import Tensor
 
 from captum_ext.exceptions import ArgumentError
 
-# Above this many samples mini-batches are used: exact KMeans on 20,000 x 1,000 outputs already takes minutes, and
-# would copy millions of outputs to float64.
+# Above this many samples mini-batches are used: exact KMeans reads all outputs in every iteration, from a float64 copy.
 _EXACT_UP_TO = 20_000
 _MINI_BATCH = 4096
 _N_INIT = 3  # as in the paper's code

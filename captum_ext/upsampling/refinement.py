@@ -36,8 +36,8 @@ class Refinement:
     Deviations from the paper: scores are refined and mass is redistributed once, at the end (a pixelwise mixture of two
     maps that keep the cells' masses does not keep them); coarse levels are unions of fine segments by majority vote,
     since segmenters do not nest; the scores of refined parts are scaled between zero and the score of the segment they
-    were part of, since drops of large and small segments cannot be compared; borders are replicated. In our prototype
-    refinement brought no measurable gain for two to three times the passes.
+    were part of, since drops of large and small segments cannot be compared; borders are replicated. We
+    have not measured a gain by refinement that would pay for its passes.
     """
 
     depth: int = 3
