@@ -54,8 +54,8 @@ class LocalPathIntegration(ReferencePathAttribution):
         * Example 2 of the paper (attributions in the ratio of the weights) holds for references that differ from x by
           the same amount in every feature, not in general.
 
-    Keep the neighbourhoods coarser than the classes: references from a neighbourhood as fine as a class share what is to be
-    explained. We make no claim that this method is better than Expected Gradients (README).
+    Keep the neighbourhoods coarser than the classes: references from a neighbourhood as fine as a class share what is
+    to be explained. We make no claim that this method is better than Expected Gradients (README).
     """
 
     def __init__(

@@ -153,8 +153,8 @@ class GradientScorer:
     """Gradient times difference from the filling, summed over each segment, at `n_steps` midpoints of the path between
     them.
 
-    One step costs one gradient, several are Integrated Gradients from the filling. Weaker than masking, of which it is a
-    first-order estimate: for comparison.
+    One step costs one gradient, several are Integrated Gradients from the filling. Weaker than masking, of which it is
+    a first-order estimate: for comparison.
     """
 
     def __init__(self, n_steps: int = 1) -> None:
