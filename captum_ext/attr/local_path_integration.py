@@ -48,8 +48,7 @@ class LocalPathIntegration(ReferencePathAttribution):
         * Densities count once and there is no mean on top of them, so that
           $\sum_i \phi_i = F(x) - \sum_j p_j F(r_j)$.
         * All references of the neighbourhood are used with their densities, and the points on their paths are
-        stratified
-          (`method="stratified"`), instead of one independent random point for each of them.
+          stratified (`method="stratified"`), instead of one independent random point for each.
         * x itself is left out of its own references.
         * Example 2 of the paper (attributions in the ratio of the weights) holds for references that differ from x by
           the same amount in every feature, not in general.

@@ -3,13 +3,12 @@
     from captum_ext_integrations.grad_cam import GradCAM   # was: from pytorch_grad_cam import GradCAM
     cam = GradCAM(model, target_layers, upsampler=USU())
 
-Without an upsampler a class is the host's, bit for bit. With one, the raw map of each layer (after the host's max(cam,
-0), before its first min-max) is upsampled, layers are averaged, and `normalize=True` divides each image's map by its
-maximum for display; `normalize=False` returns the map as it is, which sums to the mass of the coarse one.
+Without an upsampler a class is the host's, bit for bit. With one, the raw map of each layer (after the host's
+max(cam, 0), before its first min-max) is upsampled, layers are averaged, and `normalize=True` divides each image's map
+by its maximum for display; `normalize=False` returns the map as it is, which sums to the mass of the coarse one.
 
 Segments are scored after the host has computed its maps, once for all layers, with the host's hooks switched to a list
-that
-forgets: no activation of these passes is kept. Because redistribution is linear in mass, `aug_smooth` averages the
+that forgets: no activation of these passes is kept. Because redistribution is linear in mass, `aug_smooth` averages the
 coarse maps and redistributes once, and `FullGrad` sums a layer's channels first.
 """
 
