@@ -57,7 +57,7 @@ class USUUpsampler:
 
     Deviations from the paper, whose `paper()` preset restores its settings where it states them: scores are the sum of
     deletion and insertion instead of deletion alone, the temperature is 0.3, and mass is a cell's value times its area.
-    The paper's gains in Infidelity are an artefact of the maps' scale, and we do not repeat its claim of uniqueness.
+    We have not reproduced the paper's gains in Infidelity, and do not repeat its claim of uniqueness.
     """
 
     def __init__(
@@ -161,7 +161,12 @@ class USUUpsampler:
         if images.dim() != 4:
             raise ArgumentError("inputs", "a batch of images (N, C, H, W)", describe(inputs))
         if isinstance(self.scorer, Tensor):
-            return as_maps("scorer", self.scorer)[:, None].expand(len(images), -1, -1, -1).to(images.device)
+            given = as_maps("scorer", self.scorer)[:, None]
+            if len(given) not in (1, len(images)):
+                raise ArgumentError(
+                    "scorer", f"of one row or {len(images)} rows like the inputs", describe(self.scorer)
+                )
+            return given.expand(len(images), -1, -1, -1).to(images.device)
         _check_rows_independent(forward_func)
         limit = RowLimit(self.internal_batch_size, (images,))
         if target is None:

@@ -80,6 +80,8 @@ def test_a_given_score_map_costs_no_pass(model):
     fine = USUUpsampler(scorer=scores, temperature=0.2)(coarse, IMAGES, model, 0)
     torch.testing.assert_close(fine, redistribute(coarse, scores, temperature=0.2))
     assert model.rows == []
+    with pytest.raises(ArgumentError, match="`scorer` to be of one row or 2 rows like the inputs"):
+        USUUpsampler(scorer=torch.rand(3, 1, 2, 4))(coarse, IMAGES, model, 0)
 
 
 def test_the_mean_fill_is_each_images_own_channel_mean(model):
