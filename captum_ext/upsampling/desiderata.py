@@ -32,8 +32,8 @@ class DesiderataReport:
     """What `check_desiderata` measured.
 
     Attributes:
-        d1: neighbourhood completeness; error: sum of the cells' mass differences over the sum of masses (mean over
-            cases).
+        d1: neighbourhood completeness; error: sum of the cells' mass differences over the sum of masses, of all
+            cases together.
         d2: segment monotonicity; error: share of the pairs of pixels of a cell whose order contradicts their scores.
         d3: constant conditioning strength; error: spread of log-ratio over score difference, relative to the largest,
             over base scores from 0.05 to 0.75; 1 where scores have no effect at all.
