@@ -6,7 +6,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from captum_ext.attr import EG, LPI, ExpectedGradients, LocalPathIntegration
+    from captum_ext.attr import (
+        EG,
+        LPI,
+        SAMP,
+        ExpectedGradients,
+        LocalPathIntegration,
+        SalientManipulationPath,
+        WeightedIG,
+        WeightedIntegratedGradients,
+    )
     from captum_ext.references import ReferenceDistribution
     from captum_ext.upsampling import USU, InterpolationUpsampler, USUUpsampler, check_desiderata, redistribute
 
@@ -16,8 +25,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "EG": "captum_ext.attr",
     "LPI": "captum_ext.attr",
+    "SAMP": "captum_ext.attr",
+    "WeightedIG": "captum_ext.attr",
     "ExpectedGradients": "captum_ext.attr",
     "LocalPathIntegration": "captum_ext.attr",
+    "SalientManipulationPath": "captum_ext.attr",
+    "WeightedIntegratedGradients": "captum_ext.attr",
     "ReferenceDistribution": "captum_ext.references",
     "USU": "captum_ext.upsampling",
     "USUUpsampler": "captum_ext.upsampling",
@@ -29,12 +42,16 @@ _HOMES = {
 __all__ = [
     "EG",
     "LPI",
+    "SAMP",
     "USU",
     "ExpectedGradients",
     "InterpolationUpsampler",
     "LocalPathIntegration",
     "ReferenceDistribution",
+    "SalientManipulationPath",
     "USUUpsampler",
+    "WeightedIG",
+    "WeightedIntegratedGradients",
     "__version__",
     "check_desiderata",
     "redistribute",

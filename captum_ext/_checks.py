@@ -98,6 +98,20 @@ def check_baselines(baselines: Baselines, inputs: Tensors) -> Tensors:
     return tuple(result)
 
 
+def check_fill(name: str, value: Baselines, inputs: Tensors) -> Tensors:
+    """Like `check_baselines`, for an argument `name` of which one number may serve all tensors of a tuple.
+
+    Raises:
+        ArgumentTypeError, ArgumentError, NonFiniteError: as `check_baselines`.
+    """
+    try:
+        return check_baselines((value,) * len(inputs) if isinstance(value, Real) else value, inputs)
+    except ArgumentError as error:
+        raise type(error)(error.argument.replace("baselines", name), error.expected, error.received) from error
+    except ArgumentTypeError as error:
+        raise ArgumentTypeError(error.argument.replace("baselines", name), error.expected, error.received) from error
+
+
 def _as_rows(label: str, baseline: Any, tensor: Tensor) -> Tensor:
     """One baseline as a tensor (1, ...) or (N, ...) on the device and in the dtype of its input."""
     row_shape = tuple(tensor.shape[1:])

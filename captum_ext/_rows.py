@@ -105,7 +105,7 @@ def for_each_chunk(
     n_points: int,
     limit: RowLimit,
     evaluate: Callable[[slice], None],
-    on_done: Callable[[int], None] | None = None,
+    on_done: Callable[[int], object] | None = None,
 ) -> None:
     """Call `evaluate` on consecutive slices of `range(n_points)`, none longer than the limit.
 

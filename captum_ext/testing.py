@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext._types import TensorOrTensors
-from captum_ext.attr._path_attribution import PathAttribution
+from captum_ext.attr._path_method import PathMethod
 
-Factory = Callable[[Any, Any], PathAttribution]
+Factory = Callable[[Any, Any], PathMethod]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class MethodCase:
     completeness: float | None = 1e-3
     linear: bool = True
 
-    def attribute(self, method: PathAttribution, inputs: Any, **arguments: Any) -> Any:
+    def attribute(self, method: PathMethod, inputs: Any, **arguments: Any) -> Any:
         """Call `attribute` with the case's options; random ones get one generator for each row, all seeded alike."""
         merged = {**self.options, **arguments}
         if self.random and "generator" not in merged:
@@ -133,7 +133,7 @@ def check_completeness(case: MethodCase) -> None:
         )
 
 
-def _require_true_delta(case: MethodCase, method: PathAttribution) -> None:
+def _require_true_delta(case: MethodCase, method: PathMethod) -> None:
     """Attributions minus delta are the difference of scores, computed here from the model itself."""
     model, inputs, baselines = SmoothModel(5), _rows(3, 5), _rows(1, 5, shift=0.9)
     arguments: dict[str, Any] = {"target": 1, "n_steps": 3, "return_convergence_delta": True}
@@ -342,7 +342,8 @@ def check_repeatable(case: MethodCase) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             generator = torch.Generator().manual_seed(3)
-            results.append(case.attribute(method, _rows(2, 5), target=1, n_steps=9, generator=generator))
+            arguments = {"generator": generator} if case.random else {}
+            results.append(case.attribute(method, _rows(2, 5), target=1, n_steps=9, **arguments))
     _close(results[0], results[1], "the same generator twice", 0.0)
 
 

@@ -64,6 +64,94 @@ def adaptive_integrated_gradients(function, x, baseline, n_steps):
     return (x - baseline) * total
 
 
+def saliency_path(function, x, baseline, direction, n_steps, momentum=0.0, bound=None, trapezoid=False, pixels=None):
+    """SAMP for one row and one direction, pixel by pixel; returns attributions and how many gradients they took.
+
+    `pixels` is a list of lists of flat element indices that move together; None: every element by itself.
+    """
+    start, end = (baseline, x) if direction == "insertion" else (x, baseline)
+    shape, point, end = x.shape, start.flatten().clone(), end.flatten()
+    pixels = pixels or [[i] for i in range(len(point))]
+    size = -(-len(pixels) // n_steps)
+    length = float((end - point).abs().sum())
+    waiting = [k for k, members in enumerate(pixels) if any(float(end[i] - point[i]) != 0 for i in members)]
+    velocity, attribution, n_gradients = torch.zeros_like(point), torch.zeros_like(point), 0
+    pending = None
+    while waiting:
+        slope = gradient(function, point.reshape(shape)).flatten()
+        n_gradients += 1
+        if pending is not None:
+            attribution += pending * slope / 2
+        velocity = momentum * velocity + (1 - momentum) * slope
+        promise = {k: sum(float(velocity[i] * (end[i] - point[i])) for i in pixels[k]) for k in waiting}
+        best_first = sorted(waiting, key=lambda k: (-promise[k] if direction == "insertion" else promise[k], k))
+        chosen = best_first[:size]
+        move = torch.zeros_like(point)
+        for k in chosen:
+            for i in pixels[k]:
+                move[i] = end[i] - point[i]
+        norm = float(move.abs().sum())
+        if bound is not None and norm > length / bound * 1.00001:  # not by rounding alone
+            move *= length / bound / norm
+            point = point + move
+        else:
+            for k in chosen:
+                for i in pixels[k]:
+                    point[i] = end[i]
+            waiting = [k for k in waiting if k not in chosen]
+        attribution += move * slope / (2 if trapezoid else 1)
+        pending = move if trapezoid else None
+    if pending is not None:
+        attribution += pending * gradient(function, point.reshape(shape)).flatten() / 2
+        n_gradients += 1
+    return (attribution if direction == "insertion" else -attribution).reshape(shape), n_gradients
+
+
+def important_directions(function, x, baseline, n_steps):
+    """IDGI for one row: every step's change of the score goes to the squares of the gradient where it starts."""
+    points = [baseline + k / n_steps * (x - baseline) for k in range(n_steps + 1)]
+    scores = [float(function(point[None]).sum()) for point in points]
+    slopes = [gradient(function, point) for point in points[:-1]]
+    total, used = torch.zeros_like(x), [k for k in range(n_steps) if float(slopes[k].abs().sum()) > 0]
+    for place, k in enumerate(used):
+        first = 0 if place == 0 else k
+        until = used[place + 1] if place + 1 < len(used) else n_steps
+        total += slopes[k] ** 2 / (slopes[k] ** 2).sum() * (scores[until] - scores[first])
+    return total
+
+
+def pixels_to_remove(score, x, attribution, fill, alpha, relative_to_fill=False, rtol=0.0):
+    """D of Weighted IG for one row (features are pixels): bisection over how many leading features are replaced."""
+    order = sorted(range(len(x)), key=lambda i: -float(attribution[i]))
+
+    def at(count):
+        changed = x.clone()
+        for i in order[:count]:
+            changed[i] = fill[i]
+        return float(score(changed[None]))
+
+    lowest = at(len(x)) if relative_to_fill else 0.0
+    goal = lowest + alpha * (at(0) - lowest)
+    low, high = 0, len(x)
+    if not at(low) > goal >= at(high):
+        return len(x)
+    while high - low > max(1, int(rtol * high)):
+        middle = (low + high) // 2
+        low, high = (low, middle) if at(middle) <= goal else (middle, high)
+    return high
+
+
+def fitness_weighted_gradients(function, score, x, references, fill, n_steps=5, keep=None, **search):
+    """Weighted IG for one row, reference by reference: attributions, weights and numbers of removed features."""
+    maps = [integrated_gradients(function, x, reference, n_steps) for reference in references]
+    removed = [pixels_to_remove(score, x, one, fill, **search) for one in maps]
+    weights = [1 / count / sum(1 / other for other in removed) for count in removed]
+    if keep is not None:
+        weights = [w if w >= keep / len(weights) else 0.0 for w in weights]
+        weights = [w / sum(weights) for w in weights]
+    return sum(w * one for w, one in zip(weights, maps, strict=True)), weights, removed
+
+
 def largest_remainder(weights, seats):
     """Seats by whole quotas first and then by largest fraction, for weights that give everyone at least one."""
     quotas = [w / sum(weights) * seats for w in weights]

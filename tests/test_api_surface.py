@@ -14,12 +14,16 @@ PUBLIC = {
     captum_ext: [
         "EG",
         "LPI",
+        "SAMP",
         "USU",
         "ExpectedGradients",
         "InterpolationUpsampler",
         "LocalPathIntegration",
         "ReferenceDistribution",
+        "SalientManipulationPath",
         "USUUpsampler",
+        "WeightedIG",
+        "WeightedIntegratedGradients",
         "__version__",
         "check_desiderata",
         "redistribute",
@@ -35,8 +39,21 @@ PUBLIC = {
         "check_desiderata",
         "redistribute",
     ],
-    captum_ext.attr: ["EG", "LPI", "ExpectedGradients", "IntegratedGradients", "LocalPathIntegration"],
-    captum_ext.references: ["ReferenceDistribution"],
+    captum_ext.attr: [
+        "EG",
+        "LPI",
+        "SAMP",
+        "BaselineFitness",
+        "ExpectedGradients",
+        "ImportantDirectionIG",
+        "IntegratedGradients",
+        "LocalPathIntegration",
+        "PathScores",
+        "SalientManipulationPath",
+        "WeightedIG",
+        "WeightedIntegratedGradients",
+    ],
+    captum_ext.references: ["ReferenceDistribution", "standard_baselines"],
     captum_ext.metrics: ["PerturbationCurve", "deletion", "diff_id", "insertion"],
 }
 
@@ -59,11 +76,21 @@ def test_a_module_offers_exactly_its_public_names(module):
         assert getattr(module, name) is not None
 
 
-@pytest.mark.parametrize("name", ["ExpectedGradients", "IntegratedGradients", "LocalPathIntegration"])
+OWN_ARGUMENTS = {
+    "ExpectedGradients": ["generator", "tol", "show_progress"],
+    "ImportantDirectionIG": ["generator", "tol", "show_progress"],
+    "IntegratedGradients": ["generator", "tol", "show_progress"],
+    "LocalPathIntegration": ["generator", "tol", "show_progress"],
+    "SalientManipulationPath": ["return_path", "show_progress"],
+    "WeightedIntegratedGradients": ["generator", "tol", "show_progress"],
+}
+
+
+@pytest.mark.parametrize("name", OWN_ARGUMENTS)
 def test_attribute_takes_captums_arguments_in_captums_order(name):
     parameters = inspect.signature(getattr(captum_ext.attr, name).attribute).parameters
     assert list(parameters)[1:9] == CAPTUM_ARGUMENTS
-    assert [p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY] == ["generator", "tol", "show_progress"]
+    assert [p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY] == OWN_ARGUMENTS[name]
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -1,7 +1,23 @@
 """Attribution methods, named and called as those of `captum.attr`."""
 
 from captum_ext.attr.expected_gradients import EG, ExpectedGradients
+from captum_ext.attr.important_direction_ig import ImportantDirectionIG
 from captum_ext.attr.integrated_gradients import IntegratedGradients
 from captum_ext.attr.local_path_integration import LPI, LocalPathIntegration
+from captum_ext.attr.salient_manipulation_path import SAMP, PathScores, SalientManipulationPath
+from captum_ext.attr.weighted_integrated_gradients import BaselineFitness, WeightedIG, WeightedIntegratedGradients
 
-__all__ = ["EG", "LPI", "ExpectedGradients", "IntegratedGradients", "LocalPathIntegration"]
+__all__ = [
+    "EG",
+    "LPI",
+    "SAMP",
+    "BaselineFitness",
+    "ExpectedGradients",
+    "ImportantDirectionIG",
+    "IntegratedGradients",
+    "LocalPathIntegration",
+    "PathScores",
+    "SalientManipulationPath",
+    "WeightedIG",
+    "WeightedIntegratedGradients",
+]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from captum_ext._rows import for_each_chunk
 from captum_ext._types import Tensors
-from captum_ext.attr._integration import PathIntegral, displacement, model_outputs, starting_scores
+from captum_ext.attr._integration import PathIntegral, displacement, model_outputs, path_start_scores, starting_scores
 from captum_ext.attr._paths import CPU, accumulation_dtype, as_column, interpolate
 
 MINIMAL_STEPS = 3
@@ -32,30 +32,35 @@ def integrate_adaptively(problem: PathIntegral, n_steps: int, tol: float | None 
     """Like `integrate`, with at most `n_steps` points on every path, placed one round after the other.
 
     With `tol`, a path stops when its gap is at most `tol` times the difference of scores that its row explains: then so
-    is the row's, since the weights of its paths sum to one.
+    is the row's, since the weights of its paths sum to one. Where the paths' integrals are kept apart, every path
+    answers for its own difference.
     """
     total = problem.zeros()
     row, path = problem.starts.weight.nonzero(as_tuple=True)
-    start, weight = problem.starts.index[row, path], problem.starts.weight[row, path]
-    allowed = None if tol is None else tol * _explained(problem).abs().double().cpu()[row]
+    where, weight = problem.destination(row, path), problem.starts.weight[row, path]
+    if problem.slots is not None:
+        weight = torch.ones_like(weight)
+    allowed = None if tol is None else tol * _explained(problem, row).abs().double().cpu()
     group_size = _group_size(problem, n_steps)
     for first in range(0, len(row), group_size):
         part = slice(first, first + group_size)
-        group = _Group(problem, row[part], start[part], n_steps)
+        group = _Group(problem, row[part], path[part], n_steps)
         group.refine(None if allowed is None else allowed[part])
-        group.add_to(total, weight[part])
+        group.add_to(total, where[part], weight[part])
     return total
 
 
-def _explained(problem: PathIntegral) -> Tensor:
-    """Difference of scores (N,) between each row and the mean of its starting points."""
-    rows = torch.arange(len(problem.inputs[0]), device="cpu")
-    end = problem.model.select(model_outputs(problem.model, problem.inputs, problem.limit), rows)
-    return end - starting_scores(problem)
+def _explained(problem: PathIntegral, row: Tensor) -> Tensor:
+    """Difference of scores (Q,) that each path's row explains, or the path itself where integrals are kept apart."""
+    everyone = torch.arange(len(problem.inputs[0]), device="cpu")
+    end = problem.model.select(model_outputs(problem.model, problem.inputs, problem.limit), everyone)
+    if problem.slots is None:
+        return (end - starting_scores(problem))[row]
+    return end[row] - path_start_scores(problem)
 
 
 def _group_size(problem: PathIntegral, n_steps: int) -> int:
-    row_bytes = sum(sums[0].numel() * sums.element_size() for sums in problem.zeros())
+    row_bytes = sum(value[0].numel() * accumulation_dtype(value.dtype).itemsize for value in problem.inputs)
     by_memory = _KEPT_BYTES // max(1, n_steps * row_bytes)
     return max(1, min(by_memory, problem.limit.rows // _points_a_round(n_steps)))
 
@@ -67,8 +72,8 @@ def _points_a_round(n_steps: int) -> int:
 class _Group:
     """Paths that are refined together; slot (g, k) holds the k-th point that was placed on path g."""
 
-    def __init__(self, problem: PathIntegral, row: Tensor, start: Tensor, n_steps: int) -> None:
-        self.problem, self.row, self.start = problem, row, start
+    def __init__(self, problem: PathIntegral, row: Tensor, path: Tensor, n_steps: int) -> None:
+        self.problem, self.row, self.path = problem, row, path
         self.n_steps = n_steps
         self.n_first = max(MINIMAL_STEPS - 1, round(n_steps * _FIRST_SHARE))
         shape = (len(row), n_steps)
@@ -130,7 +135,7 @@ class _Group:
         def evaluate(part: slice) -> None:
             where = (path[part], slot[part])
             row = self.row[path[part]]
-            inputs, starts = problem.ends_of(row, self.start[path[part]])
+            inputs, starts = problem.ends_of(row, self.path[path[part]])
             scores, gradients = problem.model.scores_and_gradients(interpolate(inputs, starts, alpha[part]), row)
             slope = torch.zeros(len(row), dtype=torch.float64, device=CPU)
             for kept, gradient, value, start in zip(self.gradients, gradients, inputs, starts, strict=True):
@@ -142,14 +147,15 @@ class _Group:
         for_each_chunk(len(path), problem.limit, evaluate, problem.on_done)
         self.placed += torch.bincount(path, minlength=len(self.placed))
 
-    def add_to(self, total: Tensors, path_weight: Tensor) -> None:
-        """Add the paths' attributions by the trapezoid rule to their rows' in `total`, each times its weight (G,)."""
+    def add_to(self, total: Tensors, where: Tensor, path_weight: Tensor) -> None:
+        """Add each path's attributions by the trapezoid rule, times its weight (G,), to place `where` (G,) of
+        `total`."""
         order, widths, _ = self._intervals()
         weights = torch.zeros_like(self.alpha)
         weights[:, :-1] += widths / 2
         weights[:, 1:] += widths / 2
         weights = torch.zeros_like(weights).scatter_(1, order, weights)
-        ends = self.problem.ends_of(self.row, self.start)
+        ends = self.problem.ends_of(self.row, self.path)
         for path in range(len(self.row)):
             n_placed = int(self.placed[path])
             for sums, kept, value, start in zip(total, self.gradients, *ends, strict=True):
@@ -157,4 +163,4 @@ class _Group:
                 contribution = (kept[path, :n_placed] * weight).sum(0)
                 if self.problem.multiply_by_inputs:
                     contribution *= displacement(value[path], start[path])
-                sums[self.row[path]] += contribution
+                sums[where[path]] += contribution

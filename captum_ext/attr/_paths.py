@@ -61,13 +61,13 @@ class Points:
 
     Attributes:
         row: which of the N inputs the path ends in.
-        start: which of the R starting points it begins at.
+        path: which of that row's K paths it lies on.
         alpha: how far along it the point lies, in [0, 1].
         weight: what the gradient there counts.
     """
 
     row: Tensor
-    start: Tensor
+    path: Tensor
     alpha: Tensor
     weight: Tensor
 
@@ -75,7 +75,7 @@ class Points:
         return len(self.row)
 
     def __getitem__(self, part: slice) -> Points:
-        return Points(self.row[part], self.start[part], self.alpha[part], self.weight[part])
+        return Points(self.row[part], self.path[part], self.alpha[part], self.weight[part])
 
 
 def rule_points(starts: Starts, method: str, n_steps: int) -> Points:
@@ -84,7 +84,7 @@ def rule_points(starts: Starts, method: str, n_steps: int) -> Points:
     row, path = starts.weight.nonzero(as_tuple=True)
     return Points(
         row=row.repeat_interleave(n_steps),
-        start=starts.index[row, path].repeat_interleave(n_steps),
+        path=path.repeat_interleave(n_steps),
         alpha=alphas.repeat(len(row)),
         weight=(starts.weight[row, path, None] * weights).reshape(-1),
     )
@@ -127,12 +127,23 @@ def stratified_points(starts: Starts, n_steps: int, generators: Sequence[torch.G
         parts.append(
             Points(
                 row=torch.full((n_steps,), row, device=CPU),
-                start=starts.index[row, chosen],
+                path=chosen,
                 alpha=(strata + offset) / n_steps,
                 weight=point_weight,
             )
         )
     return concatenate(parts)
+
+
+def drawn_paths(starts: Starts, n_paths: int, generators: Sequence[torch.Generator]) -> Starts:
+    """At most `n_paths` paths for each row: rows with more keep those that systematic sampling draws."""
+    weight = starts.weight.clone()
+    for row, generator in enumerate(generators):
+        paths = starts.weight[row].nonzero().squeeze(1)
+        if len(paths) > n_paths:
+            drawn = paths[systematic_sample(starts.weight[row, paths], n_paths, generator)]
+            weight[row] = torch.bincount(drawn, minlength=weight.shape[1]) / n_paths
+    return Starts(starts.values, starts.index, weight)
 
 
 def concatenate(parts: Sequence[Points]) -> Points:
@@ -141,7 +152,7 @@ def concatenate(parts: Sequence[Points]) -> Points:
     numbers = torch.zeros(0, dtype=torch.float64, device=CPU)
     return Points(
         torch.cat([integers, *(part.row for part in parts)]),
-        torch.cat([integers, *(part.start for part in parts)]),
+        torch.cat([integers, *(part.path for part in parts)]),
         torch.cat([numbers, *(part.alpha for part in parts)]),
         torch.cat([numbers, *(part.weight for part in parts)]),
     )

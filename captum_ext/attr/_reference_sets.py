@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_tensors
-from captum_ext._types import Baselines, ForwardFunc, Tensors
-from captum_ext.attr._path_attribution import Call, PathAttribution
+from captum_ext._checks import check_same_rows, check_tensors, describe
+from captum_ext._types import Baselines, ForwardFunc, TensorOrTensors, Tensors
+from captum_ext.attr._path_attribution import PathAttribution
+from captum_ext.attr._path_method import Call
 from captum_ext.attr._paths import Starts
+from captum_ext.exceptions import ArgumentError
+
+#: A function from inputs (N, ...) to references (N, K, ...) of their own; tuples for tuple inputs.
+ReferencesOfInputs: TypeAlias = Callable[[Any], TensorOrTensors]
 
 
 class ReferencePathAttribution(PathAttribution):
     """Paths from a set of references that the object holds; `baselines` given to `attribute` replace the set.
 
-    A subclass says in `_reference_starts` which references count for which input, and how much.
+    Every reference counts alike for every input, unless a subclass says otherwise in `_reference_starts`.
     """
 
     def __init__(self, forward_func: ForwardFunc, multiply_by_inputs: bool = True, *, references: Any = None) -> None:
@@ -35,7 +41,9 @@ class ReferencePathAttribution(PathAttribution):
         self._references = None if value is None else self._check_references(value)
 
     def _check_references(self, value: Any) -> Any:
-        """The references in the form in which the method keeps them."""
+        """The references in the form in which the method keeps them: a tuple of tensors, or a function."""
+        if callable(value) and not isinstance(value, Tensor):
+            return value
         return tuple(tensor.detach() for tensor in check_tensors("references", value))
 
     def _starts(self, call: Call, baselines: Baselines) -> Starts:
@@ -55,7 +63,40 @@ class ReferencePathAttribution(PathAttribution):
 
     def _reference_starts(self, call: Call) -> Starts:
         """Paths from `self.references`, which is not None."""
-        raise NotImplementedError
+        return equal_starts(self.references, call.inputs)
+
+
+def equal_starts(references: Tensors | ReferencesOfInputs, inputs: Tensors) -> Starts:
+    """Equally weighted paths from a set (K, ...) shared by all inputs, or from each input's own that a function
+    gives."""
+    n_rows = len(inputs[0])
+    if not callable(references):
+        check_same_rows("references", references, inputs)
+        n_references = len(references[0])
+        index = torch.arange(n_references, device="cpu").expand(n_rows, n_references)
+        values = references
+    else:
+        values, n_references = _own_references(references, inputs)
+        index = torch.arange(n_rows * n_references, device="cpu").reshape(n_rows, n_references)
+    values = tuple(value.to(tensor.dtype) for value, tensor in zip(values, inputs, strict=True))
+    weight = torch.full(index.shape, 1 / n_references, dtype=torch.float64, device="cpu")
+    return weighted_starts(values, index, weight, inputs)
+
+
+def _own_references(function: ReferencesOfInputs, inputs: Tensors) -> tuple[Tensors, int]:
+    """What the function returns for the inputs, (N, K, ...) for each of them, as values (N * K, ...) and K."""
+    returned = function(inputs if len(inputs) > 1 else inputs[0])
+    label = "references(inputs)"
+    sets = tuple(tensor.detach() for tensor in check_tensors(label, returned))
+    if len(sets) != len(inputs):
+        raise ArgumentError(label, f"a tuple of {len(inputs)} tensor(s) like the inputs", f"{len(sets)} tensor(s)")
+    n_rows = len(inputs[0])
+    for value, tensor in zip(sets, inputs, strict=True):
+        fits = value.dim() == tensor.dim() + 1 and len(value) == n_rows and value.shape[1] == sets[0].shape[1] > 0
+        if not fits or value.shape[2:] != tensor.shape[1:]:
+            shape = ", ".join(map(str, tensor.shape[1:]))
+            raise ArgumentError(label, f"of shape ({n_rows}, K, {shape}), K references an input", describe(value))
+    return tuple(value.flatten(0, 1) for value in sets), sets[0].shape[1]
 
 
 def weighted_starts(values: Tensors, index: Tensor, weight: Tensor, inputs: Tensors) -> Starts:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
-from captum_ext._checks import check_same_rows
-from captum_ext._types import ForwardFunc, TensorOrTensors, Tensors
-from captum_ext.attr._path_attribution import Call
-from captum_ext.attr._paths import Starts
-from captum_ext.attr._reference_sets import ReferencePathAttribution, weighted_starts
+from captum_ext._types import ForwardFunc, TensorOrTensors
+from captum_ext.attr._reference_sets import ReferencePathAttribution, ReferencesOfInputs
 
 
 class ExpectedGradients(ReferencePathAttribution):
@@ -23,8 +18,9 @@ class ExpectedGradients(ReferencePathAttribution):
     Args:
         forward_func: the model, or any function that returns one row of outputs for each row of inputs.
         multiply_by_inputs: multiply the mean gradients by input minus reference, as in Captum.
-        references: (K, ...), or a tuple of such tensors for several inputs, shared by all inputs. None: act as
-            Integrated Gradients from zero, with a warning.
+        references: (K, ...), or a tuple of such tensors for several inputs, shared by all inputs; or a function from
+            inputs (N, ...) to references (N, K, ...) of their own, such as `references.standard_baselines`. None: act
+            as Integrated Gradients from zero, with a warning.
 
     Example:
         >>> import torch
@@ -45,18 +41,9 @@ class ExpectedGradients(ReferencePathAttribution):
         forward_func: ForwardFunc,
         multiply_by_inputs: bool = True,
         *,
-        references: TensorOrTensors | None = None,
+        references: TensorOrTensors | ReferencesOfInputs | None = None,
     ) -> None:
         super().__init__(forward_func, multiply_by_inputs, references=references)
-
-    def _reference_starts(self, call: Call) -> Starts:
-        references: Tensors = self.references
-        check_same_rows("references", references, call.inputs)
-        values = tuple(value.to(tensor.dtype) for value, tensor in zip(references, call.inputs, strict=True))
-        n_references = values[0].shape[0]
-        index = torch.arange(n_references, device="cpu").expand(call.n_rows, n_references)
-        weight = torch.full(index.shape, 1 / n_references, dtype=torch.float64, device="cpu")
-        return weighted_starts(values, index, weight, call.inputs)
 
 
 #: Short name.

@@ -10,10 +10,10 @@ from torch import Tensor
 from captum_ext._captum import run_forward
 from captum_ext._checks import check_same_rows, describe
 from captum_ext._types import ForwardFunc, TensorOrTensors, Tensors
-from captum_ext.attr._path_attribution import Call
+from captum_ext.attr._path_method import Call
 from captum_ext.attr._paths import Starts
 from captum_ext.attr._reference_sets import ReferencePathAttribution, weighted_starts
-from captum_ext.exceptions import ArgumentError
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.references import ReferenceDistribution
 
 _MOST_REFERENCES = 20  # as in the paper, when the object fits its own distribution
@@ -70,6 +70,8 @@ class LocalPathIntegration(ReferencePathAttribution):
         self._fitted: ReferenceDistribution | None = None
         if isinstance(value, ReferenceDistribution):
             return value
+        if callable(value):
+            raise ArgumentTypeError("references", "a fitted distribution or samples", describe(value))
         samples: Tensors = super()._check_references(value)
         if len(samples[0]) < 2:
             raise ArgumentError("references", "a fitted distribution or at least two samples", describe(samples[0]))

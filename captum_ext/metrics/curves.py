@@ -10,9 +10,9 @@ from torch import Tensor
 
 from captum_ext._checks import check_choice, check_positive_int, check_tensors
 from captum_ext._model import RowwiseModel
+from captum_ext._perturbation import Fill, Perturbation, check_fractions, pixel_ranks
 from captum_ext._rows import RowLimit
 from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors
-from captum_ext.metrics._perturbation import Fill, Perturbation, check_fractions, pixel_ranks
 
 # Below this share of its own score, what a row loses on the way to the baseline is too little to divide by.
 _LEAST_RANGE = 0.2
@@ -231,10 +231,18 @@ class _Game:
         n_points = len(kept)
         rows = torch.arange(self.n_rows, device="cpu").repeat_interleave(n_points)
         perturbation = Perturbation(self.model, self.inputs, self.ranks, fill, self.limit)
-        result = perturbation.evaluate(rows, first.repeat(self.n_rows), last.repeat(self.n_rows))
-        shape = (self.n_rows, n_points)
-        scores = result.scores.to(torch.promote_types(result.scores.dtype, torch.float32)).reshape(shape)
-        return scores, None if result.correct is None else result.correct.to(scores.dtype).reshape(shape)
+        read = perturbation.evaluate(rows, first.repeat(self.n_rows), last.repeat(self.n_rows), self._read)
+        scores = torch.cat([score for score, _ in read])
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)).reshape(self.n_rows, n_points)
+        flags = [flag for _, flag in read if flag is not None]
+        correct = torch.cat(flags).to(scores.dtype).reshape(self.n_rows, n_points) if flags else None
+        return scores, correct
+
+    def _read(self, outputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scores (P,) and whether no other output of the row exceeds its score, where there are classes."""
+        scores = self.model.select(outputs, rows)
+        has_classes = outputs.dim() == 2 and self.model.target is not None
+        return scores, scores >= outputs.max(1).values if has_classes else None
 
     def curve(self, fill: Fill, n_steps: int, normalize: str, inserting: bool) -> PerturbationCurve:
         """The insertion or the deletion curve."""

@@ -1,5 +1,6 @@
-"""References: where paths begin."""
+"""Reference sets: what inputs are compared with."""
 
 from captum_ext.references.reference_distribution import ReferenceDistribution
+from captum_ext.references.standard_baselines import standard_baselines
 
-__all__ = ["ReferenceDistribution"]
+__all__ = ["ReferenceDistribution", "standard_baselines"]

@@ -5,7 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from captum_ext.attr import ExpectedGradients, IntegratedGradients, LocalPathIntegration
+from captum_ext.attr import (
+    ExpectedGradients,
+    ImportantDirectionIG,
+    IntegratedGradients,
+    LocalPathIntegration,
+    SalientManipulationPath,
+    WeightedIntegratedGradients,
+)
 from captum_ext.references import ReferenceDistribution
 from captum_ext.testing import CHECKS, MethodCase
 
@@ -26,6 +33,24 @@ def local_path_integration(forward_func, references):
     return LocalPathIntegration(forward_func, references=fitted)
 
 
+def weighted(**settings):
+    """By logit: some checks change the shape of the outputs, and with it what softmax would be."""
+    return lambda forward_func, references: WeightedIntegratedGradients(
+        forward_func, references=references, score="logit", **settings
+    )
+
+
+def manipulated(**settings):
+    return lambda forward_func, references: Plain(forward_func, **settings)
+
+
+class Plain(SalientManipulationPath):
+    """SAMP with the baselines that the checks know, the references' neighbourhood aside: zero for both directions."""
+
+    def __init__(self, forward_func, **settings):
+        super().__init__(forward_func, insertion_baselines=0, **settings)
+
+
 CASES = [
     MethodCase("IG", integrated_gradients),
     MethodCase("IG-adaptive", integrated_gradients, {"method": "adaptive"}),
@@ -35,6 +60,14 @@ CASES = [
     MethodCase("EG-adaptive", expected_gradients, {"method": "adaptive"}),
     MethodCase("LPI", local_path_integration, random=True, completeness=0.02),
     MethodCase("LPI-gausslegendre", local_path_integration, {"method": "gausslegendre"}),
+    MethodCase("WG", weighted(), random=True, completeness=0.02),
+    MethodCase("WG-filtered", weighted(keep=0.8, search="grid"), {"method": "riemann_middle"}),
+    MethodCase("WG-adaptive", weighted(rtol=0), {"method": "adaptive"}),
+    MethodCase("IDGI", lambda forward_func, references: ImportantDirectionIG(forward_func), linear=False),
+    MethodCase("SAMP", manipulated(momentum=0, step_bound=None), completeness=None),
+    MethodCase("SAMP-deletion", manipulated(direction="deletion", momentum=0.9), completeness=None),
+    MethodCase("SAMP++", manipulated(), completeness=None),
+    MethodCase("SAMP++-trapezoid", manipulated(), {"method": "riemann_trapezoid"}, completeness=None),
 ]
 
 

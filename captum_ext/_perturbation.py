@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,8 +13,10 @@ from captum_ext._blur import gaussian_blur
 from captum_ext._checks import check_baselines, check_tensors, describe
 from captum_ext._model import RowwiseModel
 from captum_ext._rows import RowLimit, for_each_chunk
-from captum_ext._types import Baselines, Target, TensorOrTensors, Tensors
+from captum_ext._types import Baselines, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
+
+T = TypeVar("T")
 
 
 def pixel_ranks(attributions: TensorOrTensors, inputs: Tensors, absolute: bool, seed: int) -> tuple[Tensor, ...]:
@@ -42,16 +45,18 @@ def pixel_ranks(attributions: TensorOrTensors, inputs: Tensors, absolute: bool, 
         _pixel_importance(part, value, absolute).reshape(len(value), -1).to(inputs[0].device)
         for part, value in zip(given, inputs, strict=True)
     ]
-    ranks = _ranks(torch.cat(importance, 1), seed)
-    sizes = [part.shape[1] for part in importance]
+    return ranks_of(torch.cat(importance, 1), inputs, seed)
+
+
+def ranks_of(importance: Tensor, like: Tensors, seed: int) -> tuple[Tensor, ...]:
+    """Ranks of pixels by their importance (Q, n), counted over all tensors, in the shapes of one pixel map each."""
+    ranks = _ranks(importance, seed)
+    shapes = [(1, *value.shape[2:]) if value.dim() == 4 else tuple(value.shape[1:]) for value in like]
+    parts = torch.split(ranks, [math.prod(shape) for shape in shapes], 1)
     return tuple(
-        part.reshape(_pixel_shape(value)).to(value.device)
-        for part, value in zip(torch.split(ranks, sizes, 1), inputs, strict=True)
+        part.reshape(len(ranks), *shape).to(value.device)
+        for part, shape, value in zip(parts, shapes, like, strict=True)
     )
-
-
-def _pixel_shape(value: Tensor) -> tuple[int, ...]:
-    return (value.shape[0], 1, *value.shape[2:]) if value.dim() == 4 else tuple(value.shape)
 
 
 def _pixel_importance(attribution: Tensor, value: Tensor, absolute: bool) -> Tensor:
@@ -123,16 +128,11 @@ class Fill:
         return mean.to(kept.dtype)
 
 
-@dataclass(frozen=True)
-class PerturbedScores:
-    """Scores (P,) of perturbed inputs, and whether the target was the largest output (None where undefined)."""
-
-    scores: Tensor
-    correct: Tensor | None
-
-
 class Perturbation:
-    """Inputs whose pixels are kept by rank: everything that the points of a curve have in common."""
+    """Inputs whose pixels are kept by rank: everything that the points of a curve, or of a search, have in common.
+
+    `ranks` has one ranking for each input; with `row_of` (Q,) there are Q rankings, the q-th of input `row_of[q]`.
+    """
 
     def __init__(
         self,
@@ -141,30 +141,35 @@ class Perturbation:
         ranks: tuple[Tensor, ...],
         fill: Fill,
         limit: RowLimit,
+        row_of: Tensor | None = None,
     ) -> None:
         self.model, self.inputs, self.ranks, self.fill, self.limit = model, inputs, ranks, fill, limit
+        self.row_of = torch.arange(len(inputs[0]), device="cpu") if row_of is None else row_of
 
-    def evaluate(self, rows: Tensor, first: Tensor, last: Tensor) -> PerturbedScores:
-        """Score each row with the pixels of rank `first` to below `last` kept; all three (P,)."""
-        scores: list[Tensor] = []
-        correct: list[Tensor | None] = []
+    def evaluate(self, ranking: Tensor, first: Tensor, last: Tensor, read: Callable[[Tensor, Tensor], T]) -> list[T]:
+        """What `read` makes of the model's outputs (P, ...) and the rows (P,) of each chunk, in order.
 
-        def score(part: slice) -> None:
-            outputs = self.model.outputs(self._perturbed(rows[part], first[part], last[part]), rows[part])
-            selected = self.model.select(outputs, rows[part])
-            first_class = _is_first(outputs, selected, self.model.target)
-            scores.append(selected)
-            correct.append(first_class)
+        Point p keeps the pixels of rank `first[p]` to below `last[p]` in ranking `ranking[p]`; all three are (P,).
+        """
+        results: list[T] = []
 
-        for_each_chunk(len(rows), self.limit, score)
-        flags = [flag for flag in correct if flag is not None]
-        return PerturbedScores(torch.cat(scores), torch.cat(flags) if len(flags) == len(correct) else None)
+        def run(part: slice) -> None:
+            rows = self.row_of[ranking[part]]
+            results.append(
+                read(self.model.outputs(self._perturbed(ranking[part], first[part], last[part]), rows), rows)
+            )
 
-    def _perturbed(self, rows: Tensor, first: Tensor, last: Tensor) -> Tensors:
+        for_each_chunk(len(ranking), self.limit, run)
+        return results
+
+    def _perturbed(self, ranking: Tensor, first: Tensor, last: Tensor) -> Tensors:
         result = []
+        rows = self.row_of[ranking]
         for position, (tensor, rank) in enumerate(zip(self.inputs, self.ranks, strict=True)):
-            on_device = rows.to(tensor.device)
-            kept, place = tensor[on_device], rank[on_device]  # copies, changed in place below
+            kept, place = (
+                tensor[rows.to(tensor.device)],
+                rank[ranking.to(rank.device)],
+            )  # copies, changed in place below
             shape = (-1, *(1,) * (place.dim() - 1))
             low = first.to(tensor.device, torch.int32).reshape(shape)
             high = last.to(tensor.device, torch.int32).reshape(shape)
@@ -172,13 +177,6 @@ class Perturbation:
             kept *= mask  # exact, as is adding a product with zero: kept pixels are the input's
             result.append(kept.addcmul_(self.fill(position, kept, mask, rows), 1 - mask))
         return tuple(result)
-
-
-def _is_first(outputs: Tensor, scores: Tensor, target: Target) -> Tensor | None:
-    """Whether no other output of a row exceeds its score, for outputs (P, classes) with a target."""
-    if outputs.dim() != 2 or target is None:
-        return None
-    return scores >= outputs.max(1).values
 
 
 def check_fractions(fractions: Iterable[float]) -> tuple[float, ...]:

@@ -1,0 +1,101 @@
+"""What counts as one pixel: the unit that is ranked, moved or removed as a whole."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_ext._checks import describe
+from captum_ext._types import TensorOrTensors, Tensors
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+
+
+class Pixels:
+    """The pixels of inputs, numbered across all tensors of a tuple.
+
+    Convention: a pixel of a four-dimensional input (N, C, H, W) is a location with all its channels; of any other input
+    it is a single element. A Captum-style `feature_mask` makes its own pixels: elements with the same number, in all
+    tensors, belong together.
+
+    Args:
+        inputs: (N, ...) each.
+        feature_mask: integers broadcastable to each input, of one row for all or N rows; a tuple for several inputs.
+
+    Attributes:
+        count: n, the number of pixels; with one mask for each row, of all rows together.
+    """
+
+    def __init__(self, inputs: Tensors, feature_mask: TensorOrTensors | None = None) -> None:
+        self.shapes = [(1, *value.shape[2:]) if value.dim() == 4 else tuple(value.shape[1:]) for value in inputs]
+        self.sizes = [math.prod(shape) for shape in self.shapes]
+        self.count = sum(self.sizes)
+        self.labels: Tensors | None = None
+        self._counts: Tensor | None = None
+        if feature_mask is not None:
+            self._read_mask(_check_mask(feature_mask, inputs), inputs)
+
+    def counts(self, rows: Tensor) -> Tensor:
+        """Number of pixels (P,) of each of the rows (P,)."""
+        if self._counts is None:
+            return torch.full((len(rows),), self.count, device="cpu")
+        return self._counts.expand(len(rows)) if len(self._counts) == 1 else self._counts[rows]
+
+    def totals(self, values: Tensors, rows: Tensor) -> Tensor:
+        """Sum (P, n) of `values` (P, ...) over the elements of each pixel, for points of the rows (P,)."""
+        if self.labels is None:
+            parts = [value.sum(1) if value.dim() == 4 else value for value in values]
+            flat = [part.reshape(len(rows), size) for part, size in zip(parts, self.sizes, strict=True)]
+            return torch.cat([part.to(flat[0].device) for part in flat], 1) if len(flat) > 1 else flat[0]
+        total = torch.zeros(len(rows), self.count, dtype=values[0].dtype, device=values[0].device)
+        for value, label in zip(values, self._labels_of(rows), strict=True):
+            total.scatter_add_(1, label.to(total.device), value.reshape(label.shape).to(total))
+        return total
+
+    def spread(self, numbers: Tensor, like: Tensors, rows: Tensor) -> Tensors:
+        """Each pixel's number (P, n) at all its elements, broadcastable to each of the tensors (P, ...)."""
+        if self.labels is None:
+            parts = torch.split(numbers, self.sizes, 1)
+            return tuple(
+                part.reshape(len(numbers), *shape).to(value.device)
+                for part, shape, value in zip(parts, self.shapes, like, strict=True)
+            )
+        return tuple(
+            numbers.gather(1, label.to(numbers.device)).reshape(value.shape).to(value.device)
+            for label, value in zip(self._labels_of(rows), like, strict=True)
+        )
+
+    def _labels_of(self, rows: Tensor) -> Tensors:
+        """Number of each element's pixel, (P, elements) for each tensor."""
+        return tuple(
+            label.expand(len(rows), -1) if len(label) == 1 else label[rows.to(label.device)]
+            for label in self.labels or ()
+        )
+
+    def _read_mask(self, masks: Tensors, inputs: Tensors) -> None:
+        flat = [
+            mask.expand(len(mask), *value.shape[1:]).reshape(len(mask), -1)
+            for mask, value in zip(masks, inputs, strict=True)
+        ]
+        n_rows = max(len(mask) for mask in flat)
+        every = torch.cat([mask.expand(n_rows, -1).to(flat[0].device) for mask in flat], 1)
+        used, label = torch.unique(every, return_inverse=True)
+        self.count = len(used)
+        self.labels = tuple(torch.split(label, [mask.shape[1] for mask in flat], 1))
+        present = torch.zeros(n_rows, self.count, dtype=torch.bool, device=label.device).scatter_(1, label, True)
+        self._counts = present.sum(1).cpu()
+
+
+def _check_mask(feature_mask: Any, inputs: Tensors) -> Tensors:
+    masks = feature_mask if isinstance(feature_mask, tuple) else (feature_mask,)
+    if len(masks) != len(inputs):
+        raise ArgumentError("feature_mask", f"{len(inputs)} mask(s), one for each input tensor", f"{len(masks)}")
+    for mask, value in zip(masks, inputs, strict=True):
+        if not isinstance(mask, Tensor) or mask.is_floating_point() or mask.is_complex():
+            raise ArgumentTypeError("feature_mask", "a tensor of integers, or a tuple of them", describe(mask))
+        fits = mask.dim() == value.dim() and len(mask) in (1, len(value))
+        if not fits or any(size not in (1, full) for size, full in zip(mask.shape[1:], value.shape[1:], strict=True)):
+            raise ArgumentError("feature_mask", f"broadcastable to the input's {tuple(value.shape)}", describe(mask))
+    return masks

@@ -1,0 +1,156 @@
+"""How fit a reference is for an input: how few pixels, in the order of its own map, carry the score."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captum_ext._model import RowwiseModel, check_outputs
+from captum_ext._perturbation import Fill, Perturbation, ranks_of
+from captum_ext._rows import RowLimit
+from captum_ext._types import Tensors
+from captum_ext.attr._integration import model_outputs
+from captum_ext.exceptions import ArgumentError
+
+#: Scores from outputs: a function of the model's outputs (P, ...), whose result the target is then selected from.
+ScoreFunc = Callable[[Tensor], Tensor]
+
+# Below this probability its half is too little to be told from noise.
+_LEAST_PROBABILITY = 1e-3
+_GRID = 16
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the smallest number of pixels is looked for: "bisection" or "grid", to a relative width of `rtol`."""
+
+    kind: str
+    rtol: float
+
+    def __call__(self, is_reached: Callable[[Tensor, Tensor], Tensor], n_paths: int, n_pixels: int) -> Tensor:
+        """For each path (Q,) a number of pixels at which the goal is reached, while it is not at one within `rtol`.
+
+        `is_reached(paths, counts)` (both (P,)) says whether removing so many pixels reaches the goal. Removing none
+        does not, removing all does: every round keeps `not reached at low` and `reached at high`, so that a crossing
+        lies between them. Paths whose interval is narrow enough leave the search.
+        """
+        low = torch.zeros(n_paths, dtype=torch.long, device="cpu")
+        high = torch.full_like(low, n_pixels)
+        while True:
+            unsure = (high - low > (self.rtol * high).long().clamp(min=1)).nonzero().squeeze(1)
+            if len(unsure) == 0:
+                return high
+            counts = self._candidates(low[unsure], high[unsure])  # (P, G), increasing, between low and high
+            n_counts = counts.shape[1]
+            answers = is_reached(unsure.repeat_interleave(n_counts), counts.reshape(-1)).reshape(counts.shape)
+            bounds = torch.cat([low[unsure, None], counts, high[unsure, None]], 1)
+            first = torch.cat([answers, torch.ones_like(answers[:, :1])], 1).int().argmax(1)  # first that is reached
+            low[unsure] = bounds.gather(1, first[:, None]).squeeze(1)
+            high[unsure] = bounds.gather(1, first[:, None] + 1).squeeze(1)
+
+    def _candidates(self, low: Tensor, high: Tensor) -> Tensor:
+        """Counts strictly between low and high, in equal ratios for the grid since the width is relative."""
+        if self.kind == "bisection":
+            return ((low + high) // 2)[:, None]
+        share = torch.arange(1, _GRID + 1, dtype=torch.float64, device="cpu") / (_GRID + 1)
+        start = low.clamp(min=1).double()[:, None]
+        counts = (start * (high.double()[:, None] / start) ** share).round().long()
+        return torch.maximum(torch.minimum(counts, high[:, None] - 1), low[:, None] + 1)
+
+
+class Fitness:
+    """The score of every input, where it is to fall, and the search for how soon it does."""
+
+    def __init__(
+        self,
+        model: RowwiseModel,
+        inputs: Tensors,
+        limit: RowLimit,
+        fill: Tensors,
+        score: str | ScoreFunc | None,
+        alpha: float,
+        outputs: Tensor,
+    ) -> None:
+        self.model, self.inputs, self.limit = model, inputs, limit
+        self.fill = Fill(fill, inputs)
+        self.score = _score_for(outputs, score, model)
+        rows = torch.arange(len(inputs[0]), device="cpu")
+        filled = tuple(value.expand_as(tensor) for value, tensor in zip(fill, inputs, strict=True))
+        filled_outputs = model_outputs(model, filled, limit)
+        self.by_logit = torch.full((len(rows),), self.score == "logit", device="cpu")
+        own = self._scores(outputs, rows)
+        if self.score == "softmax":
+            self.by_logit = own < _LEAST_PROBABILITY
+            self._warn_of_improbable_targets()
+            own = self._scores(outputs, rows)
+        lowest = self._scores(filled_outputs, rows)
+        self.goal = alpha * own + (1 - alpha) * torch.where(self.by_logit, lowest, 0.0)
+        #: Rows whose score is above the goal with all pixels, and not with none: only there a crossing is sure.
+        self.reachable = (own > self.goal) & (lowest <= self.goal)
+
+    def fewest_pixels(self, importance: Tensor, row: Tensor, search: Search) -> Tensor:
+        """Pixels to remove (Q,), most important first (Q, n), until the score of row `row` (Q,) is at its goal."""
+        n_pixels = importance.shape[1]
+        removed = torch.full((len(row),), n_pixels, dtype=torch.long, device="cpu")
+        sought = self.reachable[row].nonzero().squeeze(1)
+        if len(sought) == 0:
+            return removed
+        ranks = ranks_of(importance[sought.to(importance.device)], self.inputs, seed=0)
+        games = Perturbation(self.model, self.inputs, ranks, self.fill, self.limit, row[sought])
+
+        def is_reached(path: Tensor, count: Tensor) -> Tensor:
+            scores = games.evaluate(path, count, torch.full_like(count, n_pixels), self._scores)
+            return torch.cat(scores) <= self.goal[row[sought[path]]]
+
+        removed[sought] = search(is_reached, len(sought), n_pixels)
+        return removed
+
+    def _scores(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """Scores (P,) of outputs (P, ...) of the rows, on the CPU in float64, each on its row's scale."""
+        plain = self.model.select(outputs, rows).double().cpu()
+        if self.score == "logit":
+            return plain
+        if self.score == "softmax":
+            chosen = self.model.select(outputs.float().softmax(1), rows).double().cpu()
+            return torch.where(self.by_logit[rows], plain, chosen)
+        changed = check_outputs(self.score(outputs), len(rows))  # type: ignore[operator]
+        return (changed if changed.dim() == 1 else self.model.select(changed, rows)).double().cpu()
+
+    def _warn_of_improbable_targets(self) -> None:
+        count = int(self.by_logit.sum())
+        if count:
+            warnings.warn(
+                f"The target's probability is below {_LEAST_PROBABILITY} for {count} of {len(self.by_logit)} inputs: "
+                "their references are weighted by the logit above the fill's instead.",
+                stacklevel=6,
+            )
+
+
+def _score_for(outputs: Tensor, score: str | ScoreFunc | None, model: RowwiseModel) -> str | ScoreFunc:
+    """The score to use: softmax where the model has classes, unless asked for otherwise."""
+    has_classes = outputs.dim() == 2 and outputs.shape[1] > 1 and model.target is not None
+    if score is None:
+        return "softmax" if has_classes else "logit"
+    if score == "softmax" and not has_classes:
+        raise ArgumentError(
+            "score",
+            f'"logit" or a function for a model without classes (outputs of shape {tuple(outputs.shape)}, '
+            f"target {model.target!r})",
+            '"softmax"',
+        )
+    return score
+
+
+def corner_mean(images: Tensor) -> Tensor:
+    """Mean colour (N, C, 1, 1) of the four corners, each a tenth of the sides of images (N, C, H, W)."""
+    height, width = (max(1, round(side / 10)) for side in images.shape[2:])
+    corners = [
+        images[:, :, rows, columns]
+        for rows in (slice(None, height), slice(-height, None))
+        for columns in (slice(None, width), slice(-width, None))
+    ]
+    return torch.stack(corners).mean((0, 3, 4)).reshape(*images.shape[:2], 1, 1)

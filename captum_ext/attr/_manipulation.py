@@ -1,0 +1,315 @@
+"""Greedy paths that move the most salient pixels first: the walk of SAMP, its bound and its momentum.
+
+A walker goes from the start of one path to its end; every input has one walker for each direction. As many walkers as
+the row limit allows are under way; one that arrives makes room for the next, so that memory depends neither on the
+number of inputs nor on the number of steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_ext._pixels import Pixels
+from captum_ext._rows import for_each_chunk
+from captum_ext._types import Tensors
+from captum_ext.attr._integration import PathIntegral
+from captum_ext.attr._paths import accumulation_dtype, as_column
+from captum_ext.exceptions import NonFiniteError
+
+# A move that is longer than the bound by rounding alone is not shortened: it would leave a speck for one step more.
+_ROUNDING = 1e-5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How walkers walk.
+
+    Attributes:
+        directions: "insertion" (to the input) or "deletion" (from it), one for each path of a row.
+        n_steps: groups into which the pixels are divided; clipped steps come on top.
+        momentum: share of the previous velocity in the new one, in [0, 1).
+        step_bound: R: no step is longer than 1 / R of the path in the L1 norm; None for no bound.
+        trapezoid: whether a move is multiplied by the mean of the gradients at its ends, not by that at its start.
+    """
+
+    directions: Sequence[str]
+    n_steps: int
+    momentum: float
+    step_bound: float | None
+    trapezoid: bool
+
+    @property
+    def most_gradients(self) -> int:
+        """No walker takes more gradients than this."""
+        return self.n_steps + math.floor(self.step_bound or 0) + self.trapezoid
+
+
+@dataclass
+class Walkers:
+    """State of the A walkers under way; every field has one entry for each of them.
+
+    Attributes:
+        row, path: which path of which input.
+        sign: 1 for insertion, -1 for deletion.
+        size: pixels in a step.
+        bound: longest step, in the L1 norm.
+        n_taken: gradients taken so far.
+        todo: (A, n) pixels that have not arrived.
+        point, end: where the walker is and where it goes, in the dtype in which sums are kept.
+        velocity: running mean of gradients, by which pixels are ranked.
+        move: the last move; only for the trapezoid rule.
+        sums: attributions so far.
+    """
+
+    row: Tensor
+    path: Tensor
+    sign: Tensor
+    size: Tensor
+    bound: Tensor
+    n_taken: Tensor
+    todo: Tensor
+    point: Tensors
+    end: Tensors
+    velocity: Tensors
+    move: Tensors
+    sums: Tensors
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def only(self, keep: Tensor) -> Walkers:
+        """The walkers marked in `keep` (A,)."""
+        return Walkers(
+            *(_each(lambda value: value[keep.to(value.device)], getattr(self, f.name)) for f in fields(self))
+        )
+
+    def joined(self, other: Walkers) -> Walkers:
+        """These walkers and then the others."""
+        joined: list[Any] = []
+        for f in fields(self):
+            one, two = getattr(self, f.name), getattr(other, f.name)
+            is_tuple = isinstance(one, tuple)
+            joined.append(tuple(map(_cat, one, two)) if is_tuple else _cat(one, two))
+        return Walkers(*joined)
+
+    def within(self, part: slice) -> Walkers:
+        """Views of the walkers in `part`: changed in place, they change these."""
+        return Walkers(*(_each(lambda value: value[part], getattr(self, f.name)) for f in fields(self)))
+
+
+def _cat(one: Tensor, other: Tensor) -> Tensor:
+    return torch.cat([one, other])
+
+
+def _each(function: Any, value: Tensor | Tensors) -> Any:
+    return tuple(function(one) for one in value) if isinstance(value, tuple) else function(value)
+
+
+@dataclass
+class Trace:
+    """Scores along one walker's path: (share of the L1 distance that was moved, score) at every gradient."""
+
+    moved: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+
+
+class Manipulation:
+    """One computation: sends a walker along every path of the problem and sums what they find.
+
+    With `traced`, `traces` maps (row, path) to the scores along the way, the end excepted.
+    """
+
+    def __init__(self, problem: PathIntegral, pixels: Pixels, settings: Settings, traced: bool = False) -> None:
+        self.problem, self.pixels, self.settings, self.traced = problem, pixels, settings, traced
+        self.traces: dict[tuple[int, int], Trace] = {}
+        self.lengths: dict[tuple[int, int], float] = {}
+
+    def run(self) -> Tensors:
+        """Attributions of every input: those of its paths, by their weights."""
+        total = self.problem.zeros()
+        row, path = self.problem.starts.weight.nonzero(as_tuple=True)
+        waiting, under_way = 0, self._set_out(row[:0], path[:0])
+        while waiting < len(row) or len(under_way):
+            free = self.problem.limit.rows - len(under_way)
+            if free > 0 and waiting < len(row):
+                part = slice(waiting, waiting + free)
+                waiting = min(part.stop, len(row))
+                under_way = under_way.joined(self._set_out(row[part], path[part]))
+            for_each_chunk(
+                len(under_way),
+                self.problem.limit,
+                lambda part: self._advance(under_way.within(part)),  # noqa: B023
+                self.problem.on_done,
+            )
+            under_way = self._arrive(under_way, total)
+        return total
+
+    def _set_out(self, row: Tensor, path: Tensor) -> Walkers:
+        """Walkers at the start of their paths; those without anything to move are left out."""
+        inputs, baselines = self.problem.ends_of(row, path)
+        is_insertion = [direction == "insertion" for direction in self.settings.directions]
+        inserting = torch.tensor(is_insertion, device="cpu")[path]
+        wide = [accumulation_dtype(value.dtype) for value in inputs]
+        begins, ends = [], []
+        for value, baseline, dtype in zip(inputs, baselines, wide, strict=True):
+            where = as_column(inserting.to(value.device), value).bool()
+            begins.append(torch.where(where, baseline, value).to(dtype))
+            ends.append(torch.where(where, value, baseline).to(dtype))
+        distance = tuple((end - begin).abs() for begin, end in zip(begins, ends, strict=True))
+        length = torch.stack([part.flatten(1).sum(1).double().cpu() for part in distance]).sum(0)
+        n_pixels = self.pixels.counts(row)
+        for key, value in zip(_keys(row, path), length.tolist(), strict=True):
+            self.lengths[key] = value
+        walkers = Walkers(
+            row=row,
+            path=path,
+            sign=torch.where(inserting, 1.0, -1.0).double(),
+            size=(n_pixels + self.settings.n_steps - 1) // self.settings.n_steps,
+            bound=length / self.settings.step_bound if self.settings.step_bound else torch.full_like(length, torch.inf),
+            n_taken=torch.zeros(len(row), dtype=torch.long, device="cpu"),
+            todo=self.pixels.totals(distance, row) > 0,
+            point=tuple(begins),
+            end=tuple(ends),
+            velocity=tuple(torch.zeros_like(end) for end in ends),
+            move=tuple(torch.zeros_like(end) for end in ends if self.settings.trapezoid),
+            sums=tuple(torch.zeros_like(end) for end in ends),
+        )
+        return walkers.only(walkers.todo.any(1).cpu())
+
+    def _advance(self, walkers: Walkers) -> None:
+        """One gradient and one step of the walkers, which are changed in place after the model was run."""
+        gradients = self._gradients(walkers)
+        for velocity, gradient in zip(walkers.velocity, gradients, strict=True):
+            velocity.lerp_(gradient, 1 - self.settings.momentum) if self.settings.momentum else velocity.copy_(gradient)
+        gaps = tuple(end - point for end, point in zip(walkers.end, walkers.point, strict=True))
+        chosen = self._chosen(walkers, gaps)
+        masks = self.pixels.spread(chosen, gaps, walkers.row)
+        moves = tuple(gap.mul_(mask) for gap, mask in zip(gaps, masks, strict=True))
+        clipped = self._clip(walkers, moves)
+        self._add(walkers, gradients, moves)
+        arrived = ~clipped
+        for point, end, move, mask in zip(walkers.point, walkers.end, moves, masks, strict=True):
+            point += move
+            lands = mask & as_column(arrived.to(point.device), point).bool()
+            torch.where(lands, end, point, out=point)  # exactly: start + (end - start) need not be the end
+        walkers.todo &= ~(chosen & arrived.to(chosen.device)[:, None])
+        walkers.n_taken += 1
+
+    def _gradients(self, walkers: Walkers) -> Tensors:
+        """Gradients at the walkers' points, in the dtype in which sums are kept, finite, and contiguous."""
+        model, inputs = self.problem.model, self.problem.inputs
+        points = tuple(point.to(value.dtype) for point, value in zip(walkers.point, inputs, strict=True))
+        if self.traced:
+            scores, gradients = model.scores_and_gradients(points, walkers.row)
+            self._record(walkers, scores)
+        else:
+            gradients = model.gradients(points, walkers.row)
+        wide = tuple(g.to(point.dtype).contiguous() for g, point in zip(gradients, walkers.point, strict=True))
+        for gradient in wide:
+            self._check_finite(gradient, walkers)
+        return wide
+
+    def _check_finite(self, gradient: Tensor, walkers: Walkers) -> None:
+        if math.isfinite(float(gradient.sum())):  # one pass; a sum that overflows is looked at more closely
+            return
+        bad = (~torch.isfinite(gradient)).flatten(1).any(1).nonzero().squeeze(1)
+        if len(bad) == 0:
+            return
+        which = int(bad[0])
+        direction = self.settings.directions[int(walkers.path[which])]
+        where = f"step {int(walkers.n_taken[which])} of the {direction} path of row {int(walkers.row[which])}"
+        raise NonFiniteError("forward_func", "of finite gradients", f"NaN or infinity at {where}")
+
+    def _record(self, walkers: Walkers, scores: Tensor) -> None:
+        remaining = torch.stack(
+            [
+                (end - point).abs().flatten(1).sum(1).double().cpu()
+                for end, point in zip(walkers.end, walkers.point, strict=True)
+            ]
+        ).sum(0)
+        for key, left, score in zip(_keys(walkers.row, walkers.path), remaining, scores.tolist(), strict=True):
+            trace = self.traces.setdefault(key, Trace())
+            trace.moved.append(1 - float(left) / self.lengths[key])
+            trace.scores.append(score)
+
+    def _chosen(self, walkers: Walkers, gaps: Tensors) -> Tensor:
+        """The pixels (A, n) that the next step moves: the `size` largest projections of the velocity."""
+        projected = tuple(velocity * gap for velocity, gap in zip(walkers.velocity, gaps, strict=True))
+        gain = self.pixels.totals(projected, walkers.row)
+        gain *= walkers.sign.to(gain.device, gain.dtype)[:, None]
+        return largest(gain, walkers.todo, walkers.size)
+
+    def _clip(self, walkers: Walkers, moves: Tensors) -> Tensor:
+        """Shorten moves that are longer than the bound, whole groups alike; which walkers (A,) that concerns."""
+        norms = torch.stack([move.abs().flatten(1).sum(1).double().cpu() for move in moves]).sum(0)
+        clipped = norms > walkers.bound * (1 + _ROUNDING)
+        if bool(clipped.any()):
+            scale = torch.where(clipped, walkers.bound / norms, 1.0)
+            for move in moves:
+                move *= as_column(scale, move)
+        return clipped
+
+    def _add(self, walkers: Walkers, gradients: Tensors, moves: Tensors) -> None:
+        """Add gradient times move to the sums; for the trapezoid rule half now and half with the next gradient."""
+        shares = self._shares(walkers, moves)
+        if not self.settings.trapezoid:
+            for sums, gradient, share in zip(walkers.sums, gradients, shares, strict=True):
+                sums.addcmul_(gradient, share)
+            return
+        for sums, gradient, share, last in zip(walkers.sums, gradients, shares, walkers.move, strict=True):
+            sums += gradient * (share + last) / 2
+            last.copy_(share)
+
+    def _shares(self, walkers: Walkers, moves: Tensors) -> Tensors:
+        """What gradients are multiplied by: the move towards the input, or the share of the way without inputs."""
+        if self.problem.multiply_by_inputs:
+            if bool((walkers.sign > 0).all()):
+                return moves
+            return tuple(move * as_column(walkers.sign, move) for move in moves)
+        shares = []
+        inputs, baselines = self.problem.ends_of(walkers.row, walkers.path)
+        for move, value, baseline in zip(moves, inputs, baselines, strict=True):
+            whole = (value.to(move.dtype) - baseline.to(move.dtype)).abs()
+            shares.append(torch.where(whole > 0, move.abs() / torch.where(whole > 0, whole, 1.0), 0.0))
+        return tuple(shares)
+
+    def _arrive(self, walkers: Walkers, total: Tensors) -> Walkers:
+        """Add what arrived walkers found to `total`; the others go on."""
+        done = ~walkers.todo.any(1).cpu()
+        if self.settings.trapezoid and bool(
+            done.any()
+        ):  # one more gradient, at the end, for the last move's other half
+            last = torch.stack([move.flatten(1).any(1).cpu() for move in walkers.move]).any(0)
+            done &= ~last
+        if not bool(done.any()):
+            return walkers
+        arrived = walkers.only(done)
+        weight = self.problem.starts.weight[arrived.row, arrived.path]
+        for sums, found in zip(total, arrived.sums, strict=True):
+            sums.index_add_(0, arrived.row.to(sums.device), found * as_column(weight, found))
+        return walkers.only(~done)
+
+
+def largest(values: Tensor, allowed: Tensor, count: Tensor) -> Tensor:
+    """Mark the `count` (A,) largest of the allowed values (A, n) in each row, all allowed ones where there are fewer.
+
+    Of equal values the first are taken, whatever the device: `topk` only finds the value of the last one.
+    """
+    masked = values.masked_fill(~allowed, -torch.inf)
+    most = min(int(count.max()), values.shape[1])
+    top = masked.topk(most, dim=1).values
+    threshold = top.gather(1, (count.to(top.device).clamp(max=most) - 1)[:, None])
+    above = masked > threshold
+    equal = (masked == threshold) & allowed
+    missing = count.to(top.device)[:, None] - above.sum(1, keepdim=True)
+    return above | (equal & (equal.cumsum(1) <= missing))
+
+
+def _keys(row: Tensor, path: Tensor) -> list[tuple[int, int]]:
+    return list(zip(row.tolist(), path.tolist(), strict=True))
