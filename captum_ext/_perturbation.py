@@ -10,46 +10,47 @@ import torch
 from torch import Tensor
 
 from captum_ext._blur import gaussian_blur
-from captum_ext._checks import check_baselines, check_tensors, describe
+from captum_ext._checks import check_baselines, describe
 from captum_ext._model import RowwiseModel
 from captum_ext._rows import RowLimit, for_each_chunk
 from captum_ext._types import Baselines, TensorOrTensors, Tensors
-from captum_ext.exceptions import ArgumentError
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 T = TypeVar("T")
 
 
-def pixel_ranks(attributions: TensorOrTensors, inputs: Tensors, absolute: bool, seed: int) -> tuple[Tensor, ...]:
-    """Rank of every pixel of every row, 0 for the most important, counted over all tensors of a tuple together.
+def pixel_importance(attributions: TensorOrTensors, inputs: Tensors, absolute: bool) -> Tensor:
+    """Importance (N, n) of every pixel of every row, over all tensors of a tuple; NaN and infinities stay.
 
     Convention: a pixel of a four-dimensional input (N, C, H, W) is a location with all its channels, whose importance
-    is the sum over channels (of absolute values with `absolute`); of any other input it is a single element. Ties are
-    broken at random, by one permutation that depends on `seed` and the number of pixels only.
-
-    Returns:
-        Ranks (N, 1, H, W) for images, else of the input's shape, on the input's device.
+    is the sum over channels (of absolute values with `absolute`); of any other input it is a single element.
 
     Raises:
+        ArgumentTypeError: attributions that are not tensors of numbers.
         ArgumentError: attributions of a shape that does not fit the inputs.
-        NonFiniteError: NaN or infinity in the attributions.
     """
-    parts = attributions if isinstance(attributions, tuple) else (attributions,)
-    integers = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
-    widened = tuple(part.double() if getattr(part, "dtype", None) in integers else part for part in parts)
-    given = check_tensors("attributions", widened)
-    if len(given) != len(inputs) or given[0].shape[0] != inputs[0].shape[0]:
+    given = attributions if isinstance(attributions, tuple) else (attributions,)
+    if not all(isinstance(part, Tensor) and part.dtype != torch.bool and not part.is_complex() for part in given):
+        raise ArgumentTypeError("attributions", "a tensor or a tuple of tensors", describe(attributions))
+    if len(given) != len(inputs) or any(part.dim() == 0 or len(part) != len(inputs[0]) for part in given):
         raise ArgumentError(
             "attributions", f"{len(inputs)} tensor(s) of {inputs[0].shape[0]} rows like the inputs", describe(given[0])
         )
-    importance = [
+    parts = [
         _pixel_importance(part, value, absolute).reshape(len(value), -1).to(inputs[0].device)
         for part, value in zip(given, inputs, strict=True)
     ]
-    return ranks_of(torch.cat(importance, 1), inputs, seed)
+    return torch.cat(parts, 1)
 
 
 def ranks_of(importance: Tensor, like: Tensors, seed: int) -> tuple[Tensor, ...]:
-    """Ranks of pixels by their importance (Q, n), counted over all tensors, in the shapes of one pixel map each."""
+    """Rank of every pixel, 0 for the most important (Q, n), counted over all tensors of a tuple together.
+
+    Ties are broken at random, by one permutation that depends on `seed` and the number of pixels only.
+
+    Returns:
+        Ranks (Q, 1, H, W) for images, else (Q, ...) in the input's shape, on the input's device.
+    """
     ranks = _ranks(importance, seed)
     shapes = [(1, *value.shape[2:]) if value.dim() == 4 else tuple(value.shape[1:]) for value in like]
     parts = torch.split(ranks, [math.prod(shape) for shape in shapes], 1)
@@ -60,7 +61,8 @@ def ranks_of(importance: Tensor, like: Tensors, seed: int) -> tuple[Tensor, ...]
 
 
 def _pixel_importance(attribution: Tensor, value: Tensor, absolute: bool) -> Tensor:
-    wide = attribution.detach().to(torch.promote_types(attribution.dtype, torch.float32))
+    integers = not attribution.is_floating_point()
+    wide = attribution.detach().to(torch.float64 if integers else torch.promote_types(attribution.dtype, torch.float32))
     wide = wide.abs() if absolute else wide
     if value.dim() == 4 and wide.dim() == 3 and wide.shape[1:] == value.shape[2:]:
         return wide
@@ -129,7 +131,7 @@ class Fill:
 
 
 class Perturbation:
-    """Inputs whose pixels are kept by rank: everything that the points of a curve, or of a search, have in common.
+    """Inputs of which only some pixels are kept: everything that the points of a curve or a search have in common.
 
     `ranks` has one ranking for each input; with `row_of` (Q,) there are Q rankings, the q-th of input `row_of[q]`.
     """
@@ -146,37 +148,56 @@ class Perturbation:
         self.model, self.inputs, self.ranks, self.fill, self.limit = model, inputs, ranks, fill, limit
         self.row_of = torch.arange(len(inputs[0]), device="cpu") if row_of is None else row_of
 
-    def evaluate(self, ranking: Tensor, first: Tensor, last: Tensor, read: Callable[[Tensor, Tensor], T]) -> list[T]:
+    def evaluate(
+        self, ranking: Tensor, first: Tensor, last: Tensor, read: Callable[[Tensor, Tensor], T], removed: bool = False
+    ) -> list[T]:
         """What `read` makes of the model's outputs (P, ...) and the rows (P,) of each chunk, in order.
 
-        Point p keeps the pixels of rank `first[p]` to below `last[p]` in ranking `ranking[p]`; all three are (P,).
+        Point p keeps the pixels of rank `first[p]` to below `last[p]` in ranking `ranking[p]`; all three are (P,). With
+        `removed` it keeps all others.
         """
+
+        def masks(part: slice) -> Tensors:
+            result = []
+            for tensor, rank in zip(self.inputs, self.ranks, strict=True):
+                place = rank[ranking[part].to(rank.device)]
+                shape = (-1, *(1,) * (place.dim() - 1))
+                low = first[part].to(place.device, torch.int32).reshape(shape)
+                high = last[part].to(place.device, torch.int32).reshape(shape)
+                inside = (place >= low) & (place < high)
+                result.append((~inside if removed else inside).to(tensor.dtype))
+            return tuple(result)
+
+        return self._evaluate(self.row_of[ranking], masks, read)
+
+    def evaluate_masks(
+        self, rows: Tensor, which: Tensor, masks: Tensors, read: Callable[[Tensor, Tensor], T]
+    ) -> list[T]:
+        """The same for points that keep what the masks (S, ...) with the numbers `which` (P,) keep of rows (P,)."""
+
+        def chosen(part: slice) -> Tensors:
+            return tuple(
+                mask[which[part].to(mask.device)].to(tensor.device, tensor.dtype)
+                for mask, tensor in zip(masks, self.inputs, strict=True)
+            )
+
+        return self._evaluate(rows, chosen, read)
+
+    def _evaluate(
+        self, rows: Tensor, masks: Callable[[slice], Tensors], read: Callable[[Tensor, Tensor], T]
+    ) -> list[T]:
         results: list[T] = []
 
         def run(part: slice) -> None:
-            rows = self.row_of[ranking[part]]
-            results.append(
-                read(self.model.outputs(self._perturbed(ranking[part], first[part], last[part]), rows), rows)
-            )
+            perturbed = []
+            for position, (tensor, mask) in enumerate(zip(self.inputs, masks(part), strict=True)):
+                kept = tensor[rows[part].to(tensor.device)]  # a copy, changed in place
+                kept *= mask  # exact, as is adding a product with zero: kept pixels are the input's
+                perturbed.append(kept.addcmul_(self.fill(position, kept, mask, rows[part]), 1 - mask))
+            results.append(read(self.model.outputs(tuple(perturbed), rows[part]), rows[part]))
 
-        for_each_chunk(len(ranking), self.limit, run)
+        for_each_chunk(len(rows), self.limit, run)
         return results
-
-    def _perturbed(self, ranking: Tensor, first: Tensor, last: Tensor) -> Tensors:
-        result = []
-        rows = self.row_of[ranking]
-        for position, (tensor, rank) in enumerate(zip(self.inputs, self.ranks, strict=True)):
-            kept, place = (
-                tensor[rows.to(tensor.device)],
-                rank[ranking.to(rank.device)],
-            )  # copies, changed in place below
-            shape = (-1, *(1,) * (place.dim() - 1))
-            low = first.to(tensor.device, torch.int32).reshape(shape)
-            high = last.to(tensor.device, torch.int32).reshape(shape)
-            mask = ((place >= low) & (place < high)).to(kept.dtype)
-            kept *= mask  # exact, as is adding a product with zero: kept pixels are the input's
-            result.append(kept.addcmul_(self.fill(position, kept, mask, rows), 1 - mask))
-        return tuple(result)
 
 
 def check_fractions(fractions: Iterable[float]) -> tuple[float, ...]:

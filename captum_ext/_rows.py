@@ -86,11 +86,11 @@ class RowLimit:
             else check_positive_int("internal_batch_size", internal_batch_size)
         )
 
-    def halve(self) -> bool:
-        """Halve the limit; False if it may not be, or cannot be, lowered."""
-        if self.fixed or self.rows == 1:
+    def lower(self, failed: int) -> bool:
+        """Lower the limit to half of the rows that did not fit; False if it may not be, or cannot be, lowered."""
+        if self.fixed or failed == 1:
             return False
-        self.rows //= 2
+        self.rows = failed // 2
         return True
 
 
@@ -118,7 +118,7 @@ def for_each_chunk(
         try:
             evaluate(slice(start, stop))
         except torch.cuda.OutOfMemoryError:
-            if not limit.halve():
+            if not limit.lower(stop - start):
                 raise
         else:
             if on_done is not None:

@@ -54,7 +54,16 @@ PUBLIC = {
         "WeightedIntegratedGradients",
     ],
     captum_ext.references: ["ReferenceDistribution", "standard_baselines"],
-    captum_ext.metrics: ["PerturbationCurve", "deletion", "diff_id", "insertion"],
+    captum_ext.metrics: [
+        "PerturbationCurve",
+        "concentration",
+        "deletion",
+        "diff_id",
+        "gini",
+        "insertion",
+        "iou",
+        "pointing_game",
+    ],
 }
 
 CAPTUM_ARGUMENTS = [

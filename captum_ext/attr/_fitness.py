@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from captum_ext._model import RowwiseModel, check_outputs
 from captum_ext._perturbation import Fill, Perturbation, ranks_of
 from captum_ext._rows import RowLimit
 from captum_ext._types import Tensors
+from captum_ext._warnings import warn_caller
 from captum_ext.attr._integration import model_outputs
 from captum_ext.exceptions import ArgumentError
 
@@ -123,10 +123,9 @@ class Fitness:
     def _warn_of_improbable_targets(self) -> None:
         count = int(self.by_logit.sum())
         if count:
-            warnings.warn(
+            warn_caller(
                 f"The target's probability is below {_LEAST_PROBABILITY} for {count} of {len(self.by_logit)} inputs: "
-                "their references are weighted by the logit above the fill's instead.",
-                stacklevel=6,
+                "their references are weighted by the logit above the fill's instead."
             )
 
 

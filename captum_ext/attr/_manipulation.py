@@ -247,6 +247,8 @@ class Manipulation:
 
     def _clip(self, walkers: Walkers, moves: Tensors) -> Tensor:
         """Shorten moves that are longer than the bound, whole groups alike; which walkers (A,) that concerns."""
+        if self.settings.step_bound is None:
+            return torch.zeros(len(walkers), dtype=torch.bool, device="cpu")
         norms = torch.stack([move.abs().flatten(1).sum(1).double().cpu() for move in moves]).sum(0)
         clipped = norms > walkers.bound * (1 + _ROUNDING)
         if bool(clipped.any()):
@@ -302,12 +304,16 @@ def largest(values: Tensor, allowed: Tensor, count: Tensor) -> Tensor:
     Of equal values the first are taken, whatever the device: `topk` only finds the value of the last one.
     """
     masked = values.masked_fill(~allowed, -torch.inf)
+    count = count.to(values.device)
     most = min(int(count.max()), values.shape[1])
     top = masked.topk(most, dim=1).values
-    threshold = top.gather(1, (count.to(top.device).clamp(max=most) - 1)[:, None])
+    threshold = top.gather(1, (count.clamp(max=most) - 1)[:, None])
+    reached = (masked >= threshold) & allowed
+    if bool((reached.sum(1) <= count).all()):
+        return reached
     above = masked > threshold
-    equal = (masked == threshold) & allowed
-    missing = count.to(top.device)[:, None] - above.sum(1, keepdim=True)
+    equal = reached & ~above
+    missing = count[:, None] - above.sum(1, keepdim=True)
     return above | (equal & (equal.cumsum(1) <= missing))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from captum_ext._checks import check_same_rows, check_tensors, describe
 from captum_ext._types import Baselines, ForwardFunc, TensorOrTensors, Tensors
+from captum_ext._warnings import warn_caller
 from captum_ext.attr._path_attribution import PathAttribution
 from captum_ext.attr._path_method import Call
 from captum_ext.attr._paths import Starts
@@ -51,10 +51,9 @@ class ReferencePathAttribution(PathAttribution):
             return self._reference_starts(call)
         if baselines is None and not self._warned:
             self._warned = True
-            warnings.warn(
+            warn_caller(
                 f"{type(self).__name__} has no references and acts as IntegratedGradients from zero. "
-                "Pass `references=` to the constructor, or `baselines=` to attribute.",
-                stacklevel=4,
+                "Pass `references=` to the constructor, or `baselines=` to attribute."
             )
         return super()._starts(call, baselines)
 

@@ -55,7 +55,7 @@ class SalientManipulationPath(PathMethod):
     baseline, with the smallest projections first and contributions negated; "both" is the mean of the two.
 
     Its sum is NOT the score difference at usual settings. Moving thousands of pixels at once overshoots the first-order
-    gain by which they were picked: on 20 real images (`python -m examples.benchmarks.manipulation`, README) the gap is
+    gain by which they were picked: on 20 real images (`python -m examples.benchmarks.gaps`, README) the gap is
     tens of times the score difference, where Integrated Gradients with the same two baselines misses a fraction of it.
     Read these maps as rankings; the convergence delta is always available.
 

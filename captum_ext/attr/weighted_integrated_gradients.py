@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from captum_ext._checks import check_choice, check_fill, describe
 from captum_ext._model import frozen_parameters
 from captum_ext._pixels import Pixels
 from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
+from captum_ext._warnings import warn_caller
 from captum_ext.attr._fitness import Fitness, ScoreFunc, Search, corner_mean
 from captum_ext.attr._integration import PathIntegral, displacement
 from captum_ext.attr._path_method import Call, OnDone
@@ -182,9 +182,8 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         starts = super()._starts(call, baselines)
         n_equal = int((starts.weight == 0).any(1).sum())
         if n_equal:
-            warnings.warn(
-                f"{n_equal} of {call.n_rows} inputs are among their own references, which are left out for them.",
-                stacklevel=4,
+            warn_caller(
+                f"{n_equal} of {call.n_rows} inputs are among their own references, which are left out for them."
             )
         return starts
 

@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_choice, check_positive_int, check_tensors
-from captum_ext._model import RowwiseModel
-from captum_ext._perturbation import Fill, Perturbation, check_fractions, pixel_ranks
-from captum_ext._rows import RowLimit
+from captum_ext._checks import check_choice, check_positive_int
+from captum_ext._perturbation import Fill, check_fractions
 from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors
+from captum_ext.metrics._game import Game
 
 # Below this share of its own score, what a row loses on the way to the baseline is too little to divide by.
 _LEAST_RANGE = 0.2
@@ -28,8 +27,9 @@ class PerturbationCurve:
         auc: (N,) area under each row's curve by the trapezoid rule.
         correct: (N, F) float: 1 where the target is still the first class; for DiffID the difference of its two games
             (-1, 0 or 1). None where the model has no classes or no target was given.
-        valid: (N,) bool: False where the normalisation divides by nothing meaningful (see `normalize`). Such rows keep
-            their numbers: leave them out of means, and say how many.
+        valid: (N,) bool: False where the normalisation divides by nothing meaningful (see `normalize`), and where the
+            map orders no pixels, being constant (its numbers are those of a random order) or not finite (NaN). Leave
+            such rows out of means, and say how many.
         input_scores: (N,) score of the unchanged input; for DiffID and deletion, `scores * input_scores` undoes
             "input".
         higher_is_better: direction of `auc`.
@@ -81,7 +81,7 @@ def insertion(
 
     Raises:
         ArgumentError: shapes, target or options that do not fit.
-        NonFiniteError: NaN or infinity in inputs, attributions or baselines.
+        NonFiniteError: NaN or infinity in inputs or baselines.
         ModelOutputError: `forward_func` did not return one score for each row.
 
     Example:
@@ -92,10 +92,10 @@ def insertion(
         >>> curve.scores, curve.auc
         (tensor([[0., 3., 4.]]), tensor([2.5000]))
     """
-    game = _Game(
+    game = Game(
         forward_func, inputs, attributions, target, additional_forward_args, absolute, seed, internal_batch_size
     )
-    return game.curve(Fill(baselines, game.inputs), n_steps, normalize, inserting=True)
+    return curve_of(game, Fill(baselines, game.inputs), n_steps, normalize, inserting=True)
 
 
 def deletion(
@@ -126,10 +126,10 @@ def deletion(
         >>> curve.scores, curve.auc
         (tensor([[4., 1., 0.]]), tensor([1.5000]))
     """
-    game = _Game(
+    game = Game(
         forward_func, inputs, attributions, target, additional_forward_args, absolute, seed, internal_batch_size
     )
-    return game.curve(Fill(baselines, game.inputs), n_steps, normalize, inserting=False)
+    return curve_of(game, Fill(baselines, game.inputs), n_steps, normalize, inserting=False)
 
 
 def diff_id(
@@ -173,7 +173,7 @@ def diff_id(
     """
     check_choice("normalize", normalize, ("none", "input"))
     shares = check_fractions(fractions)
-    game = _Game(
+    game = Game(
         forward_func, inputs, attributions, target, additional_forward_args, absolute, seed, internal_batch_size
     )
     fill = Fill(baselines, game.inputs)
@@ -194,75 +194,31 @@ def diff_id(
         scores=differences,
         auc=torch.trapezoid(padded, torch.tensor((0.0, *shares, 1.0), dtype=padded.dtype, device=padded.device), dim=1),
         correct=correct,
-        valid=differences.isfinite().all(1) & ((own > 0) | (normalize == "none")),
+        valid=differences.isfinite().all(1) & ((own > 0) | (normalize == "none")) & game.ranked,
         input_scores=own,
         higher_is_better=True,
     )
 
 
-class _Game:
-    """Validated arguments of one call, with the pixels ranked."""
-
-    def __init__(
-        self,
-        forward_func: ForwardFunc,
-        inputs: TensorOrTensors,
-        attributions: TensorOrTensors,
-        target: Target,
-        additional_forward_args: Any,
-        absolute: bool,
-        seed: int,
-        internal_batch_size: int | None,
-    ) -> None:
-        self.inputs = tuple(tensor.detach() for tensor in check_tensors("inputs", inputs))
-        self.n_rows = self.inputs[0].shape[0]
-        self.model = RowwiseModel(forward_func, self.n_rows, target, additional_forward_args)
-        self.limit = RowLimit(internal_batch_size, self.inputs)
-        self.ranks = pixel_ranks(attributions, self.inputs, absolute, seed)
-        self.n_pixels = sum(rank[0].numel() for rank in self.ranks)
-
-    def count(self, fraction: float) -> int:
-        """Number of pixels in a fraction of them."""
-        return round(fraction * self.n_pixels)
-
-    def evaluate(self, fill: Fill, kept: list[tuple[int, int]]) -> tuple[Tensor, Tensor | None]:
-        """Scores and correctness (N, F) with the pixels of each range of ranks kept."""
-        first, last = torch.tensor(kept, device="cpu").T
-        n_points = len(kept)
-        rows = torch.arange(self.n_rows, device="cpu").repeat_interleave(n_points)
-        perturbation = Perturbation(self.model, self.inputs, self.ranks, fill, self.limit)
-        read = perturbation.evaluate(rows, first.repeat(self.n_rows), last.repeat(self.n_rows), self._read)
-        scores = torch.cat([score for score, _ in read])
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)).reshape(self.n_rows, n_points)
-        flags = [flag for _, flag in read if flag is not None]
-        correct = torch.cat(flags).to(scores.dtype).reshape(self.n_rows, n_points) if flags else None
-        return scores, correct
-
-    def _read(self, outputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Scores (P,) and whether no other output of the row exceeds its score, where there are classes."""
-        scores = self.model.select(outputs, rows)
-        has_classes = outputs.dim() == 2 and self.model.target is not None
-        return scores, scores >= outputs.max(1).values if has_classes else None
-
-    def curve(self, fill: Fill, n_steps: int, normalize: str, inserting: bool) -> PerturbationCurve:
-        """The insertion or the deletion curve."""
-        n_steps = check_positive_int("n_steps", n_steps)
-        check_choice("normalize", normalize, ("none", "input", "range"))
-        counts = [self.count(k / n_steps) for k in range(n_steps + 1)]
-        kept = [(0, k) if inserting else (k, self.n_pixels) for k in counts]
-        scores, correct = self.evaluate(fill, kept)
-        own, low = (scores[:, -1], scores[:, 0]) if inserting else (scores[:, 0], scores[:, -1])
-        normalized, valid = _normalize(scores, own, low, normalize)
-        fractions = torch.linspace(0, 1, n_steps + 1, dtype=scores.dtype, device=scores.device)
-        return PerturbationCurve(
-            fractions=fractions,
-            scores=normalized,
-            auc=torch.trapezoid(normalized, fractions, dim=1),
-            correct=correct,
-            valid=valid,
-            input_scores=own,
-            higher_is_better=inserting,
-        )
+def curve_of(game: Game, fill: Fill, n_steps: int, normalize: str, inserting: bool) -> PerturbationCurve:
+    """The insertion or the deletion curve."""
+    n_steps = check_positive_int("n_steps", n_steps)
+    check_choice("normalize", normalize, ("none", "input", "range"))
+    counts = [game.count(k / n_steps) for k in range(n_steps + 1)]
+    kept = [(0, k) if inserting else (k, game.n_pixels) for k in counts]
+    scores, correct = game.evaluate(fill, kept)
+    own, low = (scores[:, -1], scores[:, 0]) if inserting else (scores[:, 0], scores[:, -1])
+    normalized, valid = _normalize(scores, own, low, normalize)
+    fractions = torch.linspace(0, 1, n_steps + 1, dtype=scores.dtype, device=scores.device)
+    return PerturbationCurve(
+        fractions=fractions,
+        scores=normalized,
+        auc=torch.trapezoid(normalized, fractions, dim=1),
+        correct=correct,
+        valid=valid & game.ranked,
+        input_scores=own,
+        higher_is_better=inserting,
+    )
 
 
 def _normalize(scores: Tensor, own: Tensor, low: Tensor, normalize: str) -> tuple[Tensor, Tensor]:

@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
+import torch
+from torch import nn
 
 
 def versions() -> str:
@@ -73,3 +75,35 @@ def in_turn(module: str, variants: Sequence[Sequence[str]], runs: int) -> list[l
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             collected.append(json.loads(output.splitlines()[-1]))
     return results
+
+
+@dataclass
+class Passes:
+    """Calls of a model, in order: how many rows, and whether with gradients."""
+
+    calls: list[tuple[int, bool]] = field(default_factory=list)
+
+    @property
+    def gradients(self) -> int:
+        """Rows that went through the model with gradients."""
+        return sum(rows for rows, with_gradient in self.calls if with_gradient)
+
+    @property
+    def forwards(self) -> int:
+        """Rows that went through it without."""
+        return sum(rows for rows, with_gradient in self.calls if not with_gradient)
+
+
+@contextmanager
+def counted_passes(model: nn.Module) -> Iterator[Passes]:
+    """Count the rows that go through the model inside the block."""
+    passes = Passes()
+
+    def count(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:  # noqa: ARG001
+        passes.calls.append((len(arguments[0]), torch.is_grad_enabled()))
+
+    handle = model.register_forward_pre_hook(count)
+    try:
+        yield passes
+    finally:
+        handle.remove()

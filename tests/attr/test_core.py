@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from captum_ext.attr import ExpectedGradients, IntegratedGradients, LocalPathIntegration, _adaptive
+from captum_ext.attr import (
+    ExpectedGradients,
+    ImportantDirectionIG,
+    IntegratedGradients,
+    LocalPathIntegration,
+    SalientManipulationPath,
+    WeightedIntegratedGradients,
+    _adaptive,
+)
 from captum_ext.metrics import diff_id
 from captum_ext.references import ReferenceDistribution
 from captum_ext.testing import TinyConvNet
@@ -154,6 +162,14 @@ def test_planning_does_not_use_the_default_device(model, x):
             _, delta = lpi.attribute(x, target=0, n_steps=6, method=method, return_convergence_delta=True)
             assert delta.device.type == "cpu"
         assert diff_id(model, x, x, 0).scores.device.type == "cpu"
+        wg = WeightedIntegratedGradients(model, score="logit", keep=0.5, search="grid")
+        assert wg.attribute(x, target=0, n_steps=6).device.type == "cpu"
+        for method in (SalientManipulationPath(model), ImportantDirectionIG(model)):
+            _, delta = method.attribute(x, target=0, return_convergence_delta=True)
+            assert delta.device.type == "cpu"
+        mask = torch.tensor([[0, 0, 1, 2]], device="cpu")
+        masked = SalientManipulationPath(model, feature_mask=mask)
+        assert masked.attribute(x, target=0, return_path=True)[1]["deletion"].scores.device.type == "cpu"
     finally:
         torch.set_default_device(None)
 

@@ -5,7 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from captum_ext.attr import ExpectedGradients, IntegratedGradients, LocalPathIntegration
+from captum_ext.attr import (
+    ExpectedGradients,
+    ImportantDirectionIG,
+    IntegratedGradients,
+    LocalPathIntegration,
+    SalientManipulationPath,
+    WeightedIntegratedGradients,
+)
 
 
 class ToyModel(nn.Module):
@@ -23,7 +30,9 @@ class ToyModel(nn.Module):
         return self.lin2(self.relu(self.lin1(x)))
 
 
-@pytest.mark.parametrize("method", [IntegratedGradients, ExpectedGradients, LocalPathIntegration])
+@pytest.mark.parametrize(
+    "method", [IntegratedGradients, ExpectedGradients, LocalPathIntegration, WeightedIntegratedGradients]
+)
 def test_the_swap_gives_the_numbers_of_the_example(method):
     with torch.random.fork_rng():
         torch.manual_seed(123)
@@ -38,3 +47,15 @@ def test_the_swap_gives_the_numbers_of_the_example(method):
     # Captum 0.7 returned float64 here
     torch.testing.assert_close(attributions, expected.float(), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(delta, expected_delta.float(), rtol=0, atol=5e-6)
+
+
+@pytest.mark.filterwarnings("ignore:The target's probability is below")
+@pytest.mark.parametrize("method", [SalientManipulationPath, ImportantDirectionIG, WeightedIntegratedGradients])
+def test_methods_of_other_paths_take_the_same_calls(method):
+    inputs = torch.tensor([[0.3, 0.5, 0.2], [0.6, 0.1, 0.9]])
+    explainer = method(ToyModel().eval())
+    attributions, delta = explainer.attribute(inputs, target=0, baselines=inputs * 0, return_convergence_delta=True)
+    assert attributions.shape == inputs.shape
+    own, start = (ToyModel()(points)[:, 0].detach() for points in (inputs, inputs * 0))
+    torch.testing.assert_close(attributions.sum(1) - delta, own - start)
+    assert explainer.attribute(inputs, target=torch.tensor([0, 1])).shape == inputs.shape

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captum_ext._blur import gaussian_blur
-from captum_ext.exceptions import ArgumentError, NonFiniteError
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.metrics import deletion, diff_id, insertion
 from tests import oracles
 
@@ -212,7 +212,7 @@ BAD = [
         r"`attributions` to be of the input's shape \(2, 3, 4, 4\), \(N, 1",
     ),
     ({"attributions": torch.rand(3, 3, 4, 4)}, ArgumentError, "of 2 rows like the inputs"),
-    ({"attributions": torch.full((2, 4, 4), float("nan"))}, NonFiniteError, "`attributions` to be finite, but got NaN"),
+    ({"attributions": torch.ones(2, 4, 4, dtype=torch.bool)}, ArgumentTypeError, "`attributions` to be a tensor or a"),
     ({"baselines": "white"}, ArgumentError, '`baselines` to be a number, a tensor, "mean" or "blur", but got'),
     ({"baselines": torch.zeros(5, 3, 4, 4)}, ArgumentError, "`baselines` to be of the input's shape"),
     ({"n_steps": 0}, ArgumentError, "`n_steps` to be an integer of at least 1"),
@@ -241,3 +241,15 @@ def test_fractions_are_increasing_and_exclude_the_ends(fractions):
 def test_blur_is_for_images():
     with pytest.raises(ArgumentError, match='a number, a tensor or "mean" for inputs that are not images'):
         insertion(lambda x: x.sum(1), torch.ones(1, 4), torch.ones(1, 4))
+
+
+@pytest.mark.parametrize("metric", [insertion, deletion, diff_id])
+def test_a_map_that_orders_no_pixels_is_marked_and_the_others_are_scored(metric):
+    inputs = torch.rand(4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    maps = inputs.sum(1)
+    maps[1], maps[2], maps[3, 0, 0] = 0, 0.5, float("nan")
+    curve = metric(lambda x: x.flatten(1), inputs, maps, target=5)
+    assert curve.valid.tolist() == [True, False, False, False]
+    assert curve.auc.isnan().tolist() == [False, False, False, True]
+    alone = metric(lambda x: x.flatten(1), inputs[:1], maps[:1], target=5)
+    torch.testing.assert_close(curve.auc[:1], alone.auc)

@@ -1,0 +1,155 @@
+"""Where attributions lie: against a mask of the object, and how concentrated they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_ext._checks import check_choice, describe
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+
+
+def iou(attributions: Tensor, masks: Tensor, *, threshold: str = "area") -> Tensor:
+    r"""Intersection over union of the most attributed pixels and the object.
+
+    $$\mathrm{IoU} = |T \cap M| / |T \cup M|$$
+
+    Args:
+        attributions: (N, H, W) or (N, C, H, W), summed over channels.
+        masks: object pixels, boolean or 0 and 1, (N, H, W), (N, 1, H, W) or (H, W) for all.
+        threshold: which pixels T are: "area", as many as the mask has, largest first (of equal ones the first in raster
+            order); "best", those above whichever value gives the largest IoU, an upper bound that knows the answer.
+
+    Returns:
+        (N,) in [0, 1]; NaN where the map is constant or not finite, or the mask empty.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.metrics import iou
+        >>> mask = torch.tensor([[[1, 1], [0, 0]]])
+        >>> iou(torch.tensor([[[0.9, 0.1], [0.2, 0.0]]]), mask)
+        tensor([0.3333])
+        >>> iou(torch.tensor([[[0.9, 0.1], [0.2, 0.0]]]), mask, threshold="best")
+        tensor([0.6667])
+    """
+    check_choice("threshold", threshold, ("area", "best"))
+    values, inside = _flat(attributions, masks)
+    usable = _is_defined(values) & inside.any(1)
+    safe = torch.where(usable[:, None], values, 0.0)
+    ranked, order = safe.sort(dim=1, descending=True, stable=True)
+    hits = inside.gather(1, order).cumsum(1).to(safe.dtype)
+    chosen = torch.arange(1, safe.shape[1] + 1, dtype=safe.dtype, device=safe.device)
+    area = inside.sum(1, keepdim=True).to(safe.dtype)
+    ratio = hits / (chosen + area - hits)
+    if threshold == "area":
+        result = ratio.gather(1, (area.long() - 1).clamp(min=0)).squeeze(1)
+    else:
+        ends_value = torch.ones_like(inside)
+        ends_value[:, :-1] = ranked[:, 1:] != ranked[:, :-1]  # a threshold cannot part equal values
+        result = torch.where(ends_value, ratio, 0.0).amax(1)
+    return torch.where(usable, result, torch.nan)
+
+
+def concentration(attributions: Tensor, masks: Tensor) -> Tensor:
+    """Share of the positive attribution that lies on the object; arguments as `iou`.
+
+    Returns:
+        (N,) in [0, 1]; NaN where nothing is positive or the map is not finite.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.metrics import concentration
+        >>> concentration(torch.tensor([[[3.0, -1.0], [1.0, 0.0]]]), torch.tensor([[1, 1], [0, 0]]))
+        tensor([0.7500])
+    """
+    values, inside = _flat(attributions, masks)
+    positive = values.clamp(min=0)
+    total = positive.sum(1)
+    share = torch.where(inside, positive, 0.0).sum(1) / total
+    return torch.where(values.isfinite().all(1) & (total > 0), share, torch.nan)
+
+
+def pointing_game(attributions: Tensor, masks: Tensor) -> Tensor:
+    """Whether the largest attribution lies on the object (Zhang et al., "Top-down Neural Attention by Excitation
+    Backprop", IJCV 2018); arguments as `iou`. https://arxiv.org/abs/1608.00507.
+
+    Of several largest pixels, the share that lies there. No tolerance around the object, unlike the paper.
+
+    Returns:
+        (N,) in [0, 1]; NaN where the map is constant or not finite.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.metrics import pointing_game
+        >>> pointing_game(torch.tensor([[[3.0, 1.0], [1.0, 3.0]]]), torch.tensor([[1, 1], [0, 0]]))
+        tensor([0.5000])
+    """
+    values, inside = _flat(attributions, masks)
+    usable = _is_defined(values)
+    largest = values == torch.where(usable, values.amax(1), torch.nan)[:, None]
+    share = (largest & inside).sum(1) / largest.sum(1)
+    return torch.where(usable, share.to(values.dtype), torch.nan)
+
+
+def gini(attributions: Tensor) -> Tensor:
+    r"""Gini index of absolute attributions (Chalasani et al., "Concise Explanations of Neural Networks using
+    Adversarial Training", ICML 2020): 0 when all are equal, 1 - 1/n when one has everything.
+
+    https://arxiv.org/abs/1810.06583
+
+    $$G = 1 - 2 \sum_k \frac{a_{(k)}}{|a|_1} \cdot \frac{n - k + 1/2}{n}, \qquad a_{(1)} \le \dots \le a_{(n)}$$
+
+    Sparse is not right: random scores make maps sparser, too (README). Each element counts by itself; sum over
+    channels first to have pixels.
+
+    Args:
+        attributions: (N, ...).
+
+    Returns:
+        (N,) in [0, 1); NaN where all are zero or one is not finite.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.metrics import gini
+        >>> gini(torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 5.0]]))
+        tensor([0.0000, 0.7500])
+    """
+    if not isinstance(attributions, Tensor) or not attributions.is_floating_point() or attributions.dim() == 0:
+        raise ArgumentTypeError("attributions", "a floating point tensor (N, ...)", describe(attributions))
+    ranked = _widened(attributions).reshape(len(attributions), -1).abs().sort(dim=1).values
+    n_values = ranked.shape[1]
+    position = torch.arange(1, n_values + 1, dtype=ranked.dtype, device=ranked.device)
+    return 1 - 2 * (ranked * (n_values - position + 0.5) / n_values).sum(1) / ranked.sum(1)
+
+
+def _widened(attributions: Tensor) -> Tensor:
+    detached = attributions.detach()
+    return detached.to(torch.promote_types(detached.dtype, torch.float32))
+
+
+def _flat(attributions: Tensor, masks: Any) -> tuple[Tensor, Tensor]:
+    """Pixel maps (N, H * W) and whether each pixel is on the object."""
+    if not isinstance(attributions, Tensor) or not attributions.is_floating_point():
+        raise ArgumentTypeError("attributions", "a floating point tensor", describe(attributions))
+    if attributions.dim() not in (3, 4) or len(attributions) == 0:
+        raise ArgumentError("attributions", "of shape (N, H, W) or (N, C, H, W)", describe(attributions))
+    values = _widened(attributions)
+    values = values.sum(1) if values.dim() == 4 else values
+    if not isinstance(masks, Tensor):
+        raise ArgumentTypeError("masks", "a tensor", describe(masks))
+    given = masks[:, 0] if masks.dim() == 4 and masks.shape[1] == 1 else masks
+    given = given[None] if given.dim() == 2 else given
+    if given.dim() != 3 or given.shape[1:] != values.shape[1:] or len(given) not in (1, len(values)):
+        expected = f"of shape {tuple(values.shape)} or {tuple(values.shape[1:])}, as the attributions"
+        raise ArgumentError("masks", expected, describe(masks))
+    if not bool(((given == 0) | (given == 1)).all()):
+        raise ArgumentError("masks", "boolean, or 0 and 1", f"values from {given.min()} to {given.max()}")
+    inside = given.to(values.device).bool().expand_as(values)
+    return values.flatten(1), inside.flatten(1)
+
+
+def _is_defined(values: Tensor) -> Tensor:
+    """Whether each row is finite and not constant, so that its pixels have an order."""
+    return values.isfinite().all(1) & (values.amax(1) > values.amin(1))
