@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from numbers import Real
 from typing import Any
 
@@ -169,6 +169,20 @@ def check_positive_int(name: str, value: Any) -> int:
     if number < 1:
         raise ArgumentError(name, "an integer of at least 1", str(number))
     return number
+
+
+def check_number(name: str, value: Any, expected: str, allowed: Callable[[float], bool]) -> float:
+    """Return `value` as a float if it is a real number, also NumPy's, that is allowed.
+
+    Raises:
+        ArgumentTypeError: not a number.
+        ArgumentError: another number than expected.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ArgumentTypeError(name, expected, describe(value))
+    if not allowed(float(value)):
+        raise ArgumentError(name, expected, describe(value))
+    return float(value)
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> str:

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from captum_ext._captum import format_forward_args, run_forward, select_targets
 from captum_ext._checks import describe
-from captum_ext._rows import check_target, follows_rows, select_forward_args, select_target
+from captum_ext._rows import (
+    RowLimit,
+    check_target,
+    follows_rows,
+    for_each_chunk,
+    select_forward_args,
+    select_target,
+)
 from captum_ext._types import ForwardFunc, Target, Tensors
 from captum_ext.exceptions import ArgumentError, ModelOutputError
 
@@ -256,3 +263,19 @@ class RowwiseModel:
 
 def _leaves(points: Tensors) -> Tensors:
     return tuple(point.detach().requires_grad_() for point in points)
+
+
+def model_outputs(model: RowwiseModel, inputs: Tensors, limit: RowLimit) -> Tensor:
+    """Whole outputs (N, ...) at the model's N rows, in chunks."""
+
+    def outputs(part: slice) -> Tensor:
+        return model.outputs(tuple(v[part] for v in inputs), torch.arange(part.start, part.stop, device="cpu"))
+
+    return in_chunks(len(inputs[0]), limit, outputs)
+
+
+def in_chunks(n_points: int, limit: RowLimit, evaluate: Callable[[slice], Tensor]) -> Tensor:
+    """What `evaluate` returns for consecutive slices of `range(n_points)`, joined."""
+    parts: list[Tensor] = []
+    for_each_chunk(n_points, limit, lambda part: parts.append(evaluate(part)))
+    return torch.cat(parts)

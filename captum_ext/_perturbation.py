@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_ext._blur import gaussian_blur
-from captum_ext._checks import check_baselines, describe
+from captum_ext._checks import check_fill, describe
 from captum_ext._model import RowwiseModel
 from captum_ext._rows import RowLimit, for_each_chunk
 from captum_ext._types import Baselines, TensorOrTensors, Tensors
@@ -96,7 +96,7 @@ class Fill:
         self.inputs = inputs
         self.values: Tensors | None = None
         if not isinstance(baselines, str):
-            self.values = check_baselines(baselines, inputs)
+            self.values = check_fill("baselines", baselines, inputs)
         elif baselines == "blur":
             if any(value.dim() != 4 for value in inputs):
                 raise ArgumentError(

@@ -97,5 +97,6 @@ def _check_mask(feature_mask: Any, inputs: Tensors) -> Tensors:
             raise ArgumentTypeError("feature_mask", "a tensor of integers, or a tuple of them", describe(mask))
         fits = mask.dim() == value.dim() and len(mask) in (1, len(value))
         if not fits or any(size not in (1, full) for size, full in zip(mask.shape[1:], value.shape[1:], strict=True)):
-            raise ArgumentError("feature_mask", f"broadcastable to the input's {tuple(value.shape)}", describe(mask))
+            expected = f"of as many dimensions as the input {tuple(value.shape)} and broadcastable to it"
+            raise ArgumentError("feature_mask", expected, describe(mask))
     return masks

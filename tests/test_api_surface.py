@@ -55,14 +55,23 @@ PUBLIC = {
     ],
     captum_ext.references: ["ReferenceDistribution", "standard_baselines"],
     captum_ext.metrics: [
+        "Comparison",
+        "Infidelity",
         "PerturbationCurve",
+        "compare",
         "concentration",
         "deletion",
         "diff_id",
         "gini",
+        "infidelity",
         "insertion",
         "iou",
+        "irof",
+        "monotonicity",
+        "pixel_flipping",
         "pointing_game",
+        "road",
+        "sensitivity_n",
     ],
 }
 

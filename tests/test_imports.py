@@ -14,6 +14,7 @@ PACKAGE = ROOT / "captum_ext"
 LAYERS = [
     ["exceptions", "_types"],
     ["_checks", "_captum", "_blur", "_optional", "_warnings"],
+    ["segmentation"],
     ["_rows"],
     ["_model"],
     ["_perturbation", "_pixels"],

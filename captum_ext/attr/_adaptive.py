@@ -15,9 +15,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from captum_ext._model import in_chunks
 from captum_ext._rows import for_each_chunk
 from captum_ext._types import Tensors
-from captum_ext.attr._integration import PathIntegral, displacement, model_outputs, path_start_scores, starting_scores
+from captum_ext.attr._integration import PathIntegral, displacement, path_start_scores, starting_scores
 from captum_ext.attr._paths import CPU, accumulation_dtype, as_column, interpolate
 
 MINIMAL_STEPS = 3
@@ -52,11 +53,13 @@ def integrate_adaptively(problem: PathIntegral, n_steps: int, tol: float | None 
 
 def _explained(problem: PathIntegral, row: Tensor) -> Tensor:
     """Difference of scores (Q,) that each path's row explains, or the path itself where integrals are kept apart."""
-    everyone = torch.arange(len(problem.inputs[0]), device="cpu")
-    end = problem.model.select(model_outputs(problem.model, problem.inputs, problem.limit), everyone)
-    if problem.slots is None:
-        return (end - starting_scores(problem))[row]
-    return end[row] - path_start_scores(problem)
+    used, position = torch.unique(row, return_inverse=True)
+
+    def scores(part: slice) -> Tensor:
+        return problem.model.scores(tuple(v[used[part].to(v.device)] for v in problem.inputs), used[part])
+
+    end = in_chunks(len(used), problem.limit, scores)[position]
+    return end - (starting_scores(problem)[row] if problem.slots is None else path_start_scores(problem))
 
 
 def _group_size(problem: PathIntegral, n_steps: int) -> int:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captum_ext._model import RowwiseModel, check_outputs
+from captum_ext._checks import describe
+from captum_ext._model import RowwiseModel, model_outputs
 from captum_ext._perturbation import Fill, Perturbation, ranks_of
 from captum_ext._rows import RowLimit
 from captum_ext._types import Tensors
 from captum_ext._warnings import warn_caller
-from captum_ext.attr._integration import model_outputs
 from captum_ext.exceptions import ArgumentError
 
 #: Scores from outputs: a function of the model's outputs (P, ...), whose result the target is then selected from.
@@ -45,8 +45,7 @@ class Search:
             if len(unsure) == 0:
                 return high
             counts = self._candidates(low[unsure], high[unsure])  # (P, G), increasing, between low and high
-            n_counts = counts.shape[1]
-            answers = is_reached(unsure.repeat_interleave(n_counts), counts.reshape(-1)).reshape(counts.shape)
+            answers = _ask(is_reached, unsure, counts)
             bounds = torch.cat([low[unsure, None], counts, high[unsure, None]], 1)
             first = torch.cat([answers, torch.ones_like(answers[:, :1])], 1).int().argmax(1)  # first that is reached
             low[unsure] = bounds.gather(1, first[:, None]).squeeze(1)
@@ -60,6 +59,17 @@ class Search:
         start = low.clamp(min=1).double()[:, None]
         counts = (start * (high.double()[:, None] / start) ** share).round().long()
         return torch.maximum(torch.minimum(counts, high[:, None] - 1), low[:, None] + 1)
+
+
+def _ask(is_reached: Callable[[Tensor, Tensor], Tensor], paths: Tensor, counts: Tensor) -> Tensor:
+    """Answers (P, G) for increasing counts (P, G) of each path; equal counts are asked for once."""
+    fresh = torch.ones_like(counts, dtype=torch.bool)
+    fresh[:, 1:] = counts[:, 1:] > counts[:, :-1]
+    answers = torch.zeros_like(fresh)
+    answers[fresh] = is_reached(paths[:, None].expand_as(counts)[fresh], counts[fresh])
+    for column in range(1, counts.shape[1]):
+        answers[:, column] = torch.where(fresh[:, column], answers[:, column], answers[:, column - 1])
+    return answers
 
 
 class Fitness:
@@ -117,7 +127,10 @@ class Fitness:
         if self.score == "softmax":
             chosen = self.model.select(outputs.float().softmax(1), rows).double().cpu()
             return torch.where(self.by_logit[rows], plain, chosen)
-        changed = check_outputs(self.score(outputs), len(rows))  # type: ignore[operator]
+        changed = self.score(outputs)  # type: ignore[operator]
+        if not isinstance(changed, Tensor) or changed.dim() == 0 or len(changed) != len(rows):
+            expected = f"a function that returns a tensor of {len(rows)} rows for {len(rows)} rows of outputs"
+            raise ArgumentError("score", expected, f"one that returns {describe(changed)}")
         return (changed if changed.dim() == 1 else self.model.select(changed, rows)).double().cpu()
 
     def _warn_of_improbable_targets(self) -> None:

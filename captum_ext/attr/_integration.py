@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captum_ext._model import RowwiseModel
+from captum_ext._model import RowwiseModel, in_chunks
 from captum_ext._rows import RowLimit, for_each_chunk
 from captum_ext._types import Tensors
 from captum_ext.attr._paths import Points, Starts, accumulation_dtype, as_column, interpolate
@@ -83,11 +83,6 @@ def displacement(value: Tensor, start: Tensor) -> Tensor:
     return value.to(wide) - start.to(wide)
 
 
-def model_outputs(model: RowwiseModel, inputs: Tensors, limit: RowLimit) -> Tensor:
-    """Whole outputs (N, ...) at the model's N rows, in chunks."""
-    return _in_chunks(len(inputs[0]), limit, lambda part: model.outputs(*_rows_of(inputs, part)))
-
-
 def path_start_scores(problem: PathIntegral) -> Tensor:
     """Score (Q,) at the start of each of the Q paths that exist, in the order of `starts.weight.nonzero()`.
 
@@ -97,14 +92,14 @@ def path_start_scores(problem: PathIntegral) -> Tensor:
     row, path = starts.weight.nonzero(as_tuple=True)
     index = starts.index[row, path]
     if model.depends_on_row:
-        return _in_chunks(
+        return in_chunks(
             len(row),
             problem.limit,
             lambda part: model.scores(starts.at(index[part], problem.inputs), row[part]),
         )
     used, position = torch.unique(index, return_inverse=True)
     any_row = torch.zeros_like(used)
-    outputs = _in_chunks(
+    outputs = in_chunks(
         len(used),
         problem.limit,
         lambda part: model.outputs(starts.at(used[part], problem.inputs), any_row[part]),
@@ -121,13 +116,3 @@ def starting_scores(problem: PathIntegral) -> Tensor:
     return torch.zeros(len(weight), dtype=weighted.dtype, device=weighted.device).index_add_(
         0, row.to(weighted.device), weighted
     )
-
-
-def _rows_of(inputs: Tensors, part: slice) -> tuple[Tensors, Tensor]:
-    return tuple(value[part] for value in inputs), torch.arange(part.start, part.stop, device="cpu")
-
-
-def _in_chunks(n_points: int, limit: RowLimit, evaluate: Callable[[slice], Tensor]) -> Tensor:
-    parts: list[Tensor] = []
-    for_each_chunk(n_points, limit, lambda part: parts.append(evaluate(part)))
-    return torch.cat(parts)

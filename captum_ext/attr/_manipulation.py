@@ -59,7 +59,7 @@ class Walkers:
         sign: 1 for insertion, -1 for deletion.
         size: pixels in a step.
         bound: longest step, in the L1 norm.
-        n_taken: gradients taken so far.
+        n_taken, n_clipped: gradients taken so far, and steps that were shortened.
         todo: (A, n) pixels that have not arrived.
         point, end: where the walker is and where it goes, in the dtype in which sums are kept.
         velocity: running mean of gradients, by which pixels are ranked.
@@ -73,6 +73,7 @@ class Walkers:
     size: Tensor
     bound: Tensor
     n_taken: Tensor
+    n_clipped: Tensor
     todo: Tensor
     point: Tensors
     end: Tensors
@@ -162,7 +163,7 @@ class Manipulation:
             begins.append(torch.where(where, baseline, value).to(dtype))
             ends.append(torch.where(where, value, baseline).to(dtype))
         distance = tuple((end - begin).abs() for begin, end in zip(begins, ends, strict=True))
-        length = torch.stack([part.flatten(1).sum(1).double().cpu() for part in distance]).sum(0)
+        length = torch.stack([flat(part).sum(1).double().cpu() for part in distance]).sum(0)
         n_pixels = self.pixels.counts(row)
         for key, value in zip(_keys(row, path), length.tolist(), strict=True):
             self.lengths[key] = value
@@ -173,6 +174,7 @@ class Manipulation:
             size=(n_pixels + self.settings.n_steps - 1) // self.settings.n_steps,
             bound=length / self.settings.step_bound if self.settings.step_bound else torch.full_like(length, torch.inf),
             n_taken=torch.zeros(len(row), dtype=torch.long, device="cpu"),
+            n_clipped=torch.zeros(len(row), dtype=torch.long, device="cpu"),
             todo=self.pixels.totals(distance, row) > 0,
             point=tuple(begins),
             end=tuple(ends),
@@ -183,53 +185,56 @@ class Manipulation:
         return walkers.only(walkers.todo.any(1).cpu())
 
     def _advance(self, walkers: Walkers) -> None:
-        """One gradient and one step of the walkers, which are changed in place after the model was run."""
-        gradients = self._gradients(walkers)
-        for velocity, gradient in zip(walkers.velocity, gradients, strict=True):
-            velocity.lerp_(gradient, 1 - self.settings.momentum) if self.settings.momentum else velocity.copy_(gradient)
+        """One gradient and one step of the walkers, which are changed in place when nothing can fail any more."""
+        scores, gradients = self._gradients(walkers)
+        velocities = self._velocities(walkers, gradients)
         gaps = tuple(end - point for end, point in zip(walkers.end, walkers.point, strict=True))
-        chosen = self._chosen(walkers, gaps)
+        chosen = self._chosen(walkers, velocities, gaps)
         masks = self.pixels.spread(chosen, gaps, walkers.row)
         moves = tuple(gap.mul_(mask) for gap, mask in zip(gaps, masks, strict=True))
         clipped = self._clip(walkers, moves)
-        self._add(walkers, gradients, moves)
-        arrived = ~clipped
+        shares = self._shares(walkers, moves)
+        found = self._found(walkers, gradients, shares)
+        points = []
         for point, end, move, mask in zip(walkers.point, walkers.end, moves, masks, strict=True):
-            point += move
-            lands = mask & as_column(arrived.to(point.device), point).bool()
-            torch.where(lands, end, point, out=point)  # exactly: start + (end - start) need not be the end
-        walkers.todo &= ~(chosen & arrived.to(chosen.device)[:, None])
+            lands = mask & as_column((~clipped).to(point.device), point).bool()
+            points.append(torch.where(lands, end, point + move))  # exactly: start + (end - start) need not be the end
+        arrived = chosen & (~clipped).to(chosen.device)[:, None]
+        if scores is not None:
+            self._record(walkers, scores)
+        for old, new in zip((walkers.velocity, walkers.point, walkers.move), (velocities, points, shares), strict=True):
+            for kept, value in zip(old, new, strict=False):  # no moves are kept for the left rule
+                kept.copy_(value)
+        for sums, part in zip(walkers.sums, found, strict=True):
+            sums += part
+        walkers.todo &= ~arrived
+        walkers.n_clipped += clipped
         walkers.n_taken += 1
 
-    def _gradients(self, walkers: Walkers) -> Tensors:
-        """Gradients at the walkers' points, in the dtype in which sums are kept, finite, and contiguous."""
+    def _gradients(self, walkers: Walkers) -> tuple[Tensor | None, Tensors]:
+        """Gradients at the walkers' points, in the dtype in which sums are kept, and scores if they are traced."""
         model, inputs = self.problem.model, self.problem.inputs
         points = tuple(point.to(value.dtype) for point, value in zip(walkers.point, inputs, strict=True))
+        scores = None
         if self.traced:
             scores, gradients = model.scores_and_gradients(points, walkers.row)
-            self._record(walkers, scores)
         else:
             gradients = model.gradients(points, walkers.row)
-        wide = tuple(g.to(point.dtype).contiguous() for g, point in zip(gradients, walkers.point, strict=True))
-        for gradient in wide:
-            self._check_finite(gradient, walkers)
-        return wide
+        return scores, tuple(
+            gradient.to(point.dtype).contiguous() for gradient, point in zip(gradients, walkers.point, strict=True)
+        )
 
-    def _check_finite(self, gradient: Tensor, walkers: Walkers) -> None:
-        if math.isfinite(float(gradient.sum())):  # one pass; a sum that overflows is looked at more closely
-            return
-        bad = (~torch.isfinite(gradient)).flatten(1).any(1).nonzero().squeeze(1)
-        if len(bad) == 0:
-            return
-        which = int(bad[0])
-        direction = self.settings.directions[int(walkers.path[which])]
-        where = f"step {int(walkers.n_taken[which])} of the {direction} path of row {int(walkers.row[which])}"
-        raise NonFiniteError("forward_func", "of finite gradients", f"NaN or infinity at {where}")
+    def _velocities(self, walkers: Walkers, gradients: Tensors) -> Tensors:
+        """Running means of the gradients."""
+        if not self.settings.momentum:
+            return gradients
+        share = 1 - self.settings.momentum
+        return tuple(old.lerp(new, share) for old, new in zip(walkers.velocity, gradients, strict=True))
 
     def _record(self, walkers: Walkers, scores: Tensor) -> None:
         remaining = torch.stack(
             [
-                (end - point).abs().flatten(1).sum(1).double().cpu()
+                flat((end - point).abs()).sum(1).double().cpu()
                 for end, point in zip(walkers.end, walkers.point, strict=True)
             ]
         ).sum(0)
@@ -238,35 +243,49 @@ class Manipulation:
             trace.moved.append(1 - float(left) / self.lengths[key])
             trace.scores.append(score)
 
-    def _chosen(self, walkers: Walkers, gaps: Tensors) -> Tensor:
+    def _chosen(self, walkers: Walkers, velocities: Tensors, gaps: Tensors) -> Tensor:
         """The pixels (A, n) that the next step moves: the `size` largest projections of the velocity."""
-        projected = tuple(velocity * gap for velocity, gap in zip(walkers.velocity, gaps, strict=True))
+        projected = tuple(velocity * gap for velocity, gap in zip(velocities, gaps, strict=True))
         gain = self.pixels.totals(projected, walkers.row)
         gain *= walkers.sign.to(gain.device, gain.dtype)[:, None]
+        self._check_finite(gain, walkers)
         return largest(gain, walkers.todo, walkers.size)
 
+    def _check_finite(self, gain: Tensor, walkers: Walkers) -> None:
+        """Raise where a projection is NaN or infinite, as it is wherever a gradient is."""
+        if math.isfinite(float(gain.sum())):  # one pass; a sum that overflows is looked at more closely
+            return
+        bad = (~torch.isfinite(gain)).any(1).nonzero().squeeze(1)
+        if len(bad) == 0:
+            return
+        which = int(bad[0])
+        direction = self.settings.directions[int(walkers.path[which])]
+        where = f"step {int(walkers.n_taken[which])} of the {direction} path of row {int(walkers.row[which])}"
+        raise NonFiniteError("forward_func", "of finite gradients", f"NaN or infinity at {where}")
+
     def _clip(self, walkers: Walkers, moves: Tensors) -> Tensor:
-        """Shorten moves that are longer than the bound, whole groups alike; which walkers (A,) that concerns."""
+        """Shorten moves that are longer than the bound, whole groups alike; which walkers (A,) that concerns.
+
+        R shortened steps cover the whole path, so no walker is shortened more often: where its moves are below what the
+        dtype can resolve, it would never arrive.
+        """
         if self.settings.step_bound is None:
             return torch.zeros(len(walkers), dtype=torch.bool, device="cpu")
-        norms = torch.stack([move.abs().flatten(1).sum(1).double().cpu() for move in moves]).sum(0)
-        clipped = norms > walkers.bound * (1 + _ROUNDING)
+        norms = torch.stack([flat(move.abs()).sum(1).double().cpu() for move in moves]).sum(0)
+        clipped = (norms > walkers.bound * (1 + _ROUNDING)) & (walkers.n_clipped < math.floor(self.settings.step_bound))
         if bool(clipped.any()):
             scale = torch.where(clipped, walkers.bound / norms, 1.0)
             for move in moves:
                 move *= as_column(scale, move)
         return clipped
 
-    def _add(self, walkers: Walkers, gradients: Tensors, moves: Tensors) -> None:
-        """Add gradient times move to the sums; for the trapezoid rule half now and half with the next gradient."""
-        shares = self._shares(walkers, moves)
+    def _found(self, walkers: Walkers, gradients: Tensors, shares: Tensors) -> list[Tensor]:
+        """Gradient times move; for the trapezoid rule half of this move and half of the last."""
         if not self.settings.trapezoid:
-            for sums, gradient, share in zip(walkers.sums, gradients, shares, strict=True):
-                sums.addcmul_(gradient, share)
-            return
-        for sums, gradient, share, last in zip(walkers.sums, gradients, shares, walkers.move, strict=True):
-            sums += gradient * (share + last) / 2
-            last.copy_(share)
+            return [gradient * share for gradient, share in zip(gradients, shares, strict=True)]
+        return [
+            gradient * (share + last) / 2 for gradient, share, last in zip(gradients, shares, walkers.move, strict=True)
+        ]
 
     def _shares(self, walkers: Walkers, moves: Tensors) -> Tensors:
         """What gradients are multiplied by: the move towards the input, or the share of the way without inputs."""
@@ -287,7 +306,7 @@ class Manipulation:
         if self.settings.trapezoid and bool(
             done.any()
         ):  # one more gradient, at the end, for the last move's other half
-            last = torch.stack([move.flatten(1).any(1).cpu() for move in walkers.move]).any(0)
+            last = torch.stack([flat(move).any(1).cpu() for move in walkers.move]).any(0)
             done &= ~last
         if not bool(done.any()):
             return walkers
@@ -296,6 +315,11 @@ class Manipulation:
         for sums, found in zip(total, arrived.sums, strict=True):
             sums.index_add_(0, arrived.row.to(sums.device), found * as_column(weight, found))
         return walkers.only(~done)
+
+
+def flat(value: Tensor) -> Tensor:
+    """Rows (P, elements) of a tensor (P, ...), also of none."""
+    return value.reshape(len(value), math.prod(value.shape[1:]))
 
 
 def largest(values: Tensor, allowed: Tensor, count: Tensor) -> Tensor:

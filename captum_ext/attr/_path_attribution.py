@@ -25,7 +25,6 @@ class PathAttribution(PathMethod):
     integration and convergence delta are done here. Captum's `NoiseTunnel` works on every subclass, and its layer and
     neuron variants can put their own `gradient_func` in place; those always pass `baselines`, which win over
     references.
-
     """
 
     def _starts(self, call: Call, baselines: Baselines) -> Starts:
@@ -148,7 +147,7 @@ class PathAttribution(PathMethod):
         call = self._prepare(inputs, baselines, target, additional_forward_args, internal_batch_size)
         plan = Plan(check_positive_int("n_steps", n_steps), method, generators_for(generator, call.n_rows), tol)
         if method == "adaptive":
-            self._check_scores_available("method", '"adaptive"')
+            self._check_scores_available("method", "a rule that needs none", '"adaptive"')
         return call, plan
 
     def _explain(self, call: Call, starts: Starts, plan: Plan, on_done: OnDone | None) -> tuple[Tensors, Starts]:

@@ -14,10 +14,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from captum_ext._checks import check_gradients_possible, check_tensors
-from captum_ext._model import RowwiseModel, compute_gradients
+from captum_ext._model import RowwiseModel, compute_gradients, model_outputs
 from captum_ext._rows import RowLimit
 from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
-from captum_ext.attr._integration import PathIntegral, model_outputs, starting_scores
+from captum_ext.attr._integration import PathIntegral, starting_scores
 from captum_ext.attr._paths import Starts, accumulation_dtype
 from captum_ext.exceptions import ArgumentError
 
@@ -53,10 +53,10 @@ class PathMethod(GradientAttribution):  # type: ignore[misc]
 
     Attributes:
         channels_last: whether images are given to the model in channels-last layout, in which convolutions are faster
-            on a CPU. None, the default: with a set of references, yes on a CPU; with one baseline the layout stays the
-            caller's, so that float32 maps of deep networks equal Captum's to about 1e-7. Another layout moves them by
-            1e-3 of their maximum, as any change of rounding does where a network has kinks; set True to have the speed
-            there, too.
+            on a CPU. None, the default: with a set of references and along manipulation paths, yes on a CPU; on
+            straight paths from one baseline the layout stays the caller's, so that float32 maps of deep networks equal
+            Captum's to about 1e-7. Another layout moves them by 1e-3 of their maximum, as any change of rounding does
+            where a network has kinks; set True to have the speed there, too.
     """
 
     channels_last: bool | None = None
@@ -125,14 +125,11 @@ class PathMethod(GradientAttribution):  # type: ignore[misc]
         begin = starting_scores(PathIntegral(call.model, call.inputs, starts, call.limit))
         return explained - (end.to(accumulation_dtype(end.dtype)) - begin).to(explained.device, explained.dtype)
 
-    def _check_scores_available(self, argument: str, received: str) -> None:
-        """Refuse what needs scores along the path where `gradient_func` is not this package's own."""
+    def _check_scores_available(self, argument: str, expected: str, received: str) -> None:
+        """Refuse what needs scores where `gradient_func` is not this package's own."""
         if self.gradient_func is not compute_gradients:
-            expected = (
-                "left out here, since gradient_func was replaced (by a layer or neuron variant) and scores along the "
-                "path cannot be had from it"
-            )
-            raise ArgumentError(argument, expected, received)
+            reason = "gradient_func was replaced (by a layer or neuron variant) and gives no scores"
+            raise ArgumentError(argument, f"{expected}, since {reason}", received)
 
 
 def _any_channels_last(inputs: Tensors) -> bool:

@@ -65,9 +65,11 @@ class ReferencePathAttribution(PathAttribution):
         return equal_starts(self.references, call.inputs)
 
 
-def equal_starts(references: Tensors | ReferencesOfInputs, inputs: Tensors) -> Starts:
-    """Equally weighted paths from a set (K, ...) shared by all inputs, or from each input's own that a function
-    gives."""
+def equal_starts(references: Tensors | ReferencesOfInputs, inputs: Tensors, warn: bool = False) -> Starts:
+    """Equally weighted paths from a set (K, ...) shared by all inputs, or from each input's own that a function gives.
+
+    References that equal their input are left out, with `warn` not silently.
+    """
     n_rows = len(inputs[0])
     if not callable(references):
         check_same_rows("references", references, inputs)
@@ -79,7 +81,13 @@ def equal_starts(references: Tensors | ReferencesOfInputs, inputs: Tensors) -> S
         index = torch.arange(n_rows * n_references, device="cpu").reshape(n_rows, n_references)
     values = tuple(value.to(tensor.dtype) for value, tensor in zip(values, inputs, strict=True))
     weight = torch.full(index.shape, 1 / n_references, dtype=torch.float64, device="cpu")
-    return weighted_starts(values, index, weight, inputs)
+    equal = equal_to_input(values, index, inputs)
+    if warn and bool(equal.any()):
+        warn_caller(
+            f"{int(equal.any(1).sum())} of {n_rows} inputs are among their own references, which are left out for "
+            "them; an input that equals all of its references gets zero."
+        )
+    return without(equal, Starts(values, index, weight))
 
 
 def _own_references(function: ReferencesOfInputs, inputs: Tensors) -> tuple[Tensors, int]:
@@ -98,18 +106,19 @@ def _own_references(function: ReferencesOfInputs, inputs: Tensors) -> tuple[Tens
     return tuple(value.flatten(0, 1) for value in sets), sets[0].shape[1]
 
 
-def weighted_starts(values: Tensors, index: Tensor, weight: Tensor, inputs: Tensors) -> Starts:
-    """Paths from `values[index]` with weights that sum to one, leaving out references that equal their input.
+def without(equal: Tensor, starts: Starts) -> Starts:
+    """The starts without the paths marked in `equal` (N, K), which begin where they end.
 
-    An input is no reference for itself: its map would be zero and only dilute the others. If all references equal
-    the input they are kept, and the attribution is zero.
+    An input is no reference for itself: its map would be zero and only dilute the others. If all references equal the
+    input they are kept, and the attribution is zero.
     """
-    kept = torch.where(_equal_to_input(values, index, inputs), 0.0, weight)
+    kept = torch.where(equal, 0.0, starts.weight)
     total = kept.sum(1, keepdim=True)
-    return Starts(values, index, torch.where(total > 0, kept / torch.where(total > 0, total, 1.0), weight))
+    weight = torch.where(total > 0, kept / torch.where(total > 0, total, 1.0), starts.weight)
+    return Starts(starts.values, starts.index, weight)
 
 
-def _equal_to_input(values: Tensors, index: Tensor, inputs: Tensors) -> Tensor:
+def equal_to_input(values: Tensors, index: Tensor, inputs: Tensors) -> Tensor:
     """(N, K): is path k's reference exactly the input of row i, in all tensors?"""
     equal = torch.ones(index.shape, dtype=torch.bool, device="cpu")
     for value, tensor in zip(values, inputs, strict=True):

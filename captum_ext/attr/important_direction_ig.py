@@ -11,11 +11,12 @@ from torch import Tensor
 from captum_ext._rows import for_each_chunk
 from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.attr._integration import PathIntegral
+from captum_ext.attr._manipulation import flat
 from captum_ext.attr._path_attribution import PathAttribution
 from captum_ext.attr._path_method import Call, OnDone
 from captum_ext.attr._paths import Points, Starts, as_column, interpolate, rule_points
 from captum_ext.attr._plan import Generators, Plan
-from captum_ext.exceptions import ArgumentError
+from captum_ext.exceptions import ArgumentError, NonFiniteError
 
 
 class ImportantDirectionIG(PathAttribution):
@@ -34,6 +35,10 @@ class ImportantDirectionIG(PathAttribution):
     Args:
         forward_func: the model, or any function that returns one row of outputs for each row of inputs.
         multiply_by_inputs: only True: the formula has no factor that could be left out.
+
+    Raises:
+        ArgumentError: `multiply_by_inputs=False`. `attribute` also raises NonFiniteError for a gradient that is not
+            finite, and ArgumentError inside Captum's layer and neuron variants, which give no scores.
 
     Example:
         >>> import torch
@@ -69,7 +74,7 @@ class ImportantDirectionIG(PathAttribution):
     ) -> tuple[Call, Plan]:
         if method not in (None, "riemann_left"):
             raise ArgumentError("method", 'None or "riemann_left", the only rule of this method', repr(method))
-        self._check_scores_available("forward_func", "a call that needs scores")
+        self._check_scores_available("gradient_func", "left as it is for this method", "another function")
         return super()._begin(
             inputs, baselines, target, additional_forward_args, n_steps, method, internal_batch_size, generator, tol
         )
@@ -93,7 +98,9 @@ def integrate_directions(problem: PathIntegral, points: Points, end_scores: Tens
         chunk = points[part]
         inputs, starts = problem.ends_of(chunk.row, chunk.path)
         found, gradients = problem.model.scores_and_gradients(interpolate(inputs, starts, chunk.alpha), chunk.row)
-        scores, (directions, moves) = found.double().cpu(), _directions(gradients, credited.total)
+        scores, (directions, norm) = found.double().cpu(), _directions(gradients, credited.total)
+        _check_finite(norm, chunk)
+        moves = norm > 0
         weight = problem.starts.weight[chunk.row, chunk.path]
         begins = new_path[part].nonzero().squeeze(1).tolist()
         bounds = sorted({0, *begins, len(chunk)})
@@ -146,12 +153,19 @@ class _Credits:
 
 
 def _directions(gradients: Tensors, like: Tensors) -> tuple[Tensors, Tensor]:
-    """Squared gradients of every point as shares of their sum over all tensors, and where there is one (P,)."""
-    largest = torch.stack([g.flatten(1).abs().amax(1).to(like[0]) for g in gradients]).amax(0)
+    """Squared gradients of every point as shares of their sum over all tensors, and that sum (P,), scaled."""
+    largest = torch.stack([flat(g).abs().amax(1).to(like[0]) for g in gradients]).amax(0)
     scale = torch.where(largest > 0, largest, 1.0)  # squares of tiny gradients would vanish
     squares = tuple(
         (g.to(sums.dtype) / as_column(scale, sums)).square() for g, sums in zip(gradients, like, strict=True)
     )
-    norm = torch.stack([square.flatten(1).sum(1).to(largest.device) for square in squares]).sum(0)
+    norm = torch.stack([flat(square).sum(1).to(largest.device) for square in squares]).sum(0)
     shares = tuple(square / as_column(torch.where(norm > 0, norm, 1.0), square) for square in squares)
-    return shares, (norm > 0).cpu()
+    return shares, norm.cpu()
+
+
+def _check_finite(norm: Tensor, points: Points) -> None:
+    bad = (~norm.isfinite()).nonzero().squeeze(1)
+    if len(bad):
+        where = f"alpha {float(points.alpha[bad[0]]):.3g} of the path of row {int(points.row[bad[0]])}"
+        raise NonFiniteError("forward_func", "of finite gradients", f"NaN or infinity at {where}")

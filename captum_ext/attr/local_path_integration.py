@@ -12,7 +12,7 @@ from captum_ext._checks import check_same_rows, describe
 from captum_ext._types import ForwardFunc, TensorOrTensors, Tensors
 from captum_ext.attr._path_method import Call
 from captum_ext.attr._paths import Starts
-from captum_ext.attr._reference_sets import ReferencePathAttribution, weighted_starts
+from captum_ext.attr._reference_sets import ReferencePathAttribution, equal_to_input, without
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.references import ReferenceDistribution
 
@@ -83,7 +83,7 @@ class LocalPathIntegration(ReferencePathAttribution):
         neighborhood = distribution.assign(call.outputs)
         values, index, weight = _paths_of(distribution, neighborhood)
         values = tuple(value.to(tensor.dtype) for value, tensor in zip(values, call.inputs, strict=True))
-        return weighted_starts(values, index, weight, call.inputs)
+        return without(equal_to_input(values, index, call.inputs), Starts(values, index, weight))
 
     def _distribution(self, call: Call) -> ReferenceDistribution:
         """The distribution that was given, or one fitted to the given samples on first use."""

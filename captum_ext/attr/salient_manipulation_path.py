@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_ext._blur import gaussian_blur
 from captum_ext._captum import log_usage
-from captum_ext._checks import check_baselines, check_choice, check_fill, check_positive_int, describe
+from captum_ext._checks import check_baselines, check_choice, check_fill, check_number, check_positive_int
 from captum_ext._model import frozen_parameters
 from captum_ext._pixels import Pixels
 from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
@@ -19,7 +19,6 @@ from captum_ext.attr._integration import PathIntegral, path_start_scores
 from captum_ext.attr._manipulation import Manipulation, Settings, Trace
 from captum_ext.attr._path_method import Call, InputsT, PathMethod, progress
 from captum_ext.attr._paths import Starts
-from captum_ext.exceptions import ArgumentError
 
 _METHODS = ("riemann_left", "riemann_trapezoid")
 
@@ -75,6 +74,9 @@ class SalientManipulationPath(PathMethod):
             several): elements with the same number move together. None: a pixel of an image (N, C, H, W) is a location
             with all its channels; of anything else, an element.
 
+    Raises:
+        ArgumentError: a setting that cannot be used.
+
     Costs for each direction and input: at most n_steps + R gradients (one more for the trapezoid rule), one after the
     other; inputs and directions run side by side.
 
@@ -116,12 +118,10 @@ class SalientManipulationPath(PathMethod):
         for name, given in self.baselines.items():
             if isinstance(given, str):
                 check_choice(f"{name}_baselines", given, ("blur",))
-        if isinstance(momentum, bool) or not isinstance(momentum, int | float) or not 0 <= momentum < 1:
-            raise ArgumentError("momentum", "a number in [0, 1)", describe(momentum))
-        self.momentum = float(momentum)
-        is_number = isinstance(step_bound, int | float) and not isinstance(step_bound, bool)
-        if step_bound is not None and not (is_number and 0 < step_bound < float("inf")):
-            raise ArgumentError("step_bound", "a positive number or None", describe(step_bound))
+        self.momentum = check_number("momentum", momentum, "a number in [0, 1)", lambda v: 0 <= v < 1)
+        if step_bound is not None:
+            expected = "a positive number or None"
+            step_bound = check_number("step_bound", step_bound, expected, lambda v: 0 < v < float("inf"))
         self.step_bound = step_bound
         self.feature_mask = feature_mask
 
@@ -228,7 +228,7 @@ class SalientManipulationPath(PathMethod):
             method == "riemann_trapezoid",
         )
         if return_path:
-            self._check_scores_available("return_path", "True")
+            self._check_scores_available("return_path", "False", "True")
         pixels = Pixels(call.inputs, self.feature_mask)
         with frozen_parameters(self.forward_func):
             starts = self._starts(call, baselines)

@@ -9,22 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_choice, check_fill, describe
+from captum_ext._checks import check_choice, check_fill, check_number
 from captum_ext._model import frozen_parameters
 from captum_ext._pixels import Pixels
 from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
-from captum_ext._warnings import warn_caller
 from captum_ext.attr._fitness import Fitness, ScoreFunc, Search, corner_mean
 from captum_ext.attr._integration import PathIntegral, displacement
 from captum_ext.attr._path_method import Call, OnDone
 from captum_ext.attr._paths import Starts, accumulation_dtype, as_column, drawn_paths
 from captum_ext.attr._plan import Generators, Plan
 from captum_ext.attr._reference_sets import ReferencePathAttribution, ReferencesOfInputs, equal_starts
-from captum_ext.exceptions import ArgumentError
+from captum_ext.exceptions import ArgumentError, NonFiniteError
 from captum_ext.references import standard_baselines
 
 # The maps of all references of an input are kept until they are weighted: so many bytes of them at once.
 _KEPT_BYTES = 256 * 2**20
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class BaselineFitness:
 
     Attributes:
         weights: (N, K) float64, rows sum to one; zero for references that were left out.
-        n_removed: (N, K) pixels that had to be removed, D in the paper; zero for references that had no map.
+        n_removed: (N, K) pixels that had to be removed, D in the paper; zero for references that had no map, and one,
+            unmeasured, where an input has one reference only.
         n_dropped: (N,) references that `keep` left out.
         attributions: the weighted maps, as `attribute` returns them.
     """
@@ -77,6 +78,14 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
             takes more forwards but only a few calls in turn, for accelerators).
         rtol: the search stops when D is known to this relative width; 0 for the exact crossing.
 
+    Raises:
+        ArgumentError: a setting that cannot be used. `attribute` also raises it for softmax without classes, a corner
+            fill without corners, or several references inside Captum's layer and neuron variants, which give no scores;
+            and NonFiniteError for a map that is not finite.
+
+    References that a function gives, the default ones included, are made for all inputs of a call at once: K times the
+    size of the inputs. Explain large sets in batches.
+
     Example:
         >>> import torch
         >>> from captum_ext import WeightedIntegratedGradients
@@ -113,8 +122,10 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         rtol: float = 0.02,
     ) -> None:
         super().__init__(forward_func, multiply_by_inputs, references=references)
-        self.alpha = _check_share("alpha", alpha, "a number between 0 and 1, both excluded", alpha != 1)
-        self.keep = None if keep is None else _check_share("keep", keep, "None or a number in (0, 1]")
+        self.alpha = check_number("alpha", alpha, "a number between 0 and 1, both excluded", lambda v: 0 < v < 1)
+        if keep is not None:
+            keep = check_number("keep", keep, "None or a number in (0, 1]", lambda v: 0 < v <= 1)
+        self.keep = keep
         if score is not None and not callable(score):
             check_choice("score", score, ("softmax", "logit"))
         self.score = score
@@ -122,9 +133,7 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
             check_choice("fill", fill, ("corners", "references"))
         self.fill = fill
         check_choice("search", search, ("bisection", "grid"))
-        if not (isinstance(rtol, int | float) and 0 <= rtol < 1):
-            raise ArgumentError("rtol", "a number in [0, 1)", describe(rtol))
-        self._search = Search(search, float(rtol))
+        self._search = Search(search, check_number("rtol", rtol, "a number in [0, 1)", lambda v: 0 <= v < 1))
 
     def evaluate_baselines(
         self,
@@ -178,17 +187,9 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
     def _uses_references(self, baselines: Baselines) -> bool:
         return baselines is None
 
-    def _starts(self, call: Call, baselines: Baselines) -> Starts:
-        starts = super()._starts(call, baselines)
-        n_equal = int((starts.weight == 0).any(1).sum())
-        if n_equal:
-            warn_caller(
-                f"{n_equal} of {call.n_rows} inputs are among their own references, which are left out for them."
-            )
-        return starts
-
     def _reference_starts(self, call: Call) -> Starts:
-        return equal_starts(standard_baselines if self.references is None else self.references, call.inputs)
+        references = standard_baselines if self.references is None else self.references
+        return equal_starts(references, call.inputs, warn=True)
 
     def _explain(self, call: Call, starts: Starts, plan: Plan, on_done: OnDone | None) -> tuple[Tensors, Starts]:
         weighing = _Weighing(self, call, starts, plan, on_done)
@@ -232,9 +233,12 @@ class _Weighing:
         whole = PathIntegral(call.model, call.inputs, starts, call.limit)
         self.attributions = whole.zeros()
         fill = method._fill_for(call, starts)
+        several = bool((exists.sum(1) > 1).any())
+        if several:
+            method._check_scores_available("references", "one for each input", "several")
         self.fitness = (
             Fitness(call.model, call.inputs, call.limit, fill, method.score, method.alpha, call.outputs)
-            if bool((exists.sum(1) > 1).any())
+            if several
             else None  # one reference each: nothing to weigh
         )
         for rows in self._groups(exists):
@@ -275,6 +279,7 @@ class _Weighing:
                 for part in _parts(len(row), self.call.limit.rows)
             ]
         )
+        _check_finite(importance, row, path)
         removed[several] = self.fitness.fewest_pixels(
             importance[several.to(importance.device)], row[several], self.method._search
         )
@@ -294,26 +299,27 @@ class _Weighing:
 
 def weights_of(removed: Tensor, keep: float | None) -> tuple[Tensor, Tensor]:
     """Weights (N, K) in proportion to 1 / D, zero where D is zero, and how many (N,) `keep` set to zero."""
-    fitness = torch.where(removed > 0, 1 / removed.clamp(min=1).double(), 0.0)
+    exists = removed > 0
+    fitness = torch.where(exists, 1 / removed.clamp(min=1).double(), 0.0)
     weight = fitness / fitness.sum(1, keepdim=True)
     if keep is None:
         return weight, torch.zeros(len(weight), dtype=torch.long, device="cpu")
-    exists = removed > 0
-    mean = 1 / exists.sum(1, keepdim=True)
-    kept = weight >= keep * mean
+    least = keep * (1 - _ROUNDING) / exists.sum(1, keepdim=True).double()  # equal weights are no less than their mean
+    kept = weight >= least
     weight = torch.where(kept, weight, 0.0)
     return weight / weight.sum(1, keepdim=True), (exists & ~kept).sum(1)
+
+
+def _check_finite(importance: Tensor, row: Tensor, path: Tensor) -> None:
+    bad = (~importance.isfinite()).any(1).nonzero().squeeze(1).cpu()
+    if len(bad):
+        where = f"the map of row {int(row[bad[0]])} from its reference {int(path[bad[0]])}"
+        raise NonFiniteError("forward_func", "of finite gradients", f"NaN or infinity in {where}")
 
 
 def _parts(length: int, size: int) -> Iterator[slice]:
     for first in range(0, length, size):
         yield slice(first, min(first + size, length))
-
-
-def _check_share(name: str, value: Any, expected: str, allowed: bool = True) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1 or not allowed:
-        raise ArgumentError(name, expected, describe(value))
-    return float(value)
 
 
 #: Short name.

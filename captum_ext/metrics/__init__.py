@@ -1,15 +1,27 @@
 """Metrics of attributions: pure functions on tensors, on the model's device, one number for each row."""
 
+from captum_ext.metrics.comparison import Comparison, compare
 from captum_ext.metrics.curves import PerturbationCurve, deletion, diff_id, insertion
+from captum_ext.metrics.faithfulness import Infidelity, infidelity, monotonicity, sensitivity_n
 from captum_ext.metrics.localisation import concentration, gini, iou, pointing_game
+from captum_ext.metrics.removal import irof, pixel_flipping, road
 
 __all__ = [
+    "Comparison",
+    "Infidelity",
     "PerturbationCurve",
+    "compare",
     "concentration",
     "deletion",
     "diff_id",
     "gini",
+    "infidelity",
     "insertion",
     "iou",
+    "irof",
+    "monotonicity",
+    "pixel_flipping",
     "pointing_game",
+    "road",
+    "sensitivity_n",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_ext._checks import check_tensors
-from captum_ext._model import RowwiseModel
+from captum_ext._model import RowwiseModel, model_outputs
 from captum_ext._perturbation import Fill, Perturbation, pixel_importance, ranks_of
 from captum_ext._rows import RowLimit
 from captum_ext._types import ForwardFunc, Target, TensorOrTensors
@@ -62,6 +62,11 @@ class Game:
         flags = [flag for _, flag in read if flag is not None]
         correct = torch.cat(flags).to(scores.dtype).reshape(self.n_rows, n_points) if flags else None
         return scores, correct
+
+    def own_scores(self) -> Tensor:
+        """Score (N,) of each unchanged input, float64."""
+        outputs = model_outputs(self.model, self.inputs, self.limit)
+        return self.model.select(outputs, torch.arange(self.n_rows, device="cpu")).double()
 
     def read(self, outputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scores (P,) and whether no other output of the row exceeds its score, where there are classes."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from captum_ext._blur import gaussian_blur
-from captum_ext._checks import check_positive_int, check_tensors, describe
+from captum_ext._checks import check_number, check_positive_int, check_tensors, describe
 from captum_ext._types import TensorOrTensors
-from captum_ext.exceptions import ArgumentError
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 Numbers: TypeAlias = float | tuple[float, ...] | list[float] | Tensor
 
@@ -68,7 +69,7 @@ def standard_baselines(
         (torch.Size([2, 7, 3, 8, 8]), tensor([-1.,  1.,  0.]))
     """
     tensors = tuple(tensor.detach() for tensor in check_tensors("inputs", inputs))
-    if n_noise != 0:
+    if isinstance(n_noise, float) or n_noise != 0:
         check_positive_int("n_noise", n_noise)
     limits = _check_range(value_range, mean, std)
     with_blur = all(tensor.dim() == 4 for tensor in tensors)
@@ -84,9 +85,12 @@ def _check_range(
         raise ArgumentError("mean", "given together with `std`", f"mean {mean!r} and std {std!r}")
     if value_range is None:
         return None if mean is None else (0.0, 1.0)
-    low, high = (float(value) for value in value_range)
+    expected = "a lower and a higher finite value"
+    if not isinstance(value_range, tuple | list) or len(value_range) != 2:
+        raise ArgumentTypeError("value_range", expected, describe(value_range))
+    low, high = (check_number("value_range", value, expected, math.isfinite) for value in value_range)
     if not low < high:
-        raise ArgumentError("value_range", "a lower and a higher value", describe(value_range))
+        raise ArgumentError("value_range", expected, describe(value_range))
     return low, high
 
 
@@ -127,7 +131,11 @@ def _extremes(
 
 def _statistic(name: str, given: Numbers | None, default: float, tensor: Tensor) -> Tensor:
     """A number, or one for each channel, broadcastable to the tensor."""
-    values = torch.as_tensor(default if given is None else given, dtype=tensor.dtype, device=tensor.device).reshape(-1)
+    try:
+        values = torch.as_tensor(default if given is None else given, dtype=tensor.dtype, device=tensor.device)
+    except (TypeError, ValueError) as error:
+        raise ArgumentTypeError(name, "a number, or one for each channel", describe(given)) from error
+    values = values.reshape(-1)
     if len(values) == 1:
         return values
     if tensor.dim() < 2 or len(values) != tensor.shape[1]:

@@ -12,10 +12,10 @@ from captum_ext._model import RowwiseModel, find_module
 from captum_ext._rows import RowLimit
 from captum_ext._types import ForwardFunc, Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.segmentation import Segment, Segmenter, check_labels, display_range
 from captum_ext.upsampling.redistribution import POTENTIALS, REDISTRIBUTIONS, as_maps, check_temperature, redistribute
 from captum_ext.upsampling.refinement import Refinement, nested, refine
 from captum_ext.upsampling.scoring import SCORERS, MaskedImages, Scorer, filling, unit_scores
-from captum_ext.upsampling.segmentation import Segment, Segmenter, check_labels, display_range
 
 _Segments = Segmenter | Segment | str | Tensor | None
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from captum_ext import SAMP, WeightedIntegratedGradients
 from captum_ext._blur import gaussian_blur
 from captum_ext._model import frozen_parameters
+from captum_ext.attr._fitness import corner_mean
 from captum_ext.references import standard_baselines
 from examples import real_data
 from examples.benchmarks.costs import paired
@@ -106,12 +107,18 @@ def oracle_samp(model: nn.Module, x: Tensor, target: Tensor, n_steps: int, momen
     return torch.stack(maps)
 
 
-def plain_fitness(model: nn.Module, x: Tensor, target: Tensor, n_steps: int, **_: object) -> Tensor:
-    """Weighted IG with the standard baselines and midpoints, for one image and one reference after another."""
+def plain_fitness(model: nn.Module, x: Tensor, target: Tensor, n_steps: int) -> Tensor:
+    """Weighted IG with the standard baselines, midpoints and the logit above the fill's, one image after another."""
     maps = []
     for image, label in zip(x.split(1), target, strict=True):
-        fill = image[:, :, :3, :3].mean() if image.shape[-1] < 50 else image[:, :, :22, :22].mean((2, 3), keepdim=True)
-        goal = model(image).softmax(1)[0, label] / 2
+        fill = corner_mean(image).expand_as(image)
+
+        def score(changed: Tensor, label: Tensor = label) -> Tensor:
+            with torch.no_grad():
+                return model(changed)[0, label]
+
+        lowest = score(fill)
+        goal = (score(image) + lowest) / 2
         found = []
         for reference in standard_baselines(image)[0].split(1):
             total = torch.zeros_like(image)
@@ -121,13 +128,11 @@ def plain_fitness(model: nn.Module, x: Tensor, target: Tensor, n_steps: int, **_
             attribution = total / n_steps * (image - reference)
             order = attribution.sum(1).flatten().argsort(descending=True)
             low, high = 0, len(order)
-            while high - low > max(1, int(0.02 * high)):
+            while lowest <= goal and high - low > max(1, int(0.02 * high)):
                 middle = (low + high) // 2
                 changed = image.clone().flatten(2)
-                changed[:, :, order[:middle]] = fill.expand_as(image).flatten(2)[:, :, order[:middle]]
-                with torch.no_grad():
-                    score = model(changed.reshape(image.shape)).softmax(1)[0, label]
-                low, high = (low, middle) if score <= goal else (middle, high)
+                changed[:, :, order[:middle]] = fill.flatten(2)[:, :, order[:middle]]
+                low, high = (low, middle) if score(changed.reshape(image.shape)) <= goal else (middle, high)
             found.append((1 / high, attribution))
         total_fitness = sum(fitness for fitness, _ in found)
         maps.append(sum(fitness / total_fitness * attribution for fitness, attribution in found))
@@ -136,7 +141,9 @@ def plain_fitness(model: nn.Module, x: Tensor, target: Tensor, n_steps: int, **_
 
 def costs_of_weighted(model: nn.Module, x: Tensor, target: Tensor, runs: int, name: str) -> list[object]:
     """Passes and ratio of Weighted IG with the seven standard baselines."""
-    wg = WeightedIntegratedGradients(model, references=lambda images: standard_baselines(images, (-1, 1)))
+    wg = WeightedIntegratedGradients(
+        model, references=lambda images: standard_baselines(images, (-1, 1)), score="logit"
+    )
 
     def work() -> None:
         wg.attribute(x, target=target, n_steps=50, generator=torch.Generator().manual_seed(0))
@@ -162,9 +169,8 @@ def costs_of_samp(model: nn.Module, x: Tensor, target: Tensor, runs: int, name: 
 
 
 def against_loops(model: nn.Module, x: Tensor, target: Tensor, runs: int, name: str) -> list[list[object]]:
-    """Ratios of the loops' seconds to ours."""
-    samp = SAMP(model)
-    wg = WeightedIntegratedGradients(model)
+    """Ratios of the loops' seconds to ours, with the passes of both and how far their maps are apart."""
+    samp, wg = SAMP(model), WeightedIntegratedGradients(model, score="logit")
     rows: list[list[object]] = []
 
     def ours() -> Tensor:
@@ -173,15 +179,21 @@ def against_loops(model: nn.Module, x: Tensor, target: Tensor, runs: int, name: 
     def ours_weighted() -> Tensor:
         return wg.attribute(x, target=target, n_steps=7, method="riemann_middle")
 
-    pairs: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
+    pairs: list[tuple[str, Callable[[], Tensor], Callable[[], Tensor]]] = [
         ("SAMP++, plain loop", lambda: plain_samp(model, x, target, 14, 0.5, 10), ours),
         ("WG, plain loop", lambda: plain_fitness(model, x, target, 7), ours_weighted),
     ]
     if x.shape[1] == 1:
         pairs.append(("SAMP++, oracle", lambda: oracle_samp(model, x, target, 14, 0.5, 10), ours))
     for label, loop, fast in pairs:
+        maps, passes = [], []
+        for work in (loop, fast):
+            with counted_passes(model) as counted:
+                maps.append(work())
+            passes.append(f"{counted.gradients / len(x):g} + {counted.forwards / len(x):g}")
+        apart = float((maps[0] - maps[1]).abs().max() / maps[1].abs().max())
         seconds, own, ratio = paired(loop, fast, max(1, runs // 2))
-        rows.append([f"{label}, {name}", len(x), seconds, own, ratio])
+        rows.append([f"{label}, {name}", len(x), *passes, apart, seconds, own, ratio])
     return rows
 
 
@@ -220,7 +232,9 @@ def main() -> None:
         costs,
     )
     print_table(
-        "One image after another against ours", ["loop", "inputs", "seconds", "ours, seconds", "times ours"], loops
+        "One image after another against ours; passes for each input",
+        ["loop", "inputs", "passes", "our passes", "maps apart", "seconds", "ours, seconds", "times ours"],
+        loops,
     )
     steps = ("14", "28") if options.fast else ("14", "112")
     found = in_turn("examples.benchmarks.paths", [("--memory-of", n) for n in steps], 1 if options.fast else 3)

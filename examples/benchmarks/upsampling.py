@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from captum_ext import USU, redistribute
 from captum_ext._rows import default_rows
+from captum_ext.segmentation import Segmenter
 from captum_ext.upsampling import CoalitionScorer
-from captum_ext.upsampling.segmentation import Segmenter
 from examples import real_data
 from examples.benchmarks.costs import paired, seconds
 from examples.benchmarks.reporting import print_table

@@ -133,6 +133,19 @@ def test_weighted_ig_equals_the_oracle(seed, n_references, rtol, keep, alpha, by
         torch.testing.assert_close(found.attributions[row], expected, rtol=1e-9, atol=1e-9)
 
 
+@given(seed=seeds, rtol=st.sampled_from([0.02, 0.1, 0.3]))
+def test_a_coarse_search_among_many_features_is_that_of_the_oracle(seed, rtol):
+    x, references = random_rows(seed, 1, 200).abs(), random_rows(seed + 1, 2, 200)
+    model = lambda rows: rows.sum(1) + rows[:, ::7].square().sum(1)  # noqa: E731
+    wg = WeightedIntegratedGradients(model, references=references, rtol=rtol, fill=0)
+    found = wg.evaluate_baselines(x, n_steps=5, method="gausslegendre")
+    _, weights, removed = oracles.fitness_weighted_gradients(
+        model, model, x[0], references, torch.zeros(200).double(), alpha=0.5, rtol=rtol, relative_to_fill=True
+    )
+    assert found.n_removed[0].tolist() == removed
+    torch.testing.assert_close(found.weights[0].tolist(), weights)
+
+
 @given(seed=seeds, limit=st.integers(1, 50))
 def test_the_grid_finds_the_exact_crossing_of_a_falling_curve_in_fewer_calls(seed, limit):
     x = random_rows(seed, 2, 40).abs() + 0.1

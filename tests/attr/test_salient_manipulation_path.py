@@ -1,11 +1,21 @@
 """SAMP: facts about its paths, the scores along them, ties, and what a caller can get wrong."""
 
+import warnings
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from captum_ext._pixels import Pixels
-from captum_ext.attr import ImportantDirectionIG, IntegratedGradients, SalientManipulationPath
+from captum_ext.attr import (
+    ImportantDirectionIG,
+    IntegratedGradients,
+    SalientManipulationPath,
+    WeightedIntegratedGradients,
+    _manipulation,
+)
 from captum_ext.attr._manipulation import largest
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from captum_ext.testing import SmoothModel, TinyConvNet
@@ -106,6 +116,36 @@ def test_the_trapezoid_rule_takes_the_last_score_from_its_last_gradient():
     assert paths["insertion"].scores[0].tolist() == [0.0, 1.0, 2.0]
 
 
+@given(seed=st.integers(0, 10_000), step_bound=st.sampled_from([1, 10, 100]), steps=st.integers(1, 9))
+def test_a_baseline_a_few_ulps_away_is_reached_within_the_bound_on_gradients(seed, step_bound, steps):
+    taken = []
+
+    def forward(v):
+        taken.append(len(v))
+        return v.square().sum(1)
+
+    start = torch.randn(1, 6, generator=torch.Generator().manual_seed(seed))
+    end = start
+    for _ in range(steps):
+        end = torch.nextafter(end, end * 2)
+    samp = SalientManipulationPath(forward, direction="insertion", step_bound=step_bound)
+    maps = samp.attribute(end, baselines=start, n_steps=3)
+    assert bool(maps.isfinite().all())
+    assert len(taken) <= 3 + step_bound
+
+
+def test_projections_that_overflow_are_an_error_not_a_loop():
+    samp = SalientManipulationPath(lambda v: (v[:, 0] * 3e38 - v[:, 1] * 3e38).sum((1, 2)), insertion_baselines=0)
+    with pytest.raises(NonFiniteError, match="NaN or infinity at step 0 of the insertion path of row 0"):
+        samp.attribute(torch.full((1, 2, 2, 2), 100.0))
+
+
+@pytest.mark.parametrize("method", [SalientManipulationPath, ImportantDirectionIG])
+def test_one_number_a_row_is_an_input_too(method):
+    maps = method(lambda v: 3 * v).attribute(torch.tensor([1.0, 2.0]), n_steps=4)
+    assert maps.tolist() == pytest.approx([3, 6])
+
+
 def test_an_input_equal_to_its_baseline_gets_zero_without_a_gradient(x):
     def never(v):
         raise RuntimeError("the model was called")
@@ -153,6 +193,23 @@ def test_rows_do_not_wait_for_each_other_and_the_limit_is_kept():
     assert len(rows) < 6
 
 
+def test_a_step_that_runs_out_of_memory_after_the_model_is_taken_again_as_if_it_were_the_first_time(x, monkeypatch):
+    samp = SalientManipulationPath(SmoothModel(6), momentum=0.9)
+    expected, expected_paths = samp.attribute(x, target=1, return_path=True)
+    calls = []
+
+    def failing(*arguments):
+        calls.append(1)
+        if len(calls) in (2, 5):
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return largest(*arguments)
+
+    monkeypatch.setattr(_manipulation, "largest", failing)
+    actual, paths = samp.attribute(x, target=1, return_path=True)
+    torch.testing.assert_close(actual, expected)
+    torch.testing.assert_close(paths["deletion"].scores, expected_paths["deletion"].scores, equal_nan=True)
+
+
 def test_halving_the_rows_when_memory_runs_out_changes_nothing(x):
     model, failed = SmoothModel(6), []
 
@@ -198,7 +255,7 @@ def test_without_multiplying_by_inputs_elements_get_their_mean_gradient(x):
     [
         ({"direction": "up"}, ArgumentError, '`direction` to be one of "both", "insertion", "deletion"'),
         ({"momentum": 1}, ArgumentError, r"`momentum` to be a number in \[0, 1\), but got int 1"),
-        ({"momentum": "a"}, ArgumentError, r"`momentum` to be a number in \[0, 1\)"),
+        ({"momentum": "a"}, ArgumentTypeError, r"`momentum` to be a number in \[0, 1\)"),
         ({"step_bound": 0}, ArgumentError, "`step_bound` to be a positive number or None, but got int 0"),
         ({"step_bound": float("inf")}, ArgumentError, "`step_bound` to be a positive number or None"),
         ({"insertion_baselines": "grey"}, ArgumentError, '`insertion_baselines` to be one of "blur"'),
@@ -213,8 +270,8 @@ def test_settings_that_cannot_be_used_are_refused(settings, error, reason):
     ("mask", "error", "reason"),
     [
         (torch.ones(1, 2), ArgumentTypeError, "`feature_mask` to be a tensor of integers"),
-        (torch.ones(1, 3).long(), ArgumentError, r"broadcastable to the input's \(4, 2\)"),
-        (torch.ones(3, 2).long(), ArgumentError, r"broadcastable to the input's \(4, 2\)"),
+        (torch.ones(1, 3).long(), ArgumentError, r"as the input \(4, 2\) and broadcastable to it"),
+        (torch.ones(3, 2).long(), ArgumentError, r"as the input \(4, 2\) and broadcastable to it"),
         ((torch.ones(1, 2).long(),) * 2, ArgumentError, r"1 mask\(s\), one for each input tensor, but got 2"),
     ],
 )
@@ -240,6 +297,24 @@ def test_scores_are_refused_where_gradients_come_from_elsewhere(x):
         replaced.gradient_func = lambda **_: None
         with pytest.raises(ArgumentError, match="since gradient_func was replaced"):
             replaced.attribute(x, target=1, **({"return_path": True} if method is SalientManipulationPath else {}))
+
+
+@pytest.mark.parametrize("power", [0.25, 0.5])
+def test_idgi_names_a_gradient_that_is_not_finite(power):
+    with pytest.raises(NonFiniteError, match="NaN or infinity at alpha 0 of the path of row 1"):
+        ImportantDirectionIG(lambda v: v.abs().pow(power).sum(1) * 1.0).attribute(
+            torch.tensor([[1.0, 4.0], [1.0, 2.0]]), baselines=torch.tensor([[0.5, 0.5], [0.0, 1.0]]), n_steps=4
+        )
+
+
+@pytest.mark.parametrize("method", [SalientManipulationPath, ImportantDirectionIG, WeightedIntegratedGradients])
+def test_data_parallel_models_are_explained(method, x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parallel = nn.DataParallel(SmoothModel(6))
+    arguments = {"method": "riemann_left"}
+    expected = method(SmoothModel(6)).attribute(x, target=1, **arguments)
+    torch.testing.assert_close(method(parallel).attribute(x, target=1, **arguments), expected)
 
 
 def test_idgi_has_one_rule_and_always_multiplies(x):
@@ -275,7 +350,7 @@ def test_noise_tunnel_and_progress_work(method, x, capsys):
     assert "gradient" in capsys.readouterr().err
 
 
-def test_data_parallel_and_module_state_survive_an_error_in_the_middle(x):
+def test_module_state_survives_an_error_in_the_middle(x):
     class Fails(nn.Module):
         def __init__(self):
             super().__init__()

@@ -200,6 +200,55 @@ def test_keep_drops_weights_below_a_fraction_of_the_mean_and_says_how_many():
     assert dropped.tolist() == [0, 0]
 
 
+def test_equal_references_survive_keep_one(model, x):
+    wg = WeightedIntegratedGradients(lambda v: v.sum(1), references=torch.zeros(3, 6).double(), keep=1, fill=0)
+    weights = wg.baseline_weights(x.abs() + 1, n_steps=3, method="riemann_middle")
+    torch.testing.assert_close(weights, torch.full((2, 3), 1 / 3, dtype=torch.float64))
+
+
+def test_an_input_that_equals_all_of_its_references_gets_zero_with_a_warning():
+    wg = WeightedIntegratedGradients(lambda v: 3 * v[:, 0], references=torch.full((2, 1), 2.0))
+    with pytest.warns(UserWarning, match="an input that equals all of its references gets zero"):
+        assert wg.attribute(torch.tensor([[2.0]])).tolist() == [[0.0]]
+
+
+def test_a_map_that_is_not_finite_is_named(x):
+    wg = WeightedIntegratedGradients(lambda v: v.sum(1).abs().sqrt(), references=torch.zeros(2, 6).double())
+    with pytest.raises(NonFiniteError, match="NaN or infinity in the map of row 0 from its reference 0"):
+        wg.attribute(x, n_steps=3, method="riemann_left")
+
+
+def test_several_references_are_refused_where_gradients_come_from_elsewhere(model, x, references):
+    wg = WeightedIntegratedGradients(model, references=references)
+    wg.gradient_func = lambda **arguments: (torch.ones_like(arguments["inputs"][0]),)
+    with pytest.raises(ArgumentError, match="`references` to be one for each input, since gradient_func was replaced"):
+        wg.attribute(x, target=1)
+
+
+def test_tol_looks_at_each_input_once_however_many_groups(monkeypatch, model, x, references):
+    rows = []
+
+    def forward(points):
+        if not torch.is_grad_enabled():
+            rows.append(len(points))
+        return model(points)
+
+    wg = WeightedIntegratedGradients(forward, references=references, score="logit")
+    counts = []
+    for kept in (1 << 20, 1):
+        monkeypatch.setattr(weighted_integrated_gradients, "_KEPT_BYTES", kept)
+        rows.clear()
+        wg.attribute(x, target=1, method="adaptive", tol=0.5, n_steps=9)
+        counts.append(sum(rows))
+    assert counts[1] <= counts[0] + len(references)  # the shared references are scored once for each group
+
+
+def test_a_score_function_that_loses_rows_is_named(model, x, references):
+    wg = WeightedIntegratedGradients(model, references=references, score=lambda outputs: outputs.mean())
+    with pytest.raises(ArgumentError, match="`score` to be a function that returns a tensor of 2 rows"):
+        wg.attribute(x, target=1)
+
+
 def test_a_goal_that_is_never_reached_gives_equal_weights(x, references):
     wg = WeightedIntegratedGradients(lambda v: 5 - v.square().sum(1) * 0.1, references=references, fill=0)
     found = wg.evaluate_baselines(x, n_steps=8, method="riemann_middle")

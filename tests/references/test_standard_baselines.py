@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from captum_ext._blur import gaussian_blur
-from captum_ext.exceptions import ArgumentError, NonFiniteError
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from captum_ext.references import standard_baselines
 
 MEAN, STD = (0.5, 0.25), (0.5, 0.125)
@@ -70,7 +70,8 @@ def test_half_precision_stays_half_and_one_dimension_is_allowed():
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"value_range": (1, 1)}, "`value_range` to be a lower and a higher value"),
+        ({"value_range": (1, 1)}, "`value_range` to be a lower and a higher finite value"),
+        ({"value_range": (0, float("inf"))}, "`value_range` to be a lower and a higher finite value"),
         ({"mean": 0.5}, "`mean` to be given together with `std`"),
         ({"mean": (1.0, 2.0, 3.0), "std": 1.0}, r"`mean` to be one number, or one for each channel of \(3, 2, 6, 5\)"),
         ({"mean": 0.0, "std": 0.0}, "`std` to be positive"),
@@ -79,6 +80,12 @@ def test_half_precision_stays_half_and_one_dimension_is_allowed():
 )
 def test_arguments_that_do_not_fit_are_named(images, arguments, reason):
     with pytest.raises(ArgumentError, match=reason):
+        standard_baselines(images, **arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"value_range": 5}, {"value_range": (0, 1, 2)}, {"mean": "a", "std": 1.0}])
+def test_arguments_of_a_wrong_type_are_named(images, arguments):
+    with pytest.raises(ArgumentTypeError, match=f"`{next(iter(arguments))}` to be a"):
         standard_baselines(images, **arguments)
 
 

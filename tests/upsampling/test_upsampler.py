@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
+from captum_ext.segmentation import Segmenter
 from captum_ext.upsampling import USU, CoalitionScorer, InterpolationUpsampler, USUUpsampler, redistribute
 from captum_ext.upsampling.scoring import GradientScorer, unit_scores
-from captum_ext.upsampling.segmentation import Segmenter
 
 # Two images of two halves; the model weighs pixels by their column.
 LABELS = torch.tensor([[0, 0, 1, 1], [0, 0, 2, 2]])

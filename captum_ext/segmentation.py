@@ -31,7 +31,7 @@ class Segmenter:
 
     Example:
         >>> import torch
-        >>> from captum_ext.upsampling.segmentation import Segmenter
+        >>> from captum_ext.segmentation import Segmenter
         >>> Segmenter("grid", n_segments=4)(torch.rand(1, 3, 4, 4))
         tensor([[[0, 0, 1, 1],
                  [0, 0, 1, 1],

@@ -1,0 +1,254 @@
+"""Several methods on the same inputs: means with intervals, and paired tests against a control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from captum_ext._checks import check_positive_int, describe
+from captum_ext._optional import require
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.metrics.curves import PerturbationCurve
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_EXTRA = "compare"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` returns.
+
+    Attributes:
+        table: a pandas DataFrame, one row for each method (see `compare` for its columns).
+        scores: method -> (n,) scores of the samples that count for all methods.
+        control: the method that the others are compared with.
+        higher_is_better: direction of the scores.
+        curves: method -> (fractions, mean scores) where curves were given.
+    """
+
+    table: pd.DataFrame
+    scores: dict[str, NDArray[np.float64]]
+    control: str
+    higher_is_better: bool
+    curves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
+
+    def to_markdown(self, digits: int = 3) -> str:
+        """The table in markdown, with `digits` significant digits."""
+        header = ["method", *self.table.columns]
+        lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+        for method, row in self.table.iterrows():
+            cells = [str(method), *(_cell(value, digits) for value in row)]
+            lines.append("| " + " | ".join(cells) + " |")
+        return "\n".join(lines)
+
+    def plot(self) -> Figure:
+        """Mean curves (where there are any), scores, and paired differences from the control with their mean."""
+        matplotlib = require("matplotlib", _EXTRA)
+        figure_module = require("matplotlib.figure", _EXTRA)
+        n_panels = 2 + bool(self.curves)
+        figure = figure_module.Figure(figsize=(5 * n_panels, 0.5 * len(self.scores) + 2.5), layout="constrained")
+        axes = list(figure.subplots(1, n_panels))
+        colors = {method: matplotlib.colormaps["tab10"](k % 10) for k, method in enumerate(self.scores)}
+        if self.curves:
+            axis = axes.pop(0)
+            for method, (fractions, means) in self.curves.items():
+                axis.plot(fractions, means, color=colors[method], label=method)
+            axis.set_xlabel("share of the pixels")
+            axis.set_ylabel("mean score")
+            axis.legend(fontsize=8)
+        methods = list(self.scores)[::-1]
+        self._intervals(axes[0], methods, colors)
+        self._differences(axes[1], [method for method in methods if method != self.control], colors)
+        return figure  # type: ignore[no-any-return]
+
+    def _intervals(self, axis: Any, methods: list[str], colors: dict[str, Any]) -> None:
+        for place, method in enumerate(methods):
+            row = self.table.loc[method]
+            axis.plot(
+                self.scores[method], np.full(len(self.scores[method]), place), ".", color=colors[method], alpha=0.3
+            )
+            axis.plot([row["ci_low"], row["ci_high"]], [place, place], color=colors[method], linewidth=3)
+            axis.plot(row["mean"], place, "o", color=colors[method])
+        axis.set_yticks(range(len(methods)), methods)
+        axis.set_xlabel(f"score ({'higher' if self.higher_is_better else 'lower'} is better), mean and interval")
+
+    def _differences(self, axis: Any, methods: list[str], colors: dict[str, Any]) -> None:
+        axis.axvline(0, color="0.6", linewidth=1)
+        for place, method in enumerate(methods):
+            difference = self.scores[method] - self.scores[self.control]
+            axis.plot(difference, np.full(len(difference), place), ".", color=colors[method], alpha=0.3)
+            axis.plot(difference.mean(), place, "o", color=colors[method])
+        axis.set_yticks(range(len(methods)), methods)
+        axis.set_xlabel(f"score minus that of {self.control}, sample by sample")
+
+
+def compare(
+    scores: Mapping[str, Any],
+    control: str,
+    *,
+    higher_is_better: bool | None = None,
+    confidence: float = 0.95,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare methods on the same samples with a control: intervals, paired tests, corrections, effect sizes.
+
+    A sample counts only if its score is finite (and valid) for every method, so that all means are over the same
+    samples. Nothing is called better here: read n, the interval and the corrected p together.
+
+    Columns of the table:
+        n, excluded: samples that count, and those that do not.
+        mean, ci_low, ci_high: mean and its bootstrap interval (BCa; scipy).
+        difference: mean of the paired differences from the control.
+        better_on: samples on which the method is strictly better than the control.
+        p, p_bonferroni, p_holm: paired Wilcoxon signed-rank test, two-sided (scipy), and corrected for the number of
+            methods compared (statsmodels); 1 where all differences are zero.
+        cohens_d: mean of the paired differences over their standard deviation (d_z); NaN where they do not vary.
+
+    Args:
+        scores: method -> scores (N,) as an array, tensor or list, or a `PerturbationCurve`, whose areas are compared.
+        control: name of the method that the others are compared with.
+        higher_is_better: direction; None: as the curves say, else True.
+        confidence: of the intervals.
+        n_resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        ArgumentError: an unknown control, numbers of samples that differ, or fewer than two that count.
+        MissingExtraError: pandas, scipy or statsmodels is not installed (extra "compare").
+
+    Example:
+        >>> from captum_ext.metrics import compare
+        >>> found = compare({"IG": [1.0, 2.0, 3.0, 4.0], "LPI": [1.5, 2.5, 3.0, 5.0]}, control="IG")
+        >>> found.table.loc["LPI", ["n", "difference", "better_on"]].tolist()
+        [4.0, 0.5, 3.0]
+    """
+    pandas = require("pandas", _EXTRA)
+    if control not in scores:
+        raise ArgumentError("control", "one of " + ", ".join(scores), describe(control))
+    check_positive_int("n_resamples", n_resamples)
+    if not 0 < confidence < 1:
+        raise ArgumentError("confidence", "a number between 0 and 1", describe(confidence))
+    directions = {value.higher_is_better for value in scores.values() if isinstance(value, PerturbationCurve)}
+    if len(directions) > 1:
+        raise ArgumentError(
+            "scores", "curves of one direction", "some of which higher and some of which lower is better"
+        )
+    higher = directions.pop() if higher_is_better is None and directions else higher_is_better is not False
+    columns = {name: _scores_of(name, value) for name, value in scores.items()}
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) > 1:
+        sizes = {name: len(column) for name, column in columns.items()}
+        raise ArgumentError("scores", "of the same samples for every method", f"numbers of samples {sizes}")
+    counts = np.logical_and.reduce([np.isfinite(column) for column in columns.values()])
+    if counts.sum() < 2:
+        raise ArgumentError("scores", "defined for at least two samples in every method", f"{int(counts.sum())}")
+    kept = {name: column[counts] for name, column in columns.items()}
+    rows = {
+        name: _summary(kept[name], kept[control], name == control, higher, confidence, n_resamples, seed)
+        | {"excluded": int((~counts).sum())}
+        for name in kept
+    }
+    _correct(rows, control)
+    order = ["n", "excluded", "mean", "ci_low", "ci_high", "difference", "better_on"]
+    order += ["p", "p_bonferroni", "p_holm", "cohens_d"]
+    table = pandas.DataFrame.from_dict(rows, orient="index")[order]
+    table.index.name = "method"
+    curves = {
+        name: _mean_curve(value, counts) for name, value in scores.items() if isinstance(value, PerturbationCurve)
+    }
+    return Comparison(table, kept, control, higher, curves)
+
+
+def _scores_of(name: str, value: Any) -> NDArray[np.float64]:
+    """Scores (N,) with NaN where they do not count."""
+    if isinstance(value, PerturbationCurve):
+        value = torch.where(value.valid, value.auc, torch.nan)
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().double().numpy()
+    try:
+        column = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentTypeError(f"scores[{name!r}]", "numbers or a PerturbationCurve", describe(value)) from error
+    if column.ndim != 1:
+        raise ArgumentError(f"scores[{name!r}]", "one number for each sample, (N,)", f"shape {column.shape}")
+    return column
+
+
+def _summary(
+    own: NDArray[np.float64],
+    control: NDArray[np.float64],
+    is_control: bool,
+    higher: bool,
+    confidence: float,
+    n_resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    low, high = _interval(own, confidence, n_resamples, seed)
+    row: dict[str, Any] = {"n": len(own), "mean": own.mean(), "ci_low": low, "ci_high": high}
+    if is_control:
+        return row | {"difference": np.nan, "better_on": None, "p": np.nan, "cohens_d": np.nan}
+    difference = own - control
+    spread = difference.std(ddof=1)
+    return row | {
+        "difference": difference.mean(),
+        "better_on": int((difference > 0 if higher else difference < 0).sum()),
+        "p": _wilcoxon(difference),
+        "cohens_d": difference.mean() / spread if spread > 0 else np.nan,
+    }
+
+
+def _interval(values: NDArray[np.float64], confidence: float, n_resamples: int, seed: int) -> tuple[float, float]:
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])  # all resamples are alike
+    stats = require("scipy.stats", _EXTRA)
+    result = stats.bootstrap(
+        (values,),
+        np.mean,
+        confidence_level=confidence,
+        n_resamples=n_resamples,
+        method="BCa",
+        vectorized=True,
+        random_state=np.random.default_rng(seed),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def _wilcoxon(difference: NDArray[np.float64]) -> float:
+    if not difference.any():
+        return 1.0
+    return float(require("scipy.stats", _EXTRA).wilcoxon(difference).pvalue)
+
+
+def _correct(rows: dict[str, dict[str, Any]], control: str) -> None:
+    """Add corrected p-values to all rows but the control's."""
+    tested = [name for name in rows if name != control]
+    rows[control] |= {"p_bonferroni": np.nan, "p_holm": np.nan}
+    if not tested:
+        return
+    multitest = require("statsmodels.stats.multitest", _EXTRA)
+    for method in ("bonferroni", "holm"):
+        corrected = multitest.multipletests([rows[name]["p"] for name in tested], method=method)[1]
+        for name, value in zip(tested, corrected, strict=True):
+            rows[name][f"p_{method}"] = float(value)
+
+
+def _mean_curve(curve: PerturbationCurve, counts: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    scores = curve.scores.detach().cpu().double().numpy()[counts]
+    return curve.fractions.detach().cpu().double().numpy(), scores.mean(0)
+
+
+def _cell(value: Any, digits: int) -> str:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.{digits}g}"
+    return f"{int(value)}"

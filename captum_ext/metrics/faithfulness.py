@@ -1,0 +1,308 @@
+"""Do attributions say what the model does when pixels change: Infidelity, Sensitivity-N, Monotonicity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_ext._checks import check_positive_int, describe
+from captum_ext._perturbation import Fill, Perturbation, check_fractions
+from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
+from captum_ext.exceptions import ArgumentError
+from captum_ext.metrics._game import Game
+
+
+@dataclass(frozen=True)
+class Infidelity:
+    """Infidelity of each row's map; lower is better, and rows whose map is not finite are NaN.
+
+    Attributes:
+        raw: (N,) as defined, in squared units of the score. It depends on the scale of the map: compare it between
+            methods only where all maps sum to the same.
+        scale_free: (N,) of the map times `factor`, the one number for each row that makes it smallest.
+        factor: (N,) that number; negative where the map points the wrong way, NaN where it predicts nothing.
+        unexplained: (N,) `scale_free` over the mean squared change of the score: 1 minus the squared cosine between
+            predicted and true changes, in [0, 1].
+    """
+
+    raw: Tensor
+    scale_free: Tensor
+    factor: Tensor
+    unexplained: Tensor
+
+
+def infidelity(
+    forward_func: ForwardFunc,
+    inputs: TensorOrTensors,
+    attributions: TensorOrTensors,
+    target: Target = None,
+    additional_forward_args: Any = None,
+    *,
+    baselines: Baselines | str = 0,
+    n_samples: int = 50,
+    patch: float = 0.25,
+    local: bool = False,
+    seed: int = 0,
+    internal_batch_size: int | None = None,
+) -> Infidelity:
+    r"""Infidelity (Yeh et al., "On the (In)fidelity and Sensitivity of Explanations", NeurIPS 2019): raw, scale-free.
+
+    https://arxiv.org/abs/1901.09392
+
+    $$\mathrm{INFD} = \mathbb{E}_I \big( I^T \phi - (F(x) - F(x - I)) \big)^2$$
+
+    Each perturbation replaces one random square (images) or random set of elements by `baselines`, the same for every
+    row. What the map predicts is the sum of its attributions there, which already contain the difference to a baseline
+    (Integrated Gradients and its relatives); with `local`, gradients, it is multiplied by the difference first.
+
+    Costs n_samples + 1 forwards for each row.
+
+    Args:
+        forward_func: the model; its outputs are scored as they are.
+        inputs: (N, ...) or a tuple of such tensors.
+        attributions: as for `insertion`; with `local` of the inputs' shape.
+        target: as in Captum.
+        additional_forward_args: as in Captum.
+        baselines: what replaces pixels: a number, a tensor, "blur" or "mean" (of the pixels that are kept).
+        n_samples: number of perturbations.
+        patch: side of the square as a share of the shorter side; for other inputs the share of the elements.
+        local: whether attributions are per unit of input.
+        seed: of the perturbations.
+        internal_batch_size: rows given to the model at once.
+
+    Raises:
+        ArgumentError: shapes, target or options that do not fit.
+        NonFiniteError: NaN or infinity in inputs or baselines.
+        ModelOutputError: `forward_func` did not return one score for each row.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.metrics import infidelity
+        >>> x = torch.tensor([[3.0, 1.0, 2.0]])
+        >>> result = infidelity(lambda x: 2 * x.sum(1), x, attributions=x)
+        >>> result.factor, result.scale_free  # right up to a factor of two
+        (tensor([2.]), tensor([0.]))
+
+    Deviations from the paper: the scale-free value is the paper's own normalisation, which its code and Captum's
+    `normalize=True` have; it is returned beside the raw one because raw values say more about a map's scale than about
+    the map.
+    """
+    game = Game(forward_func, inputs, attributions, target, additional_forward_args, False, seed, internal_batch_size)
+    check_positive_int("n_samples", n_samples)
+    if not 0 < patch <= 1:
+        raise ArgumentError("patch", "a share in (0, 1]", describe(patch))
+    kept = _kept_outside_patches(game.inputs, n_samples, patch, seed)
+    fill = Fill(baselines, game.inputs)
+    changes = _changes(game, fill, kept)
+    predicted = _sums_of_differences(game, fill, attributions, kept) if local else _removed_sums(game, kept)
+    square, cross, true = (predicted**2).mean(1), (predicted * changes).mean(1), (changes**2).mean(1)
+    factor = cross / square
+    fitted = torch.where(square > 0, factor, 0.0)[:, None] * predicted
+    scale_free = ((fitted - changes) ** 2).mean(1)
+    results = [((predicted - changes) ** 2).mean(1), scale_free, factor, scale_free / true]
+    dtype = game.importance.dtype
+    return Infidelity(*(torch.where(game.finite, result, torch.nan).to(dtype) for result in results))
+
+
+def sensitivity_n(
+    forward_func: ForwardFunc,
+    inputs: TensorOrTensors,
+    attributions: TensorOrTensors,
+    target: Target = None,
+    additional_forward_args: Any = None,
+    *,
+    fractions: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8),
+    baselines: Baselines | str = 0,
+    n_samples: int = 50,
+    seed: int = 0,
+    internal_batch_size: int | None = None,
+) -> Tensor:
+    """Sensitivity-N (Ancona et al., "Towards better understanding of gradient-based attribution methods", ICLR 2018).
+
+    https://arxiv.org/abs/1711.06104. For n pixels, the Pearson correlation between the sum of their attributions and
+    the change of the score when they are replaced, over random sets of n pixels. Higher is better. Costs n_samples
+    forwards for each fraction and row, and one. Arguments are those of `infidelity`.
+
+    Args:
+        forward_func: see `infidelity`, as all arguments that are not described here.
+        inputs: (N, ...) or a tuple of such tensors.
+        attributions: as for `insertion`.
+        target: as in Captum.
+        additional_forward_args: as in Captum.
+        fractions: n as shares of the pixels, at least one pixel.
+        baselines: what replaces pixels.
+        n_samples: random sets for each fraction, the same for every row.
+        seed: of the sets.
+        internal_batch_size: rows given to the model at once.
+
+    Returns:
+        (N, F) in [-1, 1]; NaN where sums or changes do not vary.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.metrics import sensitivity_n
+        >>> x = torch.tensor([[3.0, 1.0, 2.0, 5.0]])
+        >>> sensitivity_n(lambda x: x.sum(1), x, attributions=x, fractions=(0.5,))
+        tensor([[1.]])
+    """
+    game = Game(forward_func, inputs, attributions, target, additional_forward_args, False, seed, internal_batch_size)
+    check_positive_int("n_samples", n_samples)
+    fill = Fill(baselines, game.inputs)
+    columns = []
+    generator = torch.Generator().manual_seed(seed)
+    for fraction in check_fractions(fractions):
+        count = max(1, game.count(fraction))
+        order = torch.rand(n_samples, game.n_pixels, generator=generator, device="cpu").argsort(1)
+        flat = torch.ones(n_samples, game.n_pixels, dtype=torch.bool, device="cpu")
+        kept = _shaped(flat.scatter_(1, order[:, :count], False), game.inputs)
+        columns.append(correlation(_removed_sums(game, kept), _changes(game, fill, kept)))
+    return torch.where(game.finite[:, None], torch.stack(columns, 1), torch.nan).to(game.importance.dtype)
+
+
+def monotonicity(
+    forward_func: ForwardFunc,
+    inputs: TensorOrTensors,
+    attributions: TensorOrTensors,
+    target: Target = None,
+    additional_forward_args: Any = None,
+    *,
+    baselines: Baselines | str = 0,
+    n_steps: int = 10,
+    absolute: bool = True,
+    seed: int = 0,
+    internal_batch_size: int | None = None,
+) -> Tensor:
+    """Monotonicity as rank correlation (Nguyen and Martinez, "On quantitative aspects of model interpretability",
+    2020).
+
+    https://arxiv.org/abs/2007.07584. Pixels are divided into `n_steps` groups by importance; each group alone is
+    replaced. The result is Spearman's correlation between the groups' sums of attributions and their squared changes of
+    the score. Higher is better. Costs n_steps + 1 forwards for each row.
+
+    Quantus calls this MonotonicityCorrelation; its Monotonicity is another, boolean metric (Arya et al.).
+
+    Args:
+        forward_func: see `infidelity`, as all arguments that are not described here.
+        inputs: (N, ...) or a tuple of such tensors.
+        attributions: as for `insertion`.
+        target: as in Captum.
+        additional_forward_args: as in Captum.
+        baselines: what replaces pixels.
+        n_steps: number of groups, at least 3.
+        absolute: rank and sum absolute values.
+        seed: of the order of pixels with equal importance.
+        internal_batch_size: rows given to the model at once.
+
+    Returns:
+        (N,) in [-1, 1]; NaN where the map is constant or not finite, or no group changes the score.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.metrics import monotonicity
+        >>> x = torch.tensor([[3.0, 1.0, 2.0]])
+        >>> monotonicity(lambda x: x.sum(1), x, attributions=x, n_steps=3)
+        tensor([1.])
+    """
+    if check_positive_int("n_steps", n_steps) < 3:
+        raise ArgumentError("n_steps", "at least 3, for a correlation", str(n_steps))
+    game = Game(
+        forward_func, inputs, attributions, target, additional_forward_args, absolute, seed, internal_batch_size
+    )
+    if n_steps > game.n_pixels:
+        raise ArgumentError("n_steps", f"at most {game.n_pixels}, the number of pixels", str(n_steps))
+    edges = torch.tensor([game.count(k / n_steps) for k in range(n_steps + 1)], device="cpu")
+    rows = torch.arange(game.n_rows, device="cpu").repeat_interleave(n_steps)
+    games = Perturbation(game.model, game.inputs, game.ranks, Fill(baselines, game.inputs), game.limit)
+    first, last = edges[:-1].repeat(game.n_rows), edges[1:].repeat(game.n_rows)
+    scores = torch.cat(games.evaluate(rows, first, last, game.model.select, removed=True)).double()
+    own = game.own_scores()
+    changes = (scores.reshape(game.n_rows, n_steps) - own[:, None]) ** 2
+    place = torch.cat([rank.flatten(1) for rank in game.ranks], 1).to(edges.device).long()
+    group = torch.searchsorted(edges[1:], place, right=True)
+    sums = torch.zeros(game.n_rows, n_steps, dtype=torch.float64, device="cpu")
+    sums.scatter_add_(1, group, game.importance.double().cpu())
+    result = correlation(_mean_ranks(sums), _mean_ranks(changes.cpu()))
+    return torch.where(game.ranked.cpu(), result, torch.nan).to(own.device, game.importance.dtype)
+
+
+def correlation(one: Tensor, other: Tensor) -> Tensor:
+    """Pearson correlation (N,) between the rows of two tensors (N, S); NaN where one does not vary."""
+    first, second = (values.double() - values.double().mean(1, keepdim=True) for values in (one, other))
+    norms = first.norm(dim=1) * second.norm(dim=1)
+    tiny = 1e-12 * one.double().norm(dim=1) * other.double().norm(dim=1)  # what rounding leaves of constant rows
+    return torch.where(norms > tiny, (first * second).sum(1) / norms, torch.nan).to(one.dtype)
+
+
+def _mean_ranks(values: Tensor) -> Tensor:
+    """Rank of each value in its row (N, S), equal values sharing their mean rank."""
+    below = (values[:, :, None] > values[:, None, :]).sum(2)
+    equal = (values[:, :, None] == values[:, None, :]).sum(2)
+    return below.double() + (equal.double() - 1) / 2
+
+
+def _changes(game: Game, fill: Fill, kept: Tensors) -> Tensor:
+    """F(x) - F(x with the pixels outside of each mask replaced), (N, S), float64."""
+    n_masks = len(kept[0])
+    rows = torch.arange(game.n_rows, device="cpu").repeat_interleave(n_masks)
+    which = torch.arange(n_masks, device="cpu").repeat(game.n_rows)
+    games = Perturbation(game.model, game.inputs, (), fill, game.limit)
+    scores = torch.cat(games.evaluate_masks(rows, which, kept, game.model.select)).double()
+    return (game.own_scores()[:, None] - scores.reshape(game.n_rows, n_masks)).to(game.importance.device)
+
+
+def _removed_sums(game: Game, kept: Tensors) -> Tensor:
+    """Sum of the attributions outside of each mask, (N, S), float64."""
+    removed = torch.cat([~mask.flatten(1) for mask in kept], 1).to(game.importance.device).double()
+    return game.importance.double() @ removed.T
+
+
+def _sums_of_differences(game: Game, fill: Fill, attributions: TensorOrTensors, kept: Tensors) -> Tensor:
+    """Sum over the replaced elements of attribution times what was taken away, (N, S)."""
+    given = attributions if isinstance(attributions, tuple) else (attributions,)
+    if fill.values is None or any(map_.shape != value.shape for map_, value in zip(given, game.inputs, strict=True)):
+        raise ArgumentError(
+            "attributions",
+            "of the inputs' shapes, with baselines that do not depend on the kept pixels, for local=True",
+            describe(given[0]),
+        )
+    total = torch.zeros(game.n_rows, len(kept[0]), dtype=torch.float64, device=game.importance.device)
+    for map_, value, filled, mask in zip(given, game.inputs, fill.values, kept, strict=True):
+        products = (torch.nan_to_num(map_.detach().to(value.device)) * (value - filled)).double()
+        pixels = products.sum(1) if value.dim() == 4 else products
+        total += pixels.flatten(1).to(total.device) @ (~mask.flatten(1)).to(total.device).double().T
+    return total
+
+
+def _kept_outside_patches(inputs: Tensors, n_samples: int, patch: float, seed: int) -> Tensors:
+    """Masks of what is kept around one random square (images) or outside random elements, for each tensor."""
+    generator = torch.Generator().manual_seed(seed)
+    masks = []
+    for value in inputs:
+        if value.dim() == 4:
+            masks.append(_square_masks(value.shape[2], value.shape[3], n_samples, patch, generator))
+            continue
+        n_elements = value[0].numel()
+        count = max(1, round(patch * n_elements))
+        order = torch.rand(n_samples, n_elements, generator=generator, device="cpu").argsort(1)
+        flat = torch.ones(n_samples, n_elements, dtype=torch.bool, device="cpu").scatter_(1, order[:, :count], False)
+        masks.append(flat.reshape(n_samples, *value.shape[1:]))
+    return tuple(masks)
+
+
+def _square_masks(height: int, width: int, n_samples: int, patch: float, generator: torch.Generator) -> Tensor:
+    side = max(1, round(patch * min(height, width)))
+    tops = torch.randint(0, height - side + 1, (n_samples, 1), generator=generator, device="cpu")
+    lefts = torch.randint(0, width - side + 1, (n_samples, 1), generator=generator, device="cpu")
+    row, column = torch.arange(height, device="cpu")[None], torch.arange(width, device="cpu")[None]
+    in_rows, in_columns = (row >= tops) & (row < tops + side), (column >= lefts) & (column < lefts + side)
+    return ~(in_rows[:, None, :, None] & in_columns[:, None, None, :])
+
+
+def _shaped(flat: Tensor, inputs: Tensors) -> Tensors:
+    """Pixel masks (S, n) over all tensors, as one mask in each tensor's pixel shape."""
+    shapes = [(1, *value.shape[2:]) if value.dim() == 4 else tuple(value.shape[1:]) for value in inputs]
+    parts = torch.split(flat, [torch.Size(shape).numel() for shape in shapes], 1)
+    return tuple(part.reshape(len(flat), *shape) for part, shape in zip(parts, shapes, strict=True))
