@@ -141,6 +141,10 @@ def plain_fitness(model: nn.Module, x: Tensor, target: Tensor, n_steps: int) -> 
 
 def costs_of_weighted(model: nn.Module, x: Tensor, target: Tensor, runs: int, name: str) -> list[object]:
     """Passes and ratio of Weighted IG with the seven standard baselines."""
+
+    def own_references(images: Tensor) -> Tensor:
+        return standard_baselines(images, (-1, 1))
+
     wg = WeightedIntegratedGradients(
         model, references=lambda images: standard_baselines(images, (-1, 1)), score="logit"
     )

@@ -2,6 +2,8 @@
 
     python -m examples.benchmarks.rounding [--images 4]
 
+For SAMP, whose path is a chain of choices, the second table has correlations between maps.
+
 A network with kinks (ReLU6) has a piecewise constant gradient: another order of the same sums moves some points of the
 path across a kink. In float64 that does not happen, and the maps agree.
 """
@@ -26,6 +28,27 @@ def maps_of(library: object, model: nn.Module, image: Tensor, target: Tensor, ch
     return method.attribute(image, target=target, internal_batch_size=5).double()
 
 
+def samp_map(model: nn.Module, image: Tensor, target: Tensor, channels_last: bool, rows: int) -> Tensor:
+    method = captum_ext.attr.SAMP(model)
+    method.channels_last = channels_last
+    maps = method.attribute(image, target=target, internal_batch_size=rows)
+    return maps.sum(1).flatten().double()
+
+
+def correlations_of_samp(model: nn.Module, double: nn.Module, image: Tensor, target: Tensor) -> dict[str, float]:
+    """Correlation of SAMP++'s pixel maps that differ by rounding alone, or not even by that."""
+    exact = samp_map(double, image.double(), target, True, 2)
+    default, other_layout = samp_map(model, image, target, True, 2), samp_map(model, image, target, False, 2)
+    pairs = {
+        "float64: two layouts": (samp_map(double, image.double(), target, False, 1), exact),
+        "float32: two layouts": (default, other_layout),
+        "float32: one or two rows at once": (samp_map(model, image, target, False, 1), other_layout),
+        "float32 channels-last against float64": (default, exact),
+        "float32 caller's layout against float64": (other_layout, exact),
+    }
+    return {name: float(torch.corrcoef(torch.stack(pair))[0, 1]) for name, pair in pairs.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=4)
@@ -36,6 +59,7 @@ def main() -> None:
     with torch.no_grad():
         targets = model(images).argmax(1)
     differences: dict[str, list[float]] = {}
+    correlations: dict[str, list[float]] = {}
     for i in range(len(images)):
         image, target = images[i : i + 1], targets[i : i + 1]
         reference = maps_of(captum.attr, model, image, target)
@@ -57,10 +81,17 @@ def main() -> None:
         }
         for name, (one, other) in pairs.items():
             differences.setdefault(name, []).append(float((one - other).abs().max() / other.abs().max()))
+        for name, value in correlations_of_samp(model, double, image, target).items():
+            correlations.setdefault(name, []).append(value)
     print_table(
         f"EfficientNet-Lite0, {len(images)} images, 50 gradients: largest difference over the largest attribution",
         ["maps", "mean", "largest"],
         [[name, sum(values) / len(values), max(values)] for name, values in differences.items()],
+    )
+    print_table(
+        "SAMP++, the same images: correlation between maps",
+        ["maps", "mean", "smallest"],
+        [[name, sum(values) / len(values), min(values)] for name, values in correlations.items()],
     )
 
 

@@ -86,7 +86,7 @@ def explain(
 
 
 def as_quantus_explain(
-    method: Any, *, reduce_axes: tuple[int, ...] = (1,), **attribute_kwargs: Any
+    method: Any, /, *, reduce_axes: tuple[int, ...] = (1,), **attribute_kwargs: Any
 ) -> Callable[..., Any]:
     """A configured attribution object as an `explain_func`, references and all.
 

@@ -139,9 +139,10 @@ class TorchMetric(_Metric):  # type: ignore[misc]
         **kwargs: Any,  # noqa: ARG002 (Quantus's signature)
     ) -> list[Any]:
         """Scores of a batch, one item for each sample: a number, or a list for a curve."""
+        forward, like = _forward(model)
+        shaped = model.shape_input(x_batch, x_batch.shape, channel_first=True, batched=True)  # refuses channels last
         with evaluation_mode(model.get_model()):
-            forward, like = _forward(model)
-            x = torch.as_tensor(x_batch).to(like.device, like.dtype)
+            x = torch.as_tensor(shaped).to(like.device, like.dtype)
             a = torch.as_tensor(np.ascontiguousarray(a_batch)).to(like.device)
             y = torch.as_tensor(y_batch).to(like.device).long()
             s = None if s_batch is None else torch.as_tensor(np.asarray(s_batch)).to(like.device)

@@ -1,0 +1,135 @@
+"""`explain` and `as_quantus_explain`: methods by name, one set of arguments for several, other models, other names."""
+
+import captum.attr
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from captum_ext import SAMP, USU, ExpectedGradients, LocalPathIntegration
+from captum_ext.attr import ImportantDirectionIG
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+
+quantus = pytest.importorskip("quantus")
+from captum_ext_integrations.quantus_explain import as_quantus_explain, explain  # noqa: E402
+from captum_ext_integrations.quantus_metrics import DiffID  # noqa: E402
+from tests.integrations.test_quantus_metrics import Net  # noqa: E402
+
+pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.filterwarnings("ignore::FutureWarning")]
+
+
+@pytest.fixture
+def model():
+    return Net().eval()
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(0).normal(size=(3, 3, 8, 8)).astype(np.float32)
+
+
+Y = np.array([0, 1, 2])
+
+
+@pytest.mark.parametrize("name", ["IDGI", "ImportantDirectionIG"])
+def test_names_and_aliases_are_known_and_channels_are_summed(model, x, name):
+    maps = explain(model, x, Y, method=name, n_steps=6)
+    expected = ImportantDirectionIG(model).attribute(torch.from_numpy(x), target=torch.from_numpy(Y), n_steps=6)
+    np.testing.assert_allclose(maps, expected.sum(1, keepdim=True).numpy(), rtol=1e-5, atol=1e-7)
+    assert explain(model, x, Y, method=name, n_steps=6, reduce_axes=()).shape == x.shape
+
+
+def test_one_set_of_arguments_serves_several_methods(model, x):
+    references = torch.from_numpy(x[::-1].copy())
+    shared = {"references": references, "n_steps": 8, "momentum": 0.3, "seed": 3, "device": "cpu"}
+    maps = {name: explain(model, x, Y, method=name, **shared) for name in ("EG", "LPI", "WeightedIG", "SAMP", "IDGI")}
+    assert all(one.shape == (3, 1, 8, 8) for one in maps.values())
+    samp = SAMP(model, momentum=0.3).attribute(torch.from_numpy(x), target=torch.from_numpy(Y), n_steps=8)
+    np.testing.assert_allclose(maps["SAMP"], samp.sum(1, keepdim=True).numpy(), rtol=1e-4, atol=1e-6)
+    seeded = [torch.Generator().manual_seed(3) for _ in range(3)]
+    eg = ExpectedGradients(model, references=references)
+    expected = eg.attribute(torch.from_numpy(x), target=torch.from_numpy(Y), n_steps=8, generator=seeded)
+    np.testing.assert_allclose(maps["EG"], expected.sum(1, keepdim=True).numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_random_methods_do_not_depend_on_the_batch(model, x):
+    shared = {"references": torch.from_numpy(x[::-1].copy()) * 2, "n_steps": 8, "method": "EG"}
+    together = explain(model, x, Y, **shared)
+    np.testing.assert_allclose(explain(model, x[1:2], Y[1:2], **shared), together[1:2], rtol=1e-4, atol=1e-6)
+
+
+def test_an_argument_that_no_method_knows_is_refused(model, x):
+    with pytest.raises(ArgumentError, match=r"`explain_func_kwargs` to be arguments of a method, .* got \['refs'\]"):
+        explain(model, x, Y, method="EG", refs=1)
+
+
+def test_other_names_are_handed_to_quantus_without_our_arguments(model, x):
+    ours = explain(model, x, Y, method="Saliency", references=torch.zeros(1, 3, 8, 8), n_steps=3)
+    np.testing.assert_array_equal(ours, quantus.explain(model, x, Y, method="Saliency"))
+
+
+def test_cams_are_made_by_name_with_an_upsampler(model, x):
+    plain = explain(model, x, Y, method="GradCAM", target_layers=["conv"])
+    assert plain.shape == (3, 1, 8, 8)
+    model.train()
+    usu = USU(segmenter="grid", scorer="deletion")
+    maps = explain(model, x, Y, method="GradCAM", target_layers=[model.conv], upsampler=usu)
+    assert maps.shape == (3, 1, 8, 8)
+    assert [model.training, model.norm.training] == [True, True]
+    with pytest.raises(ArgumentError, match="`target_layers` to be names of the model's modules, but got 'last'"):
+        explain(model, x, Y, method="GradCAM", target_layers=["last"])
+    with pytest.raises(ArgumentError, match="`target_layers` to be given for a CAM"):
+        explain(model, x, Y, method="GradCAM")
+
+
+def test_a_configured_object_is_an_explain_func(model, x):
+    method = captum.attr.IntegratedGradients(model)
+    maps = as_quantus_explain(method, n_steps=7)(model, x, Y, method="anything", device="cpu")
+    expected = method.attribute(torch.from_numpy(x), target=torch.from_numpy(Y), n_steps=7)
+    np.testing.assert_allclose(maps, expected.sum(1, keepdim=True).detach().numpy(), rtol=1e-5, atol=1e-7)
+    assert as_quantus_explain(method, reduce_axes=(), n_steps=7)(model, x, Y).shape == x.shape
+    with pytest.raises(ArgumentTypeError, match="an attribution object with `forward_func` and `attribute`"):
+        as_quantus_explain(lambda x: x)
+
+
+def test_another_model_is_explained_by_a_copy_with_references_fitted_anew(x):
+    first, second = Net().eval(), Net().eval()
+    with torch.no_grad():
+        second.head.weight.mul_(-1)
+    references = torch.from_numpy(np.random.default_rng(1).normal(size=(6, 3, 8, 8)).astype(np.float32))
+    lpi = LocalPathIntegration(first, references=references)
+    explain_func = as_quantus_explain(lpi, n_steps=8, method="gausslegendre")
+    own, other = explain_func(first, x, Y), explain_func(second, x, Y)
+    expected = as_quantus_explain(
+        LocalPathIntegration(second, references=references), n_steps=8, method="gausslegendre"
+    )
+    np.testing.assert_allclose(other, expected(second, x, Y), rtol=1e-4, atol=1e-6)
+    assert not np.allclose(own, other)
+    np.testing.assert_allclose(explain_func(first, x, Y), own)
+    assert lpi.forward_func is first
+
+
+def test_evaluate_runs_unchanged_with_new_methods_and_metrics(model, x):
+    results = quantus.evaluate(
+        metrics={"DiffID": DiffID(score_scale="none"), "Sparseness": quantus.Sparseness(disable_warnings=True)},
+        xai_methods={"EG": explain, "SAMP": explain, "Saliency": explain},
+        model=model,
+        x_batch=x,
+        y_batch=Y,
+        explain_func_kwargs={"references": torch.from_numpy(x[::-1].copy()) * 2, "n_steps": 6},
+    )
+    assert set(results) == {"EG", "SAMP", "Saliency"}
+    maps = explain(model, x, Y, method="SAMP", n_steps=6)
+    assert results["SAMP"]["DiffID"] == DiffID(score_scale="none")(model, x, Y, maps)
+
+
+def test_randomisation_metrics_can_explain_changed_models(model, x):
+    metric = quantus.RandomLogit(num_classes=4, seed=0, disable_warnings=True)
+    scores = metric(model, x, Y, explain_func=as_quantus_explain(ImportantDirectionIG(model), n_steps=4))
+    assert len(scores) == 3
+
+
+def test_double_precision_models_are_explained_in_their_own_precision(x):
+    linear = nn.Linear(4, 3).double()
+    maps = explain(linear, x[:, 0, 0, :4], Y, method="SAMP", n_steps=2)
+    assert maps.dtype == np.float64
