@@ -1,0 +1,228 @@
+"""What the metrics for Quantus share: its interface on one side, tensors on the model's device on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from captum_ext._checks import check_choice, describe
+from captum_ext._optional import require
+from captum_ext._types import Baselines
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.metrics import PerturbationCurve
+
+_base: Any = require("quantus.metrics.base", "quantus")
+enums: Any = require("quantus.helpers.enums", "quantus")
+_Metric: Any = _base.Metric
+_ANY_DATA = {enums.DataType.IMAGE, enums.DataType.TIMESERIES, enums.DataType.TABULAR}
+
+Forward = Callable[[Tensor], Tensor]
+
+
+class TorchMetric(_Metric):  # type: ignore[misc]
+    """A Quantus metric that scores tensors: a subclass says how in `score`.
+
+    Arguments after the subclass's own are those of every Quantus metric. `normalise` is off by default: Quantus divides
+    by the maximum of the whole batch, so that a sample's numbers would depend on its neighbours; no metric here needs
+    it. `aggregate_func` leaves undefined samples out.
+    """
+
+    model_applicability: ClassVar[Any] = {enums.ModelType.TORCH}
+    data_applicability: ClassVar[Any] = _ANY_DATA
+    evaluation_category: ClassVar[Any] = enums.EvaluationCategory.FAITHFULNESS
+    softmax: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        abs: bool = False,  # noqa: A002 (Quantus's name)
+        normalise: bool = False,
+        normalise_func: Callable[..., Any] | None = None,
+        normalise_func_kwargs: dict[str, Any] | None = None,
+        return_aggregate: bool = False,
+        aggregate_func: Callable[..., Any] | None = None,
+        default_plot_func: Callable[..., Any] | None = None,
+        disable_warnings: bool = False,
+        display_progressbar: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Arguments of every Quantus metric. Unknown ones are refused."""
+        super().__init__(
+            abs=abs,
+            normalise=normalise,
+            normalise_func=normalise_func,
+            normalise_func_kwargs=normalise_func_kwargs,
+            return_aggregate=return_aggregate,
+            aggregate_func=aggregate_func or np.nanmean,
+            default_plot_func=default_plot_func,
+            disable_warnings=disable_warnings,
+            display_progressbar=display_progressbar,
+            **kwargs,
+        )
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x_batch: NDArray[Any],
+        y_batch: NDArray[Any],
+        a_batch: NDArray[Any] | Tensor | None = None,
+        s_batch: NDArray[Any] | None = None,
+        channel_first: bool | None = None,
+        explain_func: Callable[..., Any] | None = None,
+        explain_func_kwargs: dict[str, Any] | None = None,
+        model_predict_kwargs: dict[str, Any] | None = None,
+        softmax: bool | None = None,
+        device: str | None = None,
+        batch_size: int = 64,
+        **kwargs: Any,
+    ) -> list[Any]:
+        """Score explanations, given or computed by `explain_func`; arguments as for every Quantus metric.
+
+        `softmax=True` scores probabilities; None means logits.
+        """
+        a_batch = a_batch.detach().cpu().numpy() if isinstance(a_batch, Tensor) else a_batch
+        _check_arrays(x_batch, a_batch)
+        scores: list[Any] = super().__call__(
+            model=model,
+            x_batch=x_batch,
+            y_batch=y_batch,
+            a_batch=a_batch,
+            s_batch=s_batch,
+            custom_batch=None,
+            channel_first=channel_first,
+            explain_func=explain_func,
+            explain_func_kwargs=explain_func_kwargs,
+            model_predict_kwargs=model_predict_kwargs,
+            softmax=self.softmax if softmax is None else softmax,
+            device=device,
+            batch_size=batch_size,
+            **kwargs,
+        )
+        return scores
+
+    def evaluate_batch(
+        self,
+        model: Any,
+        x_batch: NDArray[Any],
+        y_batch: NDArray[Any],
+        a_batch: NDArray[Any],
+        s_batch: NDArray[Any] | None = None,
+        **kwargs: Any,  # noqa: ARG002 (Quantus's signature)
+    ) -> list[Any]:
+        """Scores of a batch, one item for each sample: a number, or a list for a curve."""
+        forward, like = _forward(model)
+        shaped = model.shape_input(x_batch, x_batch.shape, channel_first=True, batched=True)  # refuses channels last
+        with evaluation_mode(model.get_model()):
+            x = torch.as_tensor(shaped).to(like.device, like.dtype)
+            a = torch.as_tensor(np.ascontiguousarray(a_batch)).to(like.device)
+            y = torch.as_tensor(y_batch).to(like.device).long()
+            s = None if s_batch is None else torch.as_tensor(np.asarray(s_batch)).to(like.device)
+            if x.dim() == 3 and a.shape[1] == 1 < x.shape[1]:  # a time step with all its channels is a pixel
+                inner = forward
+                forward, x, a = (lambda points: inner(points.squeeze(2))), x.unsqueeze(2), a.unsqueeze(2)
+            scores = self.score(forward, x, a, y, s)
+        return list(scores.detach().cpu().double().tolist())
+
+    def score(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor, s: Tensor | None) -> Tensor:
+        """Scores (N,) or curves (N, S) of maps `a` of inputs `x` with labels `y` and segmentations `s`."""
+        raise NotImplementedError
+
+
+class CurveMetric(TorchMetric):
+    """Areas under curves, or the curves themselves: a subclass says which in `curve`.
+
+    Args:
+        baselines: what stands where pixels are missing: a number, a tensor, "blur" or "mean".
+        score_scale: "none", "input" (scores are divided by that of the input) or "range" (SAMP's appendix).
+        return_auc_per_sample: the area under each curve rather than the curve.
+        seed: of the order of pixels with equal importance.
+        default_plot_func: None for `plot_curves`.
+        kwargs: arguments of every Quantus metric.
+    """
+
+    def __init__(
+        self,
+        baselines: Baselines | str = None,
+        score_scale: str = "none",
+        return_auc_per_sample: bool = True,
+        seed: int = 0,
+        default_plot_func: Callable[..., Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Arguments are described in the class. Unknown ones are refused."""
+        super().__init__(default_plot_func=default_plot_func or plot_curves, **kwargs)
+        check_choice("score_scale", score_scale, ("none", "input", "range"))
+        self.baselines, self.score_scale, self.seed = baselines, score_scale, seed
+        self.return_auc_per_sample = return_auc_per_sample
+
+    def score(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor, s: Tensor | None) -> Tensor:  # noqa: ARG002
+        """Areas (N,) or curves (N, S)."""
+        curve = self.curve(forward, x, a, y)
+        if self.return_auc_per_sample:
+            return torch.where(curve.valid, curve.auc, torch.nan)
+        return torch.where(curve.valid[:, None], curve.scores, torch.nan)
+
+    def curve(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor) -> PerturbationCurve:
+        """The curves of maps `a` of inputs `x` with labels `y`."""
+        raise NotImplementedError
+
+
+def plot_curves(y_batch: Any = None, scores: Any = None, **kwargs: Any) -> Any:  # noqa: ARG001 (Quantus's signature)
+    """Plot the mean of the curves of a metric made with `return_auc_per_sample=False`; returns the figure.
+
+    Raises:
+        ArgumentError: scores that are areas, not curves.
+    """
+    curves = np.asarray(scores, dtype=float)
+    if curves.ndim != 2:
+        raise ArgumentError("scores", "curves (N, S), from return_auc_per_sample=False", f"shape {curves.shape}")
+    figure = require("matplotlib.figure", "quantus").Figure(layout="constrained")
+    axis = figure.subplots()
+    shares = np.linspace(0, 1, curves.shape[1])
+    axis.plot(shares, curves.T, color="0.8", linewidth=0.8)
+    axis.plot(shares, np.nanmean(curves, axis=0), linewidth=2)
+    axis.set_xlabel("points of the curve, first to last")
+    axis.set_ylabel("score (each sample, and their mean)")
+    return figure
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module into eval mode inside the block, and each of its parts back into its own afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        module.eval()
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def _forward(model: Any) -> tuple[Forward, Tensor]:
+    """The torch module behind Quantus's wrapper, with softmax as asked for, and a tensor like its inputs."""
+    if not hasattr(model, "get_softmax_arg_model") or not isinstance(model.get_model(), nn.Module):
+        raise ArgumentTypeError("model", "a torch.nn.Module", describe(model))
+    module = model.get_softmax_arg_model()
+    parameter = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
+    device = model.device or parameter.device
+    return partial(module, **(model.model_predict_kwargs or {})), torch.zeros((), dtype=parameter.dtype, device=device)
+
+
+def _check_arrays(x_batch: Any, a_batch: Any) -> None:
+    """Refuse what Quantus would answer with an assertion far from its cause."""
+    if not isinstance(x_batch, np.ndarray):
+        raise ArgumentTypeError("x_batch", "a NumPy array", describe(x_batch))
+    if a_batch is None:
+        return
+    if not isinstance(a_batch, np.ndarray):
+        raise ArgumentTypeError("a_batch", "a NumPy array or a tensor", describe(a_batch))
+    full, given = x_batch.shape, a_batch.shape
+    summed = (full[0], *full[2:])  # channels summed, with or without a dimension of their own
+    if given not in (full, summed, (full[0], 1, *full[2:]), (*full[:-1], 1), full[:-1]):
+        raise ArgumentError("a_batch", f"of the shape of x_batch {full}, or with channels summed {summed}", f"{given}")
