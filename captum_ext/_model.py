@@ -269,7 +269,8 @@ def model_outputs(model: RowwiseModel, inputs: Tensors, limit: RowLimit) -> Tens
     """Whole outputs (N, ...) at the model's N rows, in chunks."""
 
     def outputs(part: slice) -> Tensor:
-        return model.outputs(tuple(v[part] for v in inputs), torch.arange(part.start, part.stop, device="cpu"))
+        copies = tuple(v[part].clone() for v in inputs)  # a model may begin with an operation in place
+        return model.outputs(copies, torch.arange(part.start, part.stop, device="cpu"))
 
     return in_chunks(len(inputs[0]), limit, outputs)
 

@@ -15,10 +15,12 @@ from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 # Rows of a 224 x 224 RGB image in flight on a CPU: 4 to 6 were the fastest, beyond that the system spends more time on
 # fresh pages than larger calls save (examples/benchmarks/rows.py). Smaller inputs get more rows, in proportion,
-# since for them the cost of a call outweighs the cost of a row.
+# since for them the cost of a call outweighs the cost of a row; on a CPU no more than 256, beyond which even small
+# networks became slower.
 _CPU_ROWS = 6
 _ACCELERATOR_ROWS = 64
 _REFERENCE_NUMEL = 3 * 224 * 224
+_MOST_CPU_ROWS = 256
 _MOST_ROWS = 1024
 
 
@@ -47,7 +49,16 @@ def check_target(target: Target, n_rows: int) -> Target:
         raise ArgumentTypeError("target", expected, describe(target))
     if not fits:
         raise ArgumentError("target", f"one index, or one for each of the {n_rows} rows", describe(target))
+    if has_one_for_each_row(target) and _smallest(target) < 0:
+        raise ArgumentError("target", "an index from 0, where every row has its own", str(_smallest(target)))
     return target
+
+
+def _smallest(target: Tensor | list[Any]) -> int:
+    """Smallest index; of a list of tuples none counts from the end that Captum would not allow."""
+    if isinstance(target, Tensor):
+        return int(target.min())
+    return min((entry for entry in target if isinstance(entry, int)), default=0)
 
 
 def select_target(target: Target, rows: Tensor) -> Target:
@@ -97,8 +108,9 @@ class RowLimit:
 def default_rows(inputs: Tensors, device: torch.device | None = None) -> int:
     """Rows in flight when the caller names none; `device` is where they go, if not where they are."""
     numel = max(1, sum(math.prod(tensor.shape[1:]) for tensor in inputs))
-    base = _CPU_ROWS if (device or inputs[0].device).type == "cpu" else _ACCELERATOR_ROWS
-    return max(1, min(_MOST_ROWS, base * _REFERENCE_NUMEL // numel))
+    on_cpu = (device or inputs[0].device).type == "cpu"
+    base, most = (_CPU_ROWS, _MOST_CPU_ROWS) if on_cpu else (_ACCELERATOR_ROWS, _MOST_ROWS)
+    return max(1, min(most, base * _REFERENCE_NUMEL // numel))
 
 
 def for_each_chunk(

@@ -2,8 +2,8 @@
 
     python -m examples.quantus_evaluation [--output outputs/quantus_evaluation.png]
 
-The images are the 20 ImageNet images inside foolbox; references for Expected Gradients are scikit-image photographs and
-blurred or constant images, so that no image explains itself. 20 images show how to use the package; what follows from
+The images are the 20 ImageNet images inside foolbox, the references of Expected and Weighted Integrated Gradients six
+scikit-image photographs, so that no image explains itself. 20 images show how to use the package; what follows from
 them stands in the corrected p-values.
 """
 
@@ -32,7 +32,7 @@ from captum_ext_integrations.quantus_metrics import (
 from examples import real_data
 from examples.benchmarks.reporting import versions
 
-PHOTOGRAPHS = ("astronaut", "cat", "coffee", "rocket", "retina", "chelsea")
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "retina", "rocket")
 N_STEPS = 20
 CONTROL = "IG (zero)"
 

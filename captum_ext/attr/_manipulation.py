@@ -193,12 +193,13 @@ class Manipulation:
         masks = self.pixels.spread(chosen, gaps, walkers.row)
         moves = tuple(gap.mul_(mask) for gap, mask in zip(gaps, masks, strict=True))
         clipped = self._clip(walkers, moves)
-        shares = self._shares(walkers, moves)
-        found = self._found(walkers, gradients, shares)
         points = []
         for point, end, move, mask in zip(walkers.point, walkers.end, moves, masks, strict=True):
             lands = mask & as_column((~clipped).to(point.device), point).bool()
             points.append(torch.where(lands, end, point + move))  # exactly: start + (end - start) need not be the end
+            torch.sub(points[-1], point, out=move)  # what is credited is what the dtype let the point move
+        shares = self._shares(walkers, moves)
+        found = self._found(walkers, gradients, shares)
         arrived = chosen & (~clipped).to(chosen.device)[:, None]
         if scores is not None:
             self._record(walkers, scores)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _EXTRA = "compare"
+_ROUNDING = 1e-12  # of differences, relative to the scores: below it they do not vary
+_RESAMPLED = 2_000_000  # numbers of a bootstrap in memory at once
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,11 @@ def compare(
         raise ArgumentError(
             "scores", "curves of one direction", "some of which higher and some of which lower is better"
         )
-    higher = directions.pop() if higher_is_better is None and directions else higher_is_better is not False
+    if higher_is_better is not None and not isinstance(higher_is_better, bool | np.bool_):
+        raise ArgumentTypeError("higher_is_better", "True, False or None", describe(higher_is_better))
+    if higher_is_better is not None and directions and bool(higher_is_better) not in directions:
+        raise ArgumentError("higher_is_better", f"{not higher_is_better}, as the curves say", str(higher_is_better))
+    higher = directions.pop() if directions else higher_is_better is None or bool(higher_is_better)
     columns = {name: _scores_of(name, value) for name, value in scores.items()}
     lengths = {len(column) for column in columns.values()}
     if len(lengths) > 1:
@@ -198,11 +204,12 @@ def _summary(
         return row | {"difference": np.nan, "better_on": None, "p": np.nan, "cohens_d": np.nan}
     difference = own - control
     spread = difference.std(ddof=1)
+    varies = spread > _ROUNDING * max(np.abs(own).max(), np.abs(control).max())
     return row | {
         "difference": difference.mean(),
         "better_on": int((difference > 0 if higher else difference < 0).sum()),
         "p": _wilcoxon(difference),
-        "cohens_d": difference.mean() / spread if spread > 0 else np.nan,
+        "cohens_d": difference.mean() / spread if varies else np.nan,
     }
 
 
@@ -217,6 +224,7 @@ def _interval(values: NDArray[np.float64], confidence: float, n_resamples: int, 
         n_resamples=n_resamples,
         method="BCa",
         vectorized=True,
+        batch=max(1, _RESAMPLED // len(values)),
         random_state=np.random.default_rng(seed),
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)

@@ -30,8 +30,7 @@ class PerturbationCurve:
         valid: (N,) bool: False where the normalisation divides by nothing meaningful (see `normalize`), and where the
             map orders no pixels, being constant (its numbers are those of a random order) or not finite (NaN). Leave
             such rows out of means, and say how many.
-        input_scores: (N,) score of the unchanged input; for DiffID and deletion, `scores * input_scores` undoes
-            "input".
+        input_scores: (N,) score of the unchanged input; `scores * input_scores[:, None]` undoes "input".
         higher_is_better: direction of `auc`.
     """
 
@@ -215,7 +214,7 @@ def curve_of(game: Game, fill: Fill, n_steps: int, normalize: str, inserting: bo
         scores=normalized,
         auc=torch.trapezoid(normalized, fractions, dim=1),
         correct=correct,
-        valid=valid & game.ranked,
+        valid=valid & normalized.isfinite().all(1) & game.ranked,
         input_scores=own,
         higher_is_better=inserting,
     )

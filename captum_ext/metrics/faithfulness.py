@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_positive_int, describe
+from captum_ext._checks import check_number, check_positive_int, describe
 from captum_ext._perturbation import Fill, Perturbation, check_fractions
 from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
@@ -17,13 +17,14 @@ from captum_ext.metrics._game import Game
 
 @dataclass(frozen=True)
 class Infidelity:
-    """Infidelity of each row's map; lower is better, and rows whose map is not finite are NaN.
+    """Infidelity of each row's map; lower is better. Rows whose map is not finite are NaN, and but for `raw` those
+    whose map predicts nothing.
 
     Attributes:
         raw: (N,) as defined, in squared units of the score. It depends on the scale of the map: compare it between
             methods only where all maps sum to the same.
         scale_free: (N,) of the map times `factor`, the one number for each row that makes it smallest.
-        factor: (N,) that number; negative where the map points the wrong way, NaN where it predicts nothing.
+        factor: (N,) that number; negative where the map points the wrong way.
         unexplained: (N,) `scale_free` over the mean squared change of the score: 1 minus the squared cosine between
             predicted and true changes, in [0, 1].
     """
@@ -91,9 +92,9 @@ def infidelity(
     the map.
     """
     game = Game(forward_func, inputs, attributions, target, additional_forward_args, False, seed, internal_batch_size)
-    check_positive_int("n_samples", n_samples)
-    if not 0 < patch <= 1:
-        raise ArgumentError("patch", "a share in (0, 1]", describe(patch))
+    if check_positive_int("n_samples", n_samples) < 2:
+        raise ArgumentError("n_samples", "at least 2, since one factor fits one sample", str(n_samples))
+    patch = check_number("patch", patch, "a share between 0 and 1, both excluded", lambda v: 0 < v < 1)
     kept = _kept_outside_patches(game.inputs, n_samples, patch, seed)
     fill = Fill(baselines, game.inputs)
     changes = _changes(game, fill, kept)
@@ -104,7 +105,11 @@ def infidelity(
     scale_free = ((fitted - changes) ** 2).mean(1)
     results = [((predicted - changes) ** 2).mean(1), scale_free, factor, scale_free / true]
     dtype = game.importance.dtype
-    return Infidelity(*(torch.where(game.finite, result, torch.nan).to(dtype) for result in results))
+    usable = game.finite & (square > 0)
+    defined = (game.finite, usable, usable, usable)
+    return Infidelity(
+        *(torch.where(rows, result, torch.nan).to(dtype) for rows, result in zip(defined, results, strict=True))
+    )
 
 
 def sensitivity_n(
@@ -293,11 +298,13 @@ def _kept_outside_patches(inputs: Tensors, n_samples: int, patch: float, seed: i
 
 
 def _square_masks(height: int, width: int, n_samples: int, patch: float, generator: torch.Generator) -> Tensor:
-    side = max(1, round(patch * min(height, width)))
-    tops = torch.randint(0, height - side + 1, (n_samples, 1), generator=generator, device="cpu")
-    lefts = torch.randint(0, width - side + 1, (n_samples, 1), generator=generator, device="cpu")
+    """One square for each sample; of a single line of pixels, an interval."""
+    side = max(1, round(patch * (min(height, width) if min(height, width) > 1 else max(height, width))))
+    tall, wide = min(side, height), min(side, width)
+    tops = torch.randint(0, height - tall + 1, (n_samples, 1), generator=generator, device="cpu")
+    lefts = torch.randint(0, width - wide + 1, (n_samples, 1), generator=generator, device="cpu")
     row, column = torch.arange(height, device="cpu")[None], torch.arange(width, device="cpu")[None]
-    in_rows, in_columns = (row >= tops) & (row < tops + side), (column >= lefts) & (column < lefts + side)
+    in_rows, in_columns = (row >= tops) & (row < tops + tall), (column >= lefts) & (column < lefts + wide)
     return ~(in_rows[:, None, :, None] & in_columns[:, None, None, :])
 
 

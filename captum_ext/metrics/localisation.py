@@ -116,23 +116,29 @@ def gini(attributions: Tensor) -> Tensor:
         >>> gini(torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 5.0]]))
         tensor([0.0000, 0.7500])
     """
-    if not isinstance(attributions, Tensor) or not attributions.is_floating_point() or attributions.dim() == 0:
-        raise ArgumentTypeError("attributions", "a floating point tensor (N, ...)", describe(attributions))
+    if not _is_numeric(attributions) or attributions.dim() == 0:
+        raise ArgumentTypeError("attributions", "a tensor of numbers (N, ...)", describe(attributions))
     ranked = _widened(attributions).reshape(len(attributions), -1).abs().sort(dim=1).values
     n_values = ranked.shape[1]
     position = torch.arange(1, n_values + 1, dtype=ranked.dtype, device=ranked.device)
     return 1 - 2 * (ranked * (n_values - position + 0.5) / n_values).sum(1) / ranked.sum(1)
 
 
+def _is_numeric(attributions: Any) -> bool:
+    return isinstance(attributions, Tensor) and attributions.dtype != torch.bool and not attributions.is_complex()
+
+
 def _widened(attributions: Tensor) -> Tensor:
     detached = attributions.detach()
+    if not detached.is_floating_point():
+        return detached.double()
     return detached.to(torch.promote_types(detached.dtype, torch.float32))
 
 
 def _flat(attributions: Tensor, masks: Any) -> tuple[Tensor, Tensor]:
     """Pixel maps (N, H * W) and whether each pixel is on the object."""
-    if not isinstance(attributions, Tensor) or not attributions.is_floating_point():
-        raise ArgumentTypeError("attributions", "a floating point tensor", describe(attributions))
+    if not _is_numeric(attributions):
+        raise ArgumentTypeError("attributions", "a tensor of numbers", describe(attributions))
     if attributions.dim() not in (3, 4) or len(attributions) == 0:
         raise ArgumentError("attributions", "of shape (N, H, W) or (N, C, H, W)", describe(attributions))
     values = _widened(attributions)

@@ -186,8 +186,8 @@ def road(
     _only_image(game, "road")
     if noise < 0:
         raise ArgumentError("noise", "a standard deviation of at least 0", describe(noise))
-    counts = [game.count(share) for share in shares]
     n_pixels = game.n_pixels
+    counts = [min(game.count(share), n_pixels - 1) for share in shares]  # something has to be left to impute from
     kept = [(k, n_pixels) if order == "most" else (0, n_pixels - k) for k in counts]
     scores, correct = game.evaluate(Imputation(game.inputs[0], noise, seed), kept)
     return PerturbationCurve(

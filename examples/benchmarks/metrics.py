@@ -8,6 +8,7 @@ Pairs are timed in turn in one process; ratios are medians over pairs.
 from __future__ import annotations
 
 import argparse
+import importlib
 import warnings
 
 import numpy as np
@@ -66,6 +67,7 @@ def main() -> None:
     runs, n_images = (1, 2) if options.fast else (options.runs, 16)
     model, x = real_data.efficientnet_lite0(), real_data.imagenet_images()[0][:n_images]
     maps = torch.rand(x.shape[0], 1, 224, 224, generator=torch.Generator().manual_seed(0))
+    lenet = importlib.import_module("quantus.helpers.model.models").LeNet().eval()
     small, digits = small_network(), torch.rand(64, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         target, digit_target = model(x).argmax(1), small(digits).argmax(1)
@@ -77,6 +79,7 @@ def main() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         rows = [
+            against_quantus("Quantus's LeNet, 28 x 28", lenet, digits, lenet(digits).argmax(1), 28, runs),
             against_quantus("five layers, 28 x 28", small, digits, digit_target, 28, runs),
             against_quantus("EfficientNet-Lite0", model, x, target, 224 * 32, max(1, runs // 2)),
         ]

@@ -19,6 +19,7 @@ from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.metrics import PerturbationCurve
 
 _base: Any = require("quantus.metrics.base", "quantus")
+_utils: Any = require("quantus.helpers.utils", "quantus")
 enums: Any = require("quantus.helpers.enums", "quantus")
 _Metric: Any = _base.Metric
 _ANY_DATA = {enums.DataType.IMAGE, enums.DataType.TIMESERIES, enums.DataType.TABULAR}
@@ -84,10 +85,12 @@ class TorchMetric(_Metric):  # type: ignore[misc]
     ) -> list[Any]:
         """Score explanations, given or computed by `explain_func`; arguments as for every Quantus metric.
 
-        `softmax=True` scores probabilities; None means logits.
+        `softmax=True` scores probabilities, False logits; None what the metric's class attribute `softmax` says.
         """
-        a_batch = a_batch.detach().cpu().numpy() if isinstance(a_batch, Tensor) else a_batch
+        if isinstance(a_batch, Tensor):
+            a_batch = a_batch.detach().cpu().to(torch.promote_types(a_batch.dtype, torch.float32)).numpy()
         _check_arrays(x_batch, a_batch)
+        y_batch = _labels(y_batch, len(x_batch))
         scores: list[Any] = super().__call__(
             model=model,
             x_batch=x_batch,
@@ -106,6 +109,23 @@ class TorchMetric(_Metric):  # type: ignore[misc]
         )
         return scores
 
+    def batch_preprocess(self, data_batch: dict[str, Any]) -> dict[str, Any]:
+        """Compute the explanations of a batch where none are given.
+
+        As Quantus does, but without its assertions that a map may not be constant or negative throughout: a sample
+        would stop the run or be scored depending on the batch that it is in.
+        """
+        if data_batch.get("a_batch") is None:
+            model, x = data_batch["model"], data_batch["x_batch"]
+            x = model.shape_input(x, x.shape, channel_first=True, batched=True)
+            maps = self.explain_func(
+                model=model.get_model(), inputs=x, targets=data_batch["y_batch"], **self.explain_func_kwargs
+            )
+            maps = _utils.expand_attribution_channel(np.asarray(maps), x)
+            maps = self.normalise_func(maps) if self.normalise else maps
+            data_batch["a_batch"] = np.abs(maps) if self.abs else maps
+        return dict(super().batch_preprocess(data_batch))
+
     def evaluate_batch(
         self,
         model: Any,
@@ -116,13 +136,13 @@ class TorchMetric(_Metric):  # type: ignore[misc]
         **kwargs: Any,  # noqa: ARG002 (Quantus's signature)
     ) -> list[Any]:
         """Scores of a batch, one item for each sample: a number, or a list for a curve."""
-        forward, like = _forward(model)
         shaped = model.shape_input(x_batch, x_batch.shape, channel_first=True, batched=True)  # refuses channels last
-        with evaluation_mode(model.get_model()):
-            x = torch.as_tensor(shaped).to(like.device, like.dtype)
+        with evaluation_mode(_module_of(model)):
+            forward, like = _forward(model)  # in here: the host copies models whose softmax it removes
+            x = torch.as_tensor(np.ascontiguousarray(shaped)).to(like.device, like.dtype)
             a = torch.as_tensor(np.ascontiguousarray(a_batch)).to(like.device)
             y = torch.as_tensor(y_batch).to(like.device).long()
-            s = None if s_batch is None else torch.as_tensor(np.asarray(s_batch)).to(like.device)
+            s = None if s_batch is None else torch.as_tensor(np.ascontiguousarray(s_batch)).to(like.device)
             if x.dim() == 3 and a.shape[1] == 1 < x.shape[1]:  # a time step with all its channels is a pixel
                 inner = forward
                 forward, x, a = (lambda points: inner(points.squeeze(2))), x.unsqueeze(2), a.unsqueeze(2)
@@ -168,6 +188,13 @@ class CurveMetric(TorchMetric):
             return torch.where(curve.valid, curve.auc, torch.nan)
         return torch.where(curve.valid[:, None], curve.scores, torch.nan)
 
+    def fill(self, x: Tensor) -> Baselines | str:
+        """The baselines as `x` has its dimensions: time steps that are pixels have one more."""
+        given = self.baselines
+        if isinstance(given, Tensor) and x.dim() == 4 and given.dim() == 3:
+            return given.unsqueeze(2)
+        return given
+
     def curve(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor) -> PerturbationCurve:
         """The curves of maps `a` of inputs `x` with labels `y`."""
         raise NotImplementedError
@@ -182,8 +209,8 @@ def plot_curves(y_batch: Any = None, scores: Any = None, **kwargs: Any) -> Any: 
     curves = np.asarray(scores, dtype=float)
     if curves.ndim != 2:
         raise ArgumentError("scores", "curves (N, S), from return_auc_per_sample=False", f"shape {curves.shape}")
-    figure = require("matplotlib.figure", "quantus").Figure(layout="constrained")
-    axis = figure.subplots()
+    figure = require("matplotlib.pyplot", "quantus").gcf()  # Quantus saves and shows the current figure
+    axis = figure.gca()
     shares = np.linspace(0, 1, curves.shape[1])
     axis.plot(shares, curves.T, color="0.8", linewidth=0.8)
     axis.plot(shares, np.nanmean(curves, axis=0), linewidth=2)
@@ -204,14 +231,33 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
+def _module_of(model: Any) -> nn.Module:
+    module = model.get_model() if hasattr(model, "get_softmax_arg_model") else None
+    if not isinstance(module, nn.Module):
+        raise ArgumentTypeError("model", "a torch.nn.Module", describe(model))
+    return module
+
+
 def _forward(model: Any) -> tuple[Forward, Tensor]:
     """The torch module behind Quantus's wrapper, with softmax as asked for, and a tensor like its inputs."""
-    if not hasattr(model, "get_softmax_arg_model") or not isinstance(model.get_model(), nn.Module):
-        raise ArgumentTypeError("model", "a torch.nn.Module", describe(model))
-    module = model.get_softmax_arg_model()
+    module, arguments = model.get_softmax_arg_model(), model.model_predict_kwargs or {}
     parameter = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
-    device = model.device or parameter.device
-    return partial(module, **(model.model_predict_kwargs or {})), torch.zeros((), dtype=parameter.dtype, device=device)
+    like = torch.zeros((), dtype=parameter.dtype, device=model.device or parameter.device)
+    if not arguments:
+        return module, like
+    if isinstance(module, nn.Sequential) and module[0] is model.get_model():  # the host appended a softmax
+        return (lambda x: module[1](module[0](x, **arguments))), like
+    return partial(module, **arguments), like
+
+
+def _labels(y_batch: Any, n_samples: int) -> NDArray[Any]:
+    """Labels (N,) as integers."""
+    labels = np.ascontiguousarray(y_batch.cpu() if isinstance(y_batch, Tensor) else y_batch)
+    if labels.shape != (n_samples,):
+        raise ArgumentError("y_batch", f"one label for each of {n_samples} samples, ({n_samples},)", f"{labels.shape}")
+    if labels.dtype.kind not in "iu" or (labels < 0).any():
+        raise ArgumentError("y_batch", "integers from 0", f"{labels.dtype} from {labels.min()}")
+    return labels
 
 
 def _check_arrays(x_batch: Any, a_batch: Any) -> None:

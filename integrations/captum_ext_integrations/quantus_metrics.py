@@ -5,7 +5,8 @@
 
 One implementation: every class hands its batch to the pure function, as tensors on the model's device. Scores do not
 depend on the batch that a sample is in, nor on `batch_size`. A sample whose map is constant or not finite is reported
-as NaN, the others are scored (Quantus itself refuses a whole batch of constant maps). The model is evaluated in eval
+as NaN, the others are scored (Quantus itself refuses maps that are all constant, and given ones that are all negative);
+Infidelity, which ranks nothing, scores constant maps other than zero. The model is evaluated in eval
 mode and handed back in its own.
 
 How explanations are computed is in `quantus_explain`, whose `explain` and `as_quantus_explain` are here, too.
@@ -18,6 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from captum_ext._checks import check_choice
 from captum_ext._optional import require
 from captum_ext._types import Baselines
 from captum_ext.exceptions import ArgumentError
@@ -58,7 +60,7 @@ class Insertion(CurveMetric):
     def curve(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor) -> PerturbationCurve:
         """Insertion curves."""
         default = "blur" if x.dim() == 4 and x.shape[2] > 1 else 0
-        baselines = default if self.baselines is None else self.baselines
+        baselines = default if self.baselines is None else self.fill(x)
         options: dict[str, Any] = {"n_steps": self.n_steps, "normalize": self.score_scale, "seed": self.seed}
         return insertion(forward, x, a, y, baselines=baselines, **options)
 
@@ -81,7 +83,7 @@ class Deletion(CurveMetric):
     def curve(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor) -> PerturbationCurve:
         """Deletion curves."""
         options: dict[str, Any] = {"n_steps": self.n_steps, "normalize": self.score_scale, "seed": self.seed}
-        return deletion(forward, x, a, y, baselines=self.baselines, **options)
+        return deletion(forward, x, a, y, baselines=self.fill(x), **options)
 
 
 class DiffID(CurveMetric):
@@ -105,13 +107,14 @@ class DiffID(CurveMetric):
         **kwargs: Any,
     ) -> None:
         """Arguments are described in the class. Unknown ones are refused."""
+        check_choice("score_scale", score_scale, ("none", "input"))
         super().__init__(baselines, score_scale, abs=abs, **kwargs)
         self.fractions = fractions
 
     def curve(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor) -> PerturbationCurve:
         """DiffID curves; Quantus has taken absolute values itself."""
         options: dict[str, Any] = {"fractions": self.fractions, "normalize": self.score_scale, "seed": self.seed}
-        return diff_id(forward, x, a, y, baselines=self.baselines, absolute=False, **options)
+        return diff_id(forward, x, a, y, baselines=self.fill(x), absolute=False, **options)
 
 
 class PixelFlipping(CurveMetric):
@@ -134,7 +137,7 @@ class PixelFlipping(CurveMetric):
         """Pixel-flipping curves."""
         options: dict[str, Any] = {"normalize": self.score_scale, "seed": self.seed}
         step = self.features_in_step
-        return pixel_flipping(forward, x, a, y, baselines=self.baselines, pixels_in_step=step, **options)
+        return pixel_flipping(forward, x, a, y, baselines=self.fill(x), pixels_in_step=step, **options)
 
 
 class IROF(TorchMetric):

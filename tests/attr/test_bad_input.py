@@ -88,10 +88,17 @@ def test_a_set_of_references_passed_as_baselines_is_refused_with_the_way_to_do_i
         ig.attribute(torch.ones(2, 3), baselines=torch.zeros(5, 3), target=0)
 
 
-@pytest.mark.parametrize("target", [2, -3, torch.tensor(7), [0, 2], torch.tensor([0, 5]), torch.tensor([0, -1])])
+@pytest.mark.parametrize("target", [2, -3, torch.tensor(7), [0, 2], torch.tensor([0, 5])])
 def test_a_target_out_of_range_is_named_with_the_range(ig, target):
     with pytest.raises(ArgumentError, match="`target` to be an index from 0 to 1, the model's outputs, but got"):
         ig.attribute(torch.ones(2, 3), target=target)
+
+
+@pytest.mark.parametrize("rows_at_once", [1, None])
+@pytest.mark.parametrize("target", [torch.tensor([0, -1]), [-1, 0]])
+def test_an_index_from_the_end_is_refused_where_every_row_has_its_own(ig, target, rows_at_once):
+    with pytest.raises(ArgumentError, match="an index from 0, where every row has its own, but got -1"):
+        ig.attribute(torch.ones(2, 3), target=target, internal_batch_size=rows_at_once)
 
 
 def test_a_tuple_target_out_of_range_is_named(weights):

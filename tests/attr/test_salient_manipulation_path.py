@@ -134,6 +134,13 @@ def test_a_baseline_a_few_ulps_away_is_reached_within_the_bound_on_gradients(see
     assert len(taken) <= 3 + step_bound
 
 
+@pytest.mark.parametrize("step_bound", [10, 100])
+def test_moves_below_the_resolution_of_the_dtype_are_not_credited_twice(step_bound):
+    samp = SalientManipulationPath(lambda v: v.square().sum(1), direction="insertion", step_bound=step_bound)
+    x, baseline = torch.tensor([[1000.001]]), torch.tensor([[1000.0]])
+    assert float(samp.attribute(x, baselines=baseline)) == pytest.approx(2000 * float(x - baseline), rel=1e-3)
+
+
 def test_projections_that_overflow_are_an_error_not_a_loop():
     samp = SalientManipulationPath(lambda v: (v[:, 0] * 3e38 - v[:, 1] * 3e38).sum((1, 2)), insertion_baselines=0)
     with pytest.raises(NonFiniteError, match="NaN or infinity at step 0 of the insertion path of row 0"):

@@ -88,8 +88,8 @@ def test_a_configured_object_is_an_explain_func(model, x):
     expected = method.attribute(torch.from_numpy(x), target=torch.from_numpy(Y), n_steps=7)
     np.testing.assert_allclose(maps, expected.sum(1, keepdim=True).detach().numpy(), rtol=1e-5, atol=1e-7)
     assert as_quantus_explain(method, reduce_axes=(), n_steps=7)(model, x, Y).shape == x.shape
-    with pytest.raises(ArgumentTypeError, match="an attribution object with `forward_func` and `attribute`"):
-        as_quantus_explain(lambda x: x)
+    with pytest.raises(ArgumentTypeError, match="an attribution object, or a function that makes one, but got int"):
+        as_quantus_explain(3)
 
 
 def test_another_model_is_explained_by_a_copy_with_references_fitted_anew(x):
@@ -133,3 +133,59 @@ def test_double_precision_models_are_explained_in_their_own_precision(x):
     linear = nn.Linear(4, 3).double()
     maps = explain(linear, x[:, 0, 0, :4], Y, method="SAMP", n_steps=2)
     assert maps.dtype == np.float64
+
+
+def test_wrapped_forward_functions_are_kept_and_other_models_refused(model, x):
+    ig = captum.attr.IntegratedGradients(lambda v: model(v).softmax(1))
+    explain_func = as_quantus_explain(ig, n_steps=7)
+    expected = ig.attribute(torch.from_numpy(x), target=torch.from_numpy(Y), n_steps=7).sum(1, keepdim=True)
+    np.testing.assert_allclose(explain_func(model, x, Y), expected.detach().numpy(), rtol=1e-5, atol=1e-7)
+    with pytest.raises(ArgumentError, match="a function from a model to a method, since Quantus passes another model"):
+        explain_func(Net().eval(), x, Y)
+
+
+@pytest.mark.parametrize("kind", [captum.attr.Saliency, captum.attr.DeepLift])
+def test_captums_methods_explain_other_models_by_a_function_only(kind, model, x):
+    other = Net().eval()
+    with torch.no_grad():
+        other.head.weight.mul_(-1)
+    with pytest.raises(ArgumentError, match=f"got a {kind.__name__} of its own model"):
+        as_quantus_explain(kind(model))(other, x, Y)
+    if kind is captum.attr.Saliency:
+        factory = as_quantus_explain(kind)
+        expected = kind(other).attribute(torch.from_numpy(x), target=torch.from_numpy(Y)).sum(1, keepdim=True)
+        np.testing.assert_allclose(factory(other, x, Y), expected.numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_randomised_layers_change_the_explanations_that_mprt_compares(x):
+    model = Net().eval()
+    metric = quantus.MPRT(disable_warnings=True, return_average_correlation=False)
+    explain_func = as_quantus_explain(ImportantDirectionIG(model), n_steps=4)
+    scores = metric(model, x, Y, explain_func=explain_func, explain_func_kwargs={})
+    values = np.array([value for layer in scores.values() for value in np.ravel(layer)], dtype=float)
+    assert np.isfinite(values).all()
+    assert values.min() < 0.99
+
+
+def test_integrated_gradients_by_name_heed_steps_and_baselines(model, x):
+    few, many = (explain(model, x, Y, method="IntegratedGradients", n_steps=n) for n in (2, 40))
+    assert not np.allclose(few, many)
+    expected = captum.attr.IntegratedGradients(model).attribute(
+        torch.from_numpy(x), 0.5, target=torch.from_numpy(Y), n_steps=9
+    )
+    actual = explain(model, x, Y, method="IntegratedGradients", n_steps=9, baselines=0.5)
+    np.testing.assert_allclose(actual, expected.sum(1, keepdim=True).detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_one_layer_needs_no_list_and_modules_of_another_model_are_refused(model, x):
+    alone = explain(model, x, Y, method="GradCAM", target_layers="conv")
+    np.testing.assert_array_equal(alone, explain(model, x, Y, method="GradCAM", target_layers=model.conv))
+    with pytest.raises(ArgumentError, match="names of modules, where Quantus passes a copy"):
+        explain(model, x, Y, method="GradCAM", target_layers=[Net().conv])
+    with pytest.raises(ArgumentError, match="`targets` to be labels within the model's outputs"):
+        explain(model, x, Y + 9, method="GradCAM", target_layers="conv")
+
+
+def test_reversed_arrays_are_explained(model, x):
+    views, copies = (explain(model, one, Y, method="IDGI", n_steps=2) for one in (x[::-1], x[::-1].copy()))
+    np.testing.assert_array_equal(views, copies)

@@ -321,3 +321,84 @@ def test_importing_the_adapter_without_quantus_names_the_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "captum_ext_integrations.quantus_metrics")
     with pytest.raises(ImportError, match=r"captum-ext\[quantus\]"):
         importlib.import_module("captum_ext_integrations.quantus_metrics")
+
+
+def test_models_that_end_in_softmax_are_scored_in_eval_mode_whichever_score_is_asked_for(data):
+    for softmax in (True, False):
+        scores = []
+        for training in (False, True):
+            model = nn.Sequential(Net(), nn.Softmax(dim=-1)).train(training)
+            scores.append(qm.Deletion()(model, data["x"], data["y"], data["a"], softmax=softmax))
+            assert all(part.training is training for part in model.modules())
+        assert scores[0] == scores[1]
+
+
+def test_computed_maps_that_are_constant_are_nan_at_every_batch_size(data):
+    def explain(model, inputs, targets, **ignored):
+        maps = inputs.sum(1, keepdims=True)
+        return np.where((targets == 3)[:, None, None, None], 0, maps)
+
+    model = Net().eval()
+    results = [
+        np.array(qm.Deletion()(model, data["x"], data["y"], explain_func=explain, batch_size=size))
+        for size in (1, 2, 6)
+    ]
+    assert np.isnan(results[0]).tolist() == [False, False, False, True, False, False]
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], rtol=1e-5, atol=1e-6)
+
+
+def test_labels_are_integers_from_zero_one_for_each_sample(data):
+    model = Net().eval()
+    for labels, reason in (
+        (data["y"] - 1, "integers from 0, but got int64 from -1"),
+        (data["y"] + 0.5, "integers from 0, but got float64 from 0.5"),
+        (data["y"][:, None], r"one label for each of 6 samples, \(6,\), but got \(6, 1\)"),
+    ):
+        with pytest.raises(ArgumentError, match=reason):
+            qm.Deletion()(model, data["x"], labels, data["a"], batch_size=1)
+    expected = qm.Deletion()(model, data["x"], data["y"], data["a"])
+    assert qm.Deletion()(model, data["x"], data["y"].tolist(), data["a"]) == expected
+
+
+def test_reversed_arrays_half_precision_maps_and_predict_arguments_are_taken(data):
+    class Scaled(Net):
+        def forward(self, x, scale=1.0):
+            return super().forward(x) * scale
+
+    model = Scaled().eval()
+    reverse = [data[name][::-1] for name in ("x", "y", "a")]
+    np.testing.assert_allclose(
+        qm.Deletion()(model, *reverse), qm.Deletion()(model, data["x"], data["y"], data["a"])[::-1], rtol=1e-5
+    )
+    half = torch.from_numpy(data["a"]).bfloat16()
+    assert qm.Deletion()(model, data["x"], data["y"], half) == qm.Deletion()(
+        model, data["x"], data["y"], half.float().numpy()
+    )
+    for softmax in (True, False):
+        found = qm.Deletion()(
+            model, data["x"], data["y"], data["a"], softmax=softmax, model_predict_kwargs={"scale": 2.0}
+        )
+        doubled = (lambda v: (2 * model(v)).softmax(-1)) if softmax else (lambda v: 2 * model(v))
+        expected = deletion(doubled, *map(torch.from_numpy, (data["x"], data["a"], data["y"]))).auc
+        np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_quantus_saves_the_plot_of_curves(data, tmp_path):
+    from matplotlib import image, pyplot
+
+    metric = qm.Insertion(n_steps=4, return_auc_per_sample=False)
+    metric(Net().eval(), data["x"], data["y"], data["a"])
+    metric.plot(y_batch=data["y"], scores=metric.evaluation_scores, show=False, path_to_save=str(tmp_path / "plot.png"))
+    pyplot.close("all")
+    assert float(image.imread(tmp_path / "plot.png").min()) < 0.5
+
+
+def test_baselines_of_a_time_series_keep_their_shape_when_steps_are_pixels():
+    series = np.random.default_rng(0).normal(size=(4, 2, 9)).astype(np.float32)
+    y = np.array([0, 1, 0, 1])
+    convolution = nn.Sequential(nn.Conv1d(2, 3, 3), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(3, 2)).eval()
+    steps = series.sum(1, keepdims=True)
+    expected = qm.Deletion(baselines=0)(convolution, series, y, steps)
+    assert qm.Deletion(baselines=torch.zeros(1, 2, 9))(convolution, series, y, steps) == expected
+    assert np.isfinite(qm.ScaleFreeInfidelity(n_samples=9)(convolution, series, y, steps)).all()

@@ -123,3 +123,18 @@ def test_curves_of_both_directions_are_refused():
     model = lambda v: v.sum(1)  # noqa: E731
     with pytest.raises(ArgumentError, match="`scores` to be curves of one direction"):
         compare({"a": insertion(model, x, x, baselines=0), "b": deletion(model, x, x)}, "a")
+
+
+def test_differences_that_are_constant_but_for_rounding_have_no_effect_size():
+    own = np.array([1.0, 2.0, 3.0, 4.7])
+    assert np.isnan(compare({"a": own, "b": own + 0.1}, "a").table.loc["b", "cohens_d"])
+
+
+def test_the_direction_is_checked(scores):
+    assert not compare(scores, "control", higher_is_better=np.bool_(False)).higher_is_better
+    with pytest.raises(ArgumentTypeError, match="`higher_is_better` to be True, False or None, but got int 0"):
+        compare(scores, "control", higher_is_better=0)
+    x = torch.rand(4, 3)
+    curves = {name: insertion(lambda v: v.sum(1), x, x, baselines=0) for name in "ab"}
+    with pytest.raises(ArgumentError, match="`higher_is_better` to be True, as the curves say, but got False"):
+        compare(curves, "a", higher_is_better=False)

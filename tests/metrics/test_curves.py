@@ -253,3 +253,29 @@ def test_a_map_that_orders_no_pixels_is_marked_and_the_others_are_scored(metric)
     assert curve.auc.isnan().tolist() == [False, False, False, True]
     alone = metric(lambda x: x.flatten(1), inputs[:1], maps[:1], target=5)
     torch.testing.assert_close(curve.auc[:1], alone.auc)
+
+
+@pytest.mark.parametrize("metric", [insertion, deletion])
+@pytest.mark.parametrize("normalize", ["none", "input", "range"])
+def test_scores_that_are_not_finite_are_marked(metric, normalize):
+    x = torch.tensor([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
+    model = lambda v: torch.where((v == 0).sum(1) == 1, torch.inf, v.sum(1))  # noqa: E731
+    assert metric(model, x, x, baselines=0, n_steps=3, normalize=normalize).valid.tolist() == [False, False]
+
+
+def test_models_that_begin_in_place_leave_the_callers_tensor_alone():
+    from captum_ext.attr import ExpectedGradients
+    from captum_ext.metrics import infidelity, monotonicity, road, sensitivity_n
+
+    images = torch.rand(2, 1, 4, 4)
+    before = images.clone()
+
+    def model(v):
+        v = v.clone() if v.requires_grad else v
+        return v.sub_(1).flatten(1)
+
+    for metric in (insertion, diff_id, infidelity, monotonicity, road, sensitivity_n):
+        metric(model, images, images, 3)
+    eg = ExpectedGradients(model, references=before * 2)
+    eg.attribute(images, target=3, n_steps=4, return_convergence_delta=True)
+    assert torch.equal(images, before)

@@ -135,8 +135,10 @@ def test_tuples_of_inputs_are_perturbed_together(images):
 @pytest.mark.parametrize(
     ("metric", "arguments", "reason"),
     [
-        (infidelity, {"patch": 0}, r"`patch` to be a share in \(0, 1\]"),
+        (infidelity, {"patch": 0}, "`patch` to be a share between 0 and 1"),
+        (infidelity, {"patch": 1}, "`patch` to be a share between 0 and 1"),
         (infidelity, {"n_samples": 0}, "`n_samples` to be an integer of at least 1"),
+        (infidelity, {"n_samples": 1}, "`n_samples` to be at least 2"),
         (infidelity, {"local": True, "baselines": "mean"}, "for local=True"),
         (sensitivity_n, {"fractions": (0.5, 2)}, "`fractions` to be increasing numbers strictly between 0 and 1"),
         (monotonicity, {"n_steps": 2}, "`n_steps` to be at least 3"),

@@ -56,7 +56,7 @@ def test_maps_without_an_answer_are_nan_and_the_others_are_scored():
 @pytest.mark.parametrize(
     ("maps", "masks", "error", "reason"),
     [
-        (torch.ones(1, 2, 3).int(), MASK, ArgumentTypeError, "`attributions` to be a floating point tensor"),
+        (torch.ones(1, 2, 3).bool(), MASK, ArgumentTypeError, "`attributions` to be a tensor of numbers"),
         (torch.ones(3), MASK, ArgumentError, r"`attributions` to be of shape \(N, H, W\)"),
         (torch.ones(1, 2, 3), "mask", ArgumentTypeError, "`masks` to be a tensor"),
         (
@@ -76,5 +76,6 @@ def test_arguments_that_do_not_fit_are_named(metric, maps, masks, error, reason)
 def test_an_unknown_threshold_is_refused_and_gini_takes_numbers_only():
     with pytest.raises(ArgumentError, match='`threshold` to be one of "area", "best"'):
         iou(torch.rand(1, 2, 3), MASK, threshold="half")
-    with pytest.raises(ArgumentTypeError, match="`attributions` to be a floating point tensor"):
-        gini(torch.ones(1, 2).int())
+    with pytest.raises(ArgumentTypeError, match="`attributions` to be a tensor of numbers"):
+        gini(torch.ones(1, 2).bool())
+    assert gini(torch.tensor([[0, 5]])).tolist() == [0.5]
