@@ -29,7 +29,8 @@ def main() -> None:
     lines = [line.strip() for block in blocks(text, "sh") for line in block.splitlines()]
     commands = [line for line in lines if line and not line.startswith(("#", *SKIPPED)) and "pip install" not in line]
     for command in dict.fromkeys(commands):
-        fast = f"{command} --fast" if "examples.benchmarks" in command else command
+        has_fast = "examples.benchmarks" in command or "examples.quantus_evaluation" in command
+        fast = f"{command} --fast" if has_fast else command
         print(f"--- {fast}", flush=True)
         run(fast, fast)
 

@@ -106,15 +106,22 @@ class Fill:
         elif baselines != "mean":
             raise ArgumentError("baselines", 'a number, a tensor, "mean" or "blur"', describe(baselines))
 
-    def __call__(self, position: int, kept: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
-        """Replacement, broadcastable to `kept` (P, ...), for rows (P,) of the input tensor at `position`.
+    def apply(self, position: int, taken: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
+        """Rows (P,) of the input tensor at `position`, `taken` (changed in place), with what `mask` does not keep
+        replaced."""
+        if self.values is not None:
+            value = self.values[position]
+            return torch.where(mask, taken, value if len(value) == 1 else value[rows.to(value.device)], out=taken)
+        kept = mask.to(taken.dtype)
+        taken *= kept  # exact, as is adding a product with zero: kept pixels are the input's
+        return taken.addcmul_(self.replacement(position, taken, kept, rows), 1 - kept)
+
+    def replacement(self, position: int, kept: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
+        """Replacement, broadcastable to `kept` (P, ...), where it depends on the kept pixels.
 
         `mask` is one where pixels are kept and zero elsewhere, `kept` the inputs times the mask.
         """
-        if self.values is None:
-            return self._mean_of_kept(position, kept, mask, rows)
-        filled = self.values[position]
-        return filled if filled.shape[0] == 1 else filled[rows.to(filled.device)]
+        return self._mean_of_kept(position, kept, mask, rows)
 
     def _mean_of_kept(self, position: int, kept: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
         """Mean of the kept pixels, for images of each channel; of all pixels where none is kept."""
@@ -147,6 +154,7 @@ class Perturbation:
     ) -> None:
         self.model, self.inputs, self.ranks, self.fill, self.limit = model, inputs, ranks, fill, limit
         self.row_of = torch.arange(len(inputs[0]), device="cpu") if row_of is None else row_of
+        self.n_ranks = sum(rank[0].numel() for rank in ranks)
 
     def evaluate(
         self, ranking: Tensor, first: Tensor, last: Tensor, read: Callable[[Tensor, Tensor], T], removed: bool = False
@@ -156,16 +164,19 @@ class Perturbation:
         Point p keeps the pixels of rank `first[p]` to below `last[p]` in ranking `ranking[p]`; all three are (P,). With
         `removed` it keeps all others.
         """
+        from_first, to_last = not bool(first.any()), bool((last >= self.n_ranks).all())
 
         def masks(part: slice) -> Tensors:
             result = []
-            for tensor, rank in zip(self.inputs, self.ranks, strict=True):
+            for rank in self.ranks:
                 place = rank[ranking[part].to(rank.device)]
                 shape = (-1, *(1,) * (place.dim() - 1))
                 low = first[part].to(place.device, torch.int32).reshape(shape)
                 high = last[part].to(place.device, torch.int32).reshape(shape)
-                inside = (place >= low) & (place < high)
-                result.append((~inside if removed else inside).to(tensor.dtype))
+                inside = place < high if from_first else place >= low
+                if not from_first and not to_last:
+                    inside &= place < high
+                result.append(~inside if removed else inside)
             return tuple(result)
 
         return self._evaluate(self.row_of[ranking], masks, read)
@@ -177,7 +188,7 @@ class Perturbation:
 
         def chosen(part: slice) -> Tensors:
             return tuple(
-                mask[which[part].to(mask.device)].to(tensor.device, tensor.dtype)
+                mask[which[part].to(mask.device)].to(tensor.device)
                 for mask, tensor in zip(masks, self.inputs, strict=True)
             )
 
@@ -191,9 +202,8 @@ class Perturbation:
         def run(part: slice) -> None:
             perturbed = []
             for position, (tensor, mask) in enumerate(zip(self.inputs, masks(part), strict=True)):
-                kept = tensor[rows[part].to(tensor.device)]  # a copy, changed in place
-                kept *= mask  # exact, as is adding a product with zero: kept pixels are the input's
-                perturbed.append(kept.addcmul_(self.fill(position, kept, mask, rows[part]), 1 - mask))
+                taken = tensor[rows[part].to(tensor.device)]  # a copy
+                perturbed.append(self.fill.apply(position, taken, mask, rows[part]))
             results.append(read(self.model.outputs(tuple(perturbed), rows[part]), rows[part]))
 
         for_each_chunk(len(rows), self.limit, run)

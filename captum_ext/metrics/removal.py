@@ -205,11 +205,11 @@ class Imputation(Fill):
     """Removed pixels as weighted means of their neighbours, removed or not, plus noise."""
 
     def __init__(self, images: Tensor, noise: float, seed: int) -> None:
-        super().__init__(0, (images,))
+        super().__init__("mean", (images,))  # of values that depend on the mask
         generator = torch.Generator().manual_seed(seed)
         self.noise = noise * torch.randn(images.shape[1:], generator=generator, dtype=torch.float64, device="cpu")
 
-    def __call__(self, position: int, kept: Tensor, mask: Tensor, rows: Tensor) -> Tensor:  # noqa: ARG002
+    def replacement(self, position: int, kept: Tensor, mask: Tensor, rows: Tensor) -> Tensor:  # noqa: ARG002
         """Replacement of the shape of `kept` (P, C, H, W)."""
         wide = kept.detach().to("cpu", torch.float64).numpy()
         filled = [impute(image, inside) for image, inside in zip(wide, mask[:, 0].bool().cpu().numpy(), strict=True)]

@@ -91,15 +91,16 @@ class TorchMetric(_Metric):  # type: ignore[misc]
             a_batch = a_batch.detach().cpu().to(torch.promote_types(a_batch.dtype, torch.float32)).numpy()
         _check_arrays(x_batch, a_batch)
         y_batch = _labels(y_batch, len(x_batch))
+        given = None if a_batch is None else self._prepared(a_batch, x_batch)
         scores: list[Any] = super().__call__(
             model=model,
             x_batch=x_batch,
             y_batch=y_batch,
-            a_batch=a_batch,
+            a_batch=None,
             s_batch=s_batch,
-            custom_batch=None,
+            custom_batch=given,
             channel_first=channel_first,
-            explain_func=explain_func,
+            explain_func=explain_func if given is None else _given,
             explain_func_kwargs=explain_func_kwargs,
             model_predict_kwargs=model_predict_kwargs,
             softmax=self.softmax if softmax is None else softmax,
@@ -110,21 +111,27 @@ class TorchMetric(_Metric):  # type: ignore[misc]
         return scores
 
     def batch_preprocess(self, data_batch: dict[str, Any]) -> dict[str, Any]:
-        """Compute the explanations of a batch where none are given.
+        """Put a batch's maps in place, computing them where none were given.
 
-        As Quantus does, but without its assertions that a map may not be constant or negative throughout: a sample
-        would stop the run or be scored depending on the batch that it is in.
+        Quantus does so with assertions that maps may not be constant or negative throughout: one sample would stop the
+        run, or be scored, depending on the batch that it is in. Given maps therefore pass as its `custom_batch`.
         """
-        if data_batch.get("a_batch") is None:
+        maps = data_batch.pop("custom_batch", None)
+        if maps is None:
             model, x = data_batch["model"], data_batch["x_batch"]
             x = model.shape_input(x, x.shape, channel_first=True, batched=True)
             maps = self.explain_func(
                 model=model.get_model(), inputs=x, targets=data_batch["y_batch"], **self.explain_func_kwargs
             )
-            maps = _utils.expand_attribution_channel(np.asarray(maps), x)
-            maps = self.normalise_func(maps) if self.normalise else maps
-            data_batch["a_batch"] = np.abs(maps) if self.abs else maps
+            maps = self._prepared(np.asarray(maps), x)
+        data_batch["a_batch"] = maps
         return dict(super().batch_preprocess(data_batch))
+
+    def _prepared(self, maps: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
+        """Maps with a dimension for channels, normalised and made absolute as configured."""
+        expanded = _utils.expand_attribution_channel(maps, x)
+        expanded = self.normalise_func(expanded) if self.normalise else expanded
+        return np.abs(expanded) if self.abs else np.asarray(expanded)
 
     def evaluate_batch(
         self,
@@ -152,6 +159,10 @@ class TorchMetric(_Metric):  # type: ignore[misc]
     def score(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor, s: Tensor | None) -> Tensor:
         """Scores (N,) or curves (N, S) of maps `a` of inputs `x` with labels `y` and segmentations `s`."""
         raise NotImplementedError
+
+
+def _given(**_: Any) -> None:
+    """What stands for `explain_func` where maps are given: never called, but Quantus wants a function."""
 
 
 class CurveMetric(TorchMetric):

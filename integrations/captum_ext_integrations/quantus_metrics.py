@@ -5,9 +5,8 @@
 
 One implementation: every class hands its batch to the pure function, as tensors on the model's device. Scores do not
 depend on the batch that a sample is in, nor on `batch_size`. A sample whose map is constant or not finite is reported
-as NaN, the others are scored (Quantus itself refuses maps that are all constant, and given ones that are all negative);
-Infidelity, which ranks nothing, scores constant maps other than zero. The model is evaluated in eval
-mode and handed back in its own.
+as NaN, the others are scored; Infidelity, which ranks nothing, scores constant maps other than zero. The model is
+evaluated in eval mode and handed back in its own.
 
 How explanations are computed is in `quantus_explain`, whose `explain` and `as_quantus_explain` are here, too.
 """

@@ -348,6 +348,12 @@ def test_computed_maps_that_are_constant_are_nan_at_every_batch_size(data):
         np.testing.assert_allclose(other, results[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("maps", [np.zeros((6, 1, 8, 8)), -1 - np.random.default_rng(0).random((6, 1, 8, 8))])
+def test_batches_of_constant_or_negative_maps_are_no_reason_to_stop(data, maps):
+    scores = np.array(qm.Deletion()(Net().eval(), data["x"], data["y"], maps))
+    assert np.isnan(scores).all() == (not maps.any())
+
+
 def test_labels_are_integers_from_zero_one_for_each_sample(data):
     model = Net().eval()
     for labels, reason in (
