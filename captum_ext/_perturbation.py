@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from captum_ext._blur import gaussian_blur
 from captum_ext._checks import check_fill, describe
 from captum_ext._model import RowwiseModel
+from captum_ext._pixels import pixel_maps
 from captum_ext._rows import RowLimit, for_each_chunk
 from captum_ext._types import Baselines, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
@@ -51,13 +51,7 @@ def ranks_of(importance: Tensor, like: Tensors, seed: int) -> tuple[Tensor, ...]
     Returns:
         Ranks (Q, 1, H, W) for images, else (Q, ...) in the input's shape, on the input's device.
     """
-    ranks = _ranks(importance, seed)
-    shapes = [(1, *value.shape[2:]) if value.dim() == 4 else tuple(value.shape[1:]) for value in like]
-    parts = torch.split(ranks, [math.prod(shape) for shape in shapes], 1)
-    return tuple(
-        part.reshape(len(ranks), *shape).to(value.device)
-        for part, shape, value in zip(parts, shapes, like, strict=True)
-    )
+    return pixel_maps(_ranks(importance, seed), like)
 
 
 def _pixel_importance(attribution: Tensor, value: Tensor, absolute: bool) -> Tensor:

@@ -29,8 +29,7 @@ class Pixels:
     """
 
     def __init__(self, inputs: Tensors, feature_mask: TensorOrTensors | None = None) -> None:
-        self.shapes = [(1, *value.shape[2:]) if value.dim() == 4 else tuple(value.shape[1:]) for value in inputs]
-        self.sizes = [math.prod(shape) for shape in self.shapes]
+        self.sizes = [math.prod(shape) for shape in _pixel_shapes(inputs)]
         self.count = sum(self.sizes)
         self.labels: Tensors | None = None
         self._counts: Tensor | None = None
@@ -57,11 +56,7 @@ class Pixels:
     def spread(self, numbers: Tensor, like: Tensors, rows: Tensor) -> Tensors:
         """Each pixel's number (P, n) at all its elements, broadcastable to each of the tensors (P, ...)."""
         if self.labels is None:
-            parts = torch.split(numbers, self.sizes, 1)
-            return tuple(
-                part.reshape(len(numbers), *shape).to(value.device)
-                for part, shape, value in zip(parts, self.shapes, like, strict=True)
-            )
+            return pixel_maps(numbers, like)
         return tuple(
             numbers.gather(1, label.to(numbers.device)).reshape(value.shape).to(value.device)
             for label, value in zip(self._labels_of(rows), like, strict=True)
@@ -86,6 +81,20 @@ class Pixels:
         self.labels = tuple(torch.split(label, [mask.shape[1] for mask in flat], 1))
         present = torch.zeros(n_rows, self.count, dtype=torch.bool, device=label.device).scatter_(1, label, True)
         self._counts = present.sum(1).cpu()
+
+
+def pixel_maps(numbers: Tensor, like: Tensors) -> Tensors:
+    """A number for each pixel (P, n), over all tensors, as one map (P, 1, H, W) or (P, ...) for each of them."""
+    shapes = _pixel_shapes(like)
+    parts = torch.split(numbers, [math.prod(shape) for shape in shapes], 1)
+    return tuple(
+        part.reshape(len(numbers), *shape).to(value.device)
+        for part, shape, value in zip(parts, shapes, like, strict=True)
+    )
+
+
+def _pixel_shapes(tensors: Tensors) -> list[tuple[int, ...]]:
+    return [(1, *value.shape[2:]) if value.dim() == 4 else tuple(value.shape[1:]) for value in tensors]
 
 
 def _check_mask(feature_mask: Any, inputs: Tensors) -> Tensors:

@@ -125,7 +125,7 @@ class PathAttribution(PathMethod):
         )
         with frozen_parameters(self.forward_func):
             starts = self._starts(call, baselines)
-            with progress(self.get_name(), self._n_gradients(starts, plan) if show_progress else None) as on_done:
+            with progress(self.get_name(), plan.n_gradients(starts) if show_progress else None) as on_done:
                 attributions, starts = self._explain(call, starts, plan, on_done)
             delta = self._delta(call, starts, attributions) if return_convergence_delta else None
         formatted = attributions if isinstance(inputs, tuple) else attributions[0]
@@ -154,6 +154,3 @@ class PathAttribution(PathMethod):
         """Attributions, and the starts with the weights with which their paths counted."""
         problem = PathIntegral(call.model, call.inputs, starts, call.limit, self._multiply_by_inputs, on_done)
         return plan.carry_out(problem), starts
-
-    def _n_gradients(self, starts: Starts, plan: Plan) -> int:
-        return plan.n_gradients(starts)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_ext._checks import check_number, check_positive_int, describe
 from captum_ext._perturbation import Fill, Perturbation, check_fractions
+from captum_ext._pixels import pixel_maps
 from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
 from captum_ext.metrics._game import Game
@@ -162,7 +163,7 @@ def sensitivity_n(
         count = max(1, game.count(fraction))
         order = torch.rand(n_samples, game.n_pixels, generator=generator, device="cpu").argsort(1)
         flat = torch.ones(n_samples, game.n_pixels, dtype=torch.bool, device="cpu")
-        kept = _shaped(flat.scatter_(1, order[:, :count], False), game.inputs)
+        kept = pixel_maps(flat.scatter_(1, order[:, :count], False), game.inputs)
         columns.append(correlation(_removed_sums(game, kept), _changes(game, fill, kept)))
     return torch.where(game.finite[:, None], torch.stack(columns, 1), torch.nan).to(game.importance.dtype)
 
@@ -306,10 +307,3 @@ def _square_masks(height: int, width: int, n_samples: int, patch: float, generat
     row, column = torch.arange(height, device="cpu")[None], torch.arange(width, device="cpu")[None]
     in_rows, in_columns = (row >= tops) & (row < tops + tall), (column >= lefts) & (column < lefts + wide)
     return ~(in_rows[:, None, :, None] & in_columns[:, None, None, :])
-
-
-def _shaped(flat: Tensor, inputs: Tensors) -> Tensors:
-    """Pixel masks (S, n) over all tensors, as one mask in each tensor's pixel shape."""
-    shapes = [(1, *value.shape[2:]) if value.dim() == 4 else tuple(value.shape[1:]) for value in inputs]
-    parts = torch.split(flat, [torch.Size(shape).numel() for shape in shapes], 1)
-    return tuple(part.reshape(len(flat), *shape) for part, shape in zip(parts, shapes, strict=True))
