@@ -3,10 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-lowest lint wheel clean
+.PHONY: demo benchmark test test-lowest lint wheel clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m examples.quickstart
+
+# The papers' experiments on the images that come with packages; goes on where it was interrupted. FLAGS=--fast is short.
+benchmark: $(VENV)/.installed-benchmark
+	$(BIN)/python -m examples.benchmarks $(FLAGS)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q -n 2

@@ -11,9 +11,12 @@ _SIGMA_OF_SIDE = 12 / 224
 _RADIUS_OF_SIGMA = 25 / 12
 
 
-def gaussian_blur(images: Tensor) -> Tensor:
-    """Blur (N, C, H, W) with a standard deviation of 12/224 of the shorter side, reflecting at the borders."""
-    sigma = _SIGMA_OF_SIDE * min(images.shape[-2:])
+def gaussian_blur(images: Tensor, sigma: float | None = None) -> Tensor:
+    """Blur (N, C, H, W) with standard deviation `sigma` in pixels, reflecting at the borders.
+
+    None: 12/224 of the shorter side.
+    """
+    sigma = _SIGMA_OF_SIDE * min(images.shape[-2:]) if sigma is None else sigma
     wide = images.to(torch.float64 if images.dtype == torch.float64 else torch.float32)
     along_height, along_width = (_blur_matrix(size, sigma, wide) for size in images.shape[-2:])
     return (along_height @ wide @ along_width.T).to(images.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,44 @@ from PIL import Image
 from torch import Tensor, nn
 
 SIDE = 224
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a network wants its images.
+
+    Attributes:
+        size: side of the central crop.
+        resize: length of the shorter side before it.
+        mean: of each channel, values in [0, 1]; one number for grey images.
+        std: see `mean`.
+    """
+
+    size: int = SIDE
+    resize: int = 256
+    mean: tuple[float, ...] = (127 / 255,) * 3
+    std: tuple[float, ...] = (128 / 255,) * 3
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """A normalised tensor (C, size, size)."""
+        scale = self.resize / min(image.size)
+        width, height = (round(side * scale) for side in image.size)
+        left, top = (width - self.size) // 2, (height - self.size) // 2
+        resized = image.convert("RGB" if len(self.mean) == 3 else "L").resize((width, height), Image.Resampling.BICUBIC)
+        pixels = np.atleast_3d(np.asarray(resized.crop((left, top, left + self.size, top + self.size))))
+        mean, std = (torch.tensor(values)[:, None, None] * 255 for values in (self.mean, self.std))
+        return (torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() - mean) / std
+
+    def displayable(self, images: Tensor) -> Tensor:
+        """Undo the normalisation: (N, C, H, W) to (N, H, W, C) in [0, 1]."""
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
+        return (images * std + mean).clamp(0, 1).permute(0, 2, 3, 1)
+
+    @property
+    def black(self) -> Tensor:
+        """A black pixel (1, C, 1, 1) after normalisation."""
+        mean, std = (torch.tensor(values)[None, :, None, None] for values in (self.mean, self.std))
+        return -mean / std
 
 
 def efficientnet_lite0() -> nn.Module:
@@ -24,22 +63,14 @@ def efficientnet_lite0() -> nn.Module:
         return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
 
 
-def preprocess(image: Image.Image) -> Tensor:
-    """Shorter side to 256, central 224 x 224, values from [0, 255] to about [-1, 1], as this network was trained."""
-    scale = 256 / min(image.size)
-    width, height = (round(side * scale) for side in image.size)
-    left, top = (width - SIDE) // 2, (height - SIDE) // 2
-    resized = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
-    pixels = np.asarray(resized.crop((left, top, left + SIDE, top + SIDE)))
-    return (torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() - 127) / 128
-
-
-BLACK = -127 / 128  # a black pixel after `preprocess`; zero is the mean colour
+#: As EfficientNet-Lite0 was trained: values from [0, 255] to about [-1, 1].
+preprocess = Preparation()
+BLACK = float(preprocess.black[0, 0])  # zero is the mean colour
 
 
 def displayable(images: Tensor) -> Tensor:
     """Undo the normalisation of `preprocess`: (N, 3, H, W) to (N, H, W, 3) in [0, 1]."""
-    return ((images * 128 + 127) / 255).clamp(0, 1).permute(0, 2, 3, 1)
+    return preprocess.displayable(images)
 
 
 def imagenet_images() -> tuple[Tensor, list[int]]:

@@ -214,8 +214,8 @@ def _summary(
 
 
 def _interval(values: NDArray[np.float64], confidence: float, n_resamples: int, seed: int) -> tuple[float, float]:
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])  # all resamples are alike
+    if np.ptp(values) <= _ROUNDING * np.abs(values).max():
+        return float(values.min()), float(values.max())  # all resamples are alike
     stats = require("scipy.stats", _EXTRA)
     result = stats.bootstrap(
         (values,),

@@ -28,12 +28,21 @@ class Infidelity:
         factor: (N,) that number; negative where the map points the wrong way.
         unexplained: (N,) `scale_free` over the mean squared change of the score: 1 minus the squared cosine between
             predicted and true changes, in [0, 1].
+        predicted: (N,) mean square of what the map predicts.
+        true: (N,) mean square of the change of the score.
     """
 
     raw: Tensor
     scale_free: Tensor
     factor: Tensor
     unexplained: Tensor
+    predicted: Tensor
+    true: Tensor
+
+    def rescaled(self, factor: float | Tensor) -> Tensor:
+        """`raw` of the map times `factor`, a number or one for each row (N,); give float64 maps for large factors."""
+        matched = torch.where(self.predicted > 0, self.factor * self.predicted, 0.0)
+        return factor**2 * self.predicted - 2 * factor * matched + self.true
 
 
 def infidelity(
@@ -104,10 +113,10 @@ def infidelity(
     factor = cross / square
     fitted = torch.where(square > 0, factor, 0.0)[:, None] * predicted
     scale_free = ((fitted - changes) ** 2).mean(1)
-    results = [((predicted - changes) ** 2).mean(1), scale_free, factor, scale_free / true]
+    results = [((predicted - changes) ** 2).mean(1), scale_free, factor, scale_free / true, square, true]
     dtype = game.importance.dtype
     usable = game.finite & (square > 0)
-    defined = (game.finite, usable, usable, usable)
+    defined = (game.finite, usable, usable, usable, game.finite, game.finite)
     return Infidelity(
         *(torch.where(rows, result, torch.nan).to(dtype) for rows, result in zip(defined, results, strict=True))
     )

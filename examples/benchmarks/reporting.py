@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 import torch
@@ -99,8 +100,12 @@ def counted_passes(model: nn.Module) -> Iterator[Passes]:
     """Count the rows that go through the model inside the block."""
     passes = Passes()
 
-    def count(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:  # noqa: ARG001
-        passes.calls.append((len(arguments[0]), torch.is_grad_enabled()))
+    def count(module: nn.Module, arguments: tuple[Any, ...]) -> None:  # noqa: ARG001
+        if isinstance(arguments[0], tuple):  # Captum's DeepLift gives inputs and baselines as tuples
+            rows = sum(len(group[0]) for group in arguments if isinstance(group, tuple))
+        else:
+            rows = len(arguments[0])
+        passes.calls.append((rows, torch.is_grad_enabled()))
 
     handle = model.register_forward_pre_hook(count)
     try:

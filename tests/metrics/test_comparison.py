@@ -138,3 +138,9 @@ def test_the_direction_is_checked(scores):
     curves = {name: insertion(lambda v: v.sum(1), x, x, baselines=0) for name in "ab"}
     with pytest.raises(ArgumentError, match="`higher_is_better` to be True, as the curves say, but got False"):
         compare(curves, "a", higher_is_better=False)
+
+
+def test_scores_that_differ_by_rounding_only_have_an_interval_without_width():
+    scores = np.array([0.1 + 0.2, 0.3, 0.3])
+    table = compare({"a": scores, "b": np.zeros(3)}, control="b").table
+    assert table.loc["a", ["ci_low", "ci_high"]].tolist() == pytest.approx([0.3, 0.3])

@@ -1,0 +1,139 @@
+"""Run the papers' experiments, or go on with an interrupted run, and write the report.
+
+    python -m examples.benchmarks                  # offline data, full size: about an hour and a half on two cores
+    python -m examples.benchmarks --fast           # that everything works: some minutes
+    python -m examples.benchmarks --data imagenet:/data/imagenet --network torchvision:resnet50 --weights resnet50.pth
+    python -m examples.benchmarks --from examples/benchmarks/results --summary docs/results.md   # from kept rows
+
+The exit code is 1 when a method or a part failed, 2 when something was asked for that cannot be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from examples.benchmarks import report, suite
+from examples.benchmarks.core.environment import environment
+from examples.benchmarks.core.experiment import Experiment, Failure, Options, parts_of, run, store_of
+from examples.benchmarks.core.results import Rows, digest, keep, kept, rows_of
+
+
+@dataclass(frozen=True)
+class Only:
+    """The experiments of the suite with these names; all without names."""
+
+    names: tuple[str, ...] = ()
+
+    def __call__(self, options: Options) -> Sequence[Experiment]:
+        """The experiments."""
+        found = suite.build(options)
+        unknown = set(self.names) - {one.name for one in found}
+        if unknown:
+            known = ", ".join(one.name for one in found)
+            raise ValueError(f"Expected experiments among {known}, but got {', '.join(sorted(unknown))}.")
+        return [one for one in found if not self.names or one.name in self.names]
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--fast", action="store_true", help="small sizes that show that everything works")
+    parser.add_argument("--output", type=Path, help="folder; default outputs/benchmark or outputs/benchmark-fast")
+    parser.add_argument("--only", nargs="+", default=(), metavar="EXPERIMENT", help="some of the experiments")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; results do not depend on it")
+    parser.add_argument("--data", metavar="KIND:FOLDER", help="your images, such as imagenet:/data/imagenet")
+    parser.add_argument("--network", default="efficientnet-lite0", help="for --data, such as torchvision:resnet50")
+    parser.add_argument("--weights", type=Path, help="a local file with the network's weights")
+    parser.add_argument("--n-classes", type=int, default=1000, help="outputs of a torchvision network")
+    parser.add_argument("--limit", type=int, default=100, help="how many images of --data")
+    parser.add_argument("--from", type=Path, dest="kept", metavar="FOLDER", help="report on kept rows, run nothing")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the rows, without pictures, to a folder")
+    parser.add_argument(
+        "--summary", type=Path, help="where to write the markdown summary; default in the output folder"
+    )
+    return parser.parse_args(arguments)
+
+
+def options_of(arguments: argparse.Namespace) -> Options:
+    """What the command line asked for."""
+    return Options(
+        arguments.output or Path("outputs/benchmark-fast" if arguments.fast else "outputs/benchmark"),
+        arguments.fast,
+        arguments.seed,
+        arguments.data,
+        arguments.network,
+        arguments.weights,
+        arguments.n_classes,
+        arguments.limit,
+    )
+
+
+def measured(options: Options, names: Sequence[str], workers: int) -> tuple[Rows, dict[str, Any], list[Failure]]:
+    """Rows of a run, where they come from, and what failed."""
+    build, start = Only(tuple(names)), time.perf_counter()
+    about = environment(options, workers)
+    experiments = build(options)
+    done = sum(store_of(one, options).has(part) for one in experiments for part in parts_of(one))
+    failures = run(build, options, workers)
+    rows = rows_of(experiments, options)
+    parts = sum(len(one.parts()) for one in experiments)
+    about |= {
+        "digest": digest(rows),
+        "failures": [f"{one.part}: {one.what.splitlines()[-1]}" for one in failures],
+        "not_run": [[one.name, *pair] for one in experiments for pair in getattr(one, "not_run", {}).items()],
+        "experiments": [
+            f"{one.name}: {rows[one.name]['sample'].nunique()} images explained; {json.dumps(one.settings)}"
+            for one in experiments
+            if one.name in rows
+        ],
+        "cost": f"{parts - done} of {parts} parts in {(time.perf_counter() - start) / 60:.1f} minutes, "
+        f"at most {peak_memory(workers):.1f} GB",
+    }
+    return rows, about, failures
+
+
+def peak_memory(workers: int) -> float:
+    """GB of this process and of as many workers as large as the largest."""
+    own, largest = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return (own + workers * largest) * (1 if sys.platform == "darwin" else 1024) / 2**30
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    arguments = parsed(given)
+    try:
+        if arguments.kept is not None:
+            rows, about = kept(arguments.kept)
+            written = report.write(rows, about, None, arguments.summary or Path("outputs/results.md"))
+            failures: list[Failure] = []
+        else:
+            options = options_of(arguments)
+            rows, about, failures = measured(options, arguments.only, arguments.workers)
+            output = options.output
+            written = report.write(rows, about, output / "report.html", arguments.summary or output / "results.md")
+            if arguments.keep is not None:
+                keep(rows, about, arguments.keep)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for failure in failures:
+        print(f"failed: {failure.part}: {failure.what.splitlines()[-1]}", file=sys.stderr)
+    print(f"digest of all numbers but seconds: {about['digest']}")
+    for path in written:
+        print(path)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""What the papers claim, and whether the rows of a run bear it out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from captum_ext.metrics import compare
+from examples.benchmarks.core.tables import METRICS, View, scores_by_method
+
+LEVEL = 0.05
+Rows = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One method is better than another.
+
+    Attributes:
+        paper: its short name.
+        where: in it.
+        text: the claim, as short as it can be said.
+        experiment: whose rows decide.
+        metric: column of the rows.
+        method: of which it is claimed.
+        against: the paper's comparison.
+        controls: fair comparisons that the paper does not have; the claim holds only if it holds against them, too.
+        select: see `View`.
+    """
+
+    paper: str
+    where: str
+    text: str
+    experiment: str
+    metric: str
+    method: str
+    against: str
+    controls: tuple[str, ...] = ()
+    select: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A claim of another form, decided by a function of the rows.
+
+    Attributes:
+        paper: its short name.
+        where: in it.
+        text: the claim.
+        judge: rows -> number, n, verdict; None where there are no rows.
+    """
+
+    paper: str
+    where: str
+    text: str
+    judge: Callable[[Rows], tuple[str, int, str] | None]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference: `method` minus `against`, with its BCa interval and tests."""
+
+    claim: Claim
+    against: str
+    n: int
+    means: tuple[float, float]
+    difference: float
+    low: float
+    high: float
+    p: float
+    cohens_d: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A row of the table of verdicts."""
+
+    paper: str
+    where: str
+    text: str
+    data: str
+    number: str
+    n: int
+    verdict: str
+
+
+def judge(claims: Sequence[Claim | Fact], rows: Rows) -> list[Judged]:
+    """Verdicts of one paper's claims; p is corrected (Holm and Bonferroni) over all comparisons of them together."""
+    differences: list[Difference] = []
+    for claim in claims:
+        if isinstance(claim, Claim):
+            found = [_difference(claim, other, rows) for other in (claim.against, *claim.controls)]
+            differences += [one for one in found if one is not None]
+    values = [one.p for one in differences]
+    corrected = {method: multipletests(values, method=method)[1] if values else [] for method in ("holm", "bonferroni")}
+    p_of = {
+        (id(one.claim), one.against): (corrected["holm"][k], corrected["bonferroni"][k])
+        for k, one in enumerate(differences)
+    }
+    judged = []
+    for claim in claims:
+        if isinstance(claim, Fact):
+            fact = claim.judge(rows)
+            if fact is not None:
+                judged.append(Judged(claim.paper, claim.where, claim.text, "", *fact))
+            continue
+        own = [one for one in differences if one.claim is claim]
+        if own and own[0].against == claim.against:
+            judged.append(_verdict(claim, own, p_of))
+    return judged
+
+
+def _difference(claim: Claim, against: str, rows: Rows) -> Difference | None:
+    view = View("", "", claim.experiment, (claim.metric,), against, (claim.method, against), claim.select)
+    chosen = view.rows(rows)
+    if not len(chosen) or claim.metric not in chosen:
+        return None
+    scores = scores_by_method(chosen, claim.metric, (claim.method, against))
+    if len(scores) < 2:
+        return None
+    own, other = scores[claim.method], scores[against]
+    counts = np.isfinite(own) & np.isfinite(other)
+    if counts.sum() < 2:
+        return None
+    own, other = own[counts], other[counts]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two samples have no interval
+        table = compare({"difference": own - other, "none": np.zeros_like(own)}, control="none").table
+    found = table.loc["difference"]
+    return Difference(
+        claim,
+        against,
+        int(found["n"]),
+        (float(own.mean()), float(other.mean())),
+        float(found["mean"]),
+        float(found["ci_low"]),
+        float(found["ci_high"]),
+        float(found["p"]),
+        float(found["cohens_d"]),
+    )
+
+
+def _verdict(claim: Claim, own: list[Difference], p_of: Mapping[tuple[int, str], tuple[float, float]]) -> Judged:
+    higher = METRICS[claim.metric].higher_is_better is not False
+    sides = {}
+    for one in own:
+        better = (one.difference > 0) == higher
+        significant = p_of[id(claim), one.against][0] < LEVEL
+        sides[one.against] = ("better" if better else "worse") if significant else "no difference seen"
+    main, *others = own
+    against_controls = [one.against for one in others if sides[one.against] != "better"]
+    if sides[main.against] == "better":
+        verdict = "holds" if not against_controls else f"holds only against {main.against}"
+        if against_controls:
+            verdict += "; " + ", ".join(f"against {name}: {sides[name]}" for name in against_controls)
+    elif sides[main.against] == "worse":
+        verdict = "the opposite"
+    else:
+        verdict = "not reproduced: no difference seen"
+    number = "; ".join(_number(one, *p_of[id(claim), one.against]) for one in own)
+    title = METRICS[claim.metric].title
+    return Judged(claim.paper, claim.where, claim.text, f"{data_of(claim)}, {title}", number, main.n, verdict)
+
+
+def data_of(claim: Claim) -> str:
+    """The data of a claim, for readers."""
+    chosen = ", ".join(str(value) for value in claim.select.values())
+    name = claim.experiment.removeprefix("paths-").removeprefix("usu-")
+    return f"{name}, {chosen}" if chosen else name
+
+
+def _number(one: Difference, holm: float, bonferroni: float) -> str:
+    spread = f"{one.difference:+.3g} [{one.low:.3g}, {one.high:.3g}]"
+    values = f"p {holm:.2g} (Holm), {bonferroni:.2g} (Bonferroni), d {one.cohens_d:.2f}"
+    return f"{one.means[0]:.3g} against {one.means[1]:.3g} ({one.against}): {spread}, {values}"

@@ -1,0 +1,66 @@
+"""Where and with what a run was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from examples.benchmarks.core.experiment import THREADS, Options
+
+_PACKAGES = ("captum-ext", "captum", "grad-cam", "torch", "torchvision", "numpy", "scipy", "scikit-image", "pandas")
+
+
+def environment(options: Options, workers: int) -> dict[str, Any]:
+    """Versions, commit, seed and machine."""
+    return {
+        "versions": {name: _version(name) for name in ("python", *_PACKAGES)},
+        "commit": _commit(),
+        "seed": options.seed,
+        "size": "fast" if options.fast else "full",
+        "data": options.data or "offline",
+        "network": options.network,
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GB",
+            "system": platform.system(),
+        },
+        "workers": f"{workers} at once, {THREADS} thread each",
+    }
+
+
+def _version(name: str) -> str:
+    if name == "python":
+        return platform.python_version()
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    """The commit of this checkout, with a mark where files differ from it."""
+    folder = Path(__file__).parent
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        changed = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()[:12] + (" with changes" if changed.stdout.strip() else "")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

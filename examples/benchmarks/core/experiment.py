@@ -1,0 +1,182 @@
+"""The runner: experiments are divided into parts, parts are explained by worker processes and kept on disk."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from tqdm import tqdm
+
+from examples.benchmarks.core.store import Row, Store
+
+THREADS = 1  # of each worker, so that results do not depend on how many there are
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run was asked for.
+
+    Attributes:
+        output: folder for rows, trained networks and the report.
+        fast: small sizes that show that everything works.
+        seed: of everything random.
+        data: images instead of the offline ones (see `load_samples`), explained by `network`.
+        network: see `load_network`.
+        weights: file with weights of `network`.
+        n_classes: outputs of `network`.
+        limit: how many of these images.
+    """
+
+    output: Path
+    fast: bool = False
+    seed: int = 0
+    data: str | None = None
+    network: str = "efficientnet-lite0"
+    weights: Path | None = None
+    n_classes: int = 1000
+    limit: int = 100
+
+    @property
+    def cache(self) -> Path:
+        """Folder of trained networks."""
+        return self.output / "networks"
+
+
+class Experiment(Protocol):
+    """Something to measure, in parts that do not depend on each other."""
+
+    @property
+    def name(self) -> str:
+        """Folder of its rows."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its rows depend on beside the code."""
+        ...
+
+    def prepare(self) -> None:
+        """Do what takes long and is done once, before the parts: training."""
+        ...
+
+    def parts(self) -> list[str]:
+        """Names of the parts."""
+        ...
+
+    def run(self, part: str) -> list[Row]:
+        """The rows of a part. A method that fails leaves a row with "error" instead of numbers."""
+        ...
+
+
+Build = Callable[[Options], Sequence[Experiment]]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong in a part: in one method, or in the whole part, which then has no rows."""
+
+    part: str
+    what: str
+
+
+def store_of(experiment: Experiment, options: Options) -> Store:
+    """Where the rows of an experiment are."""
+    folder = options.output / "rows"
+    return Store(folder, {**experiment.settings, "seed": options.seed, "fast": options.fast, "threads": THREADS})
+
+
+def parts_of(experiment: Experiment) -> list[str]:
+    """Names of the parts in the store."""
+    return [f"{experiment.name}/{part}" for part in experiment.parts()]
+
+
+def run(build: Build, options: Options, workers: int) -> list[Failure]:
+    """Run the parts that are not there yet, and return what failed, now or in the parts that were there.
+
+    Raises:
+        OSError: a file cannot be written. The parts that were finished are kept.
+    """
+    experiments = build(options)
+    todo: list[tuple[int, str]] = []
+    for place, experiment in enumerate(experiments):
+        store = store_of(experiment, options)
+        missing = [name for name in experiment.parts() if not store.has(f"{experiment.name}/{name}")]
+        if missing:
+            experiment.prepare()
+        todo += [(place, name) for name in missing]
+    failures = []
+    total = sum(len(experiment.parts()) for experiment in experiments)
+    with tqdm(total=total, initial=total - len(todo), unit="part", desc="benchmark") as bar:
+        for place, name, outcome in _outcomes(build, options, todo, workers):
+            part = f"{experiments[place].name}/{name}"
+            bar.set_postfix_str(part)
+            bar.update()
+            if isinstance(outcome, str):
+                failures.append(Failure(part, outcome))
+                tqdm.write(f"{part} failed:\n{outcome}")
+            else:
+                _save(store_of(experiments[place], options), part, outcome)
+    return failures + [failure for experiment in experiments for failure in recorded_failures(experiment, options)]
+
+
+def recorded_failures(experiment: Experiment, options: Options) -> Iterator[Failure]:
+    """Methods that failed on some images, as the rows on disk say."""
+    store = store_of(experiment, options)
+    for part in parts_of(experiment):
+        rows = store.rows(part)
+        if rows is not None and "error" in rows:
+            for _, row in rows[rows["error"].notna()].drop_duplicates(["method", "error"]).iterrows():
+                yield Failure(part, f"{row['method']}: {row['error']}")
+
+
+def _save(store: Store, part: str, rows: list[Row]) -> None:
+    try:
+        store.save(part, rows)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            note = f"No space left for {store.path(part)}. The parts that were finished are kept: free some and go on."
+            raise OSError(errno.ENOSPC, note) from error
+        raise
+
+
+_Outcome = list[Row] | str  # rows, or the traceback of a part that failed
+
+
+def _outcomes(
+    build: Build, options: Options, todo: list[tuple[int, str]], workers: int
+) -> Iterator[tuple[int, str, _Outcome]]:
+    """Outcomes of the parts, as they come."""
+    if not todo:
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, _start_worker, (build, options)) as pool:
+        futures: dict[Future[_Outcome], tuple[int, str]] = {pool.submit(_run_part, *key): key for key in todo}
+        try:
+            for future in as_completed(futures):
+                yield *futures.pop(future), future.result()  # rows are not kept here
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_experiments: Sequence[Experiment] = ()
+
+
+def _start_worker(build: Build, options: Options) -> None:
+    global _experiments
+    torch.set_num_threads(THREADS)
+    _experiments = build(options)
+
+
+def _run_part(place: int, part: str) -> _Outcome:
+    try:
+        return _experiments[place].run(part)
+    except Exception:
+        return traceback.format_exc()

@@ -1,0 +1,156 @@
+"""Networks to explain, behind one small class; pretrained weights come from a package or from the user's file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from captum_ext._blur import gaussian_blur
+from examples import real_data
+from examples.benchmarks.core.samples import load_samples
+from examples.benchmarks.core.training import Report, accuracy, fit_classifier, trained
+from examples.real_data import Preparation
+
+GREY = Preparation(size=28, resize=28, mean=(0.0,), std=(1.0,))
+_TORCHVISION = Preparation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model in eval mode and what the benchmarks have to know of it.
+
+    Attributes:
+        name: as asked for.
+        model: images (N, C, H, W) to logits.
+        preparation: how it wants its images.
+        layer: whose activations CAM methods explain.
+        to_grid: tokens of that layer as maps, for transformers.
+        blur_sigma: of the blurred image from which insertion starts, in pixels; strong enough to hide the class.
+    """
+
+    name: str
+    model: nn.Module
+    preparation: Preparation
+    layer: nn.Module
+    to_grid: Callable[[Tensor], Tensor] | None = None
+    blur_sigma: float = 12.0
+
+    def blurred(self, images: Tensor) -> Tensor:
+        """Images of which nothing can be made out."""
+        return gaussian_blur(images, self.blur_sigma)
+
+
+def load_network(spec: str, cache: Path, weights: Path | None = None, n_classes: int = 1000) -> Network:
+    """A network by name: efficientnet-lite0, five-layers, or torchvision:NAME with `weights`.
+
+    Args:
+        spec: the name. "five-layers" is trained on scikit-learn's digits; torchvision's resnet, vgg and vit families
+            take their weights from a file.
+        cache: folder for networks that are trained here.
+        weights: a state dict, as safetensors or as `torch.load(weights_only=True)` reads it.
+        n_classes: outputs of a torchvision network.
+
+    Raises:
+        ValueError: an unknown name, or weights that are missing or of another architecture.
+    """
+    if spec == "efficientnet-lite0":
+        model = real_data.efficientnet_lite0().to(memory_format=torch.channels_last)
+        return Network(spec, model, real_data.preprocess, model._bn1)
+    if spec == "five-layers":
+        model, _ = five_layers_on_digits(cache)
+        return Network(spec, model, GREY, model[8], blur_sigma=5.0)
+    family, separator, name = spec.partition(":")
+    if not separator or family != "torchvision":
+        names = "efficientnet-lite0, five-layers or torchvision:NAME"
+        raise ValueError(f"Expected a network as {names}, but got {spec!r}.")
+    return _torchvision(name, weights, n_classes)
+
+
+def five_layers_on_digits(cache: Path, epochs: int = 15, seed: int = 0) -> tuple[nn.Sequential, Report]:
+    """SAMP's five-layer network, narrower (8 to 288 channels instead of 8 to 2,592), trained on 1,397 digits."""
+    samples = load_samples("digits-train", GREY)
+
+    def train(model: nn.Module) -> Report:
+        images, labels = samples.load(range(len(samples)))
+        fit_classifier(model, images, torch.tensor(labels), epochs=epochs, title="five layers on digits")
+        held_out = load_samples("digits", GREY)
+        images, labels = held_out.load(range(len(held_out)))
+        return {"test_accuracy": accuracy(model, images, torch.tensor(labels)), "test_images": len(held_out)}
+
+    settings: Report = {"network": "five-layers", "epochs": epochs, "seed": seed, "images": len(samples)}
+    model, report = trained(cache / "five-layers.safetensors", five_layers, train, settings)
+    if not isinstance(model, nn.Sequential):
+        raise TypeError("five_layers builds a Sequential")
+    return model, report
+
+
+def five_layers() -> nn.Sequential:
+    """Five convolutions of 3 x 3, strides 1, 2, 1, 2, 1, and a global max pooling, for 28 x 28 grey images."""
+    widths, strides = (8, 24, 72, 144, 288), (1, 2, 1, 2, 1)
+    layers: list[nn.Module] = []
+    for before, width, stride in zip((1, *widths), widths, strides, strict=False):
+        layers += [nn.Conv2d(before, width, 3, stride, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.MaxPool2d(7), nn.Flatten(), nn.Linear(widths[-1], 10))
+
+
+def _torchvision(name: str, weights: Path | None, n_classes: int) -> Network:
+    from torchvision import models
+
+    from examples.vit_grad_cam import tokens_to_grid
+
+    layers: dict[str, Callable[[nn.Module], nn.Module]] = {
+        "resnet": lambda model: model.layer4[-1],
+        "vgg": lambda model: model.features[-1],
+        "vit": lambda model: model.encoder.layers[-1].ln_1,
+    }
+    family = next((prefix for prefix in layers if name.startswith(prefix)), None)
+    if family is None or name not in models.list_models(module=models):
+        known = [one for one in models.list_models(module=models) if one.startswith(tuple(layers))]
+        raise ValueError(f"Expected one of torchvision's {', '.join(known)}, but got {name!r}.")
+    if weights is None:
+        raise ValueError(f"torchvision:{name} needs its weights from a local file (--weights FILE).")
+    model = models.get_model(name, weights=None, num_classes=n_classes).eval()
+    load_weights(model, weights, name)
+    return Network(
+        f"torchvision:{name}", model, _TORCHVISION, layers[family](model), tokens_to_grid if family == "vit" else None
+    )
+
+
+def load_weights(model: nn.Module, path: Path, name: str) -> None:
+    """Load a state dict without unpickling code.
+
+    Raises:
+        ValueError: there is no such file, it is no state dict, or it belongs to another architecture.
+    """
+    try:
+        loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, _unpickling_error()) as error:
+        raise ValueError(
+            f"Expected weights of {name} (safetensors or a state dict), but got {path}: {error}"
+        ) from error
+    if not isinstance(loaded, dict):
+        raise ValueError(f"Expected a state dict of {name} in {path}, but got {type(loaded).__name__}.")
+    own = model.state_dict()
+    missing, unexpected = [key for key in own if key not in loaded], [key for key in loaded if key not in own]
+    other = [
+        f"{key} {tuple(loaded[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in loaded and loaded[key].shape != own[key].shape
+    ]
+    if missing or unexpected or other:
+        parts = {"missing": missing, "unexpected": unexpected, "of another shape": other}
+        found = "; ".join(f"{len(keys)} {what}, such as {keys[0]}" for what, keys in parts.items() if keys)
+        raise ValueError(f"Expected the {len(own)} tensors of {name} in {path}, but got another architecture: {found}.")
+    model.load_state_dict(loaded)
+
+
+def _unpickling_error() -> type[Exception]:
+    import pickle
+
+    return pickle.UnpicklingError

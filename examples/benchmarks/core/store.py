@@ -1,0 +1,70 @@
+"""Rows of a run on disk: one parquet file for each part, written at once or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Row = dict[str, Any]
+_SETTINGS = b"settings"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of parts. A part counts only if its file is whole and was made with the same settings.
+
+    Attributes:
+        folder: where the files are.
+        settings: what the rows depend on, as JSON takes it.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+
+    def path(self, part: str) -> Path:
+        """File of a part, whose name is EXPERIMENT/PART."""
+        return self.folder / f"{part}.parquet"
+
+    def has(self, part: str) -> bool:
+        """Whether the part is there, whole, and of these settings."""
+        return self.rows(part) is not None
+
+    def rows(self, part: str) -> pd.DataFrame | None:
+        """The part's rows; None where it is missing, damaged, or was made with other settings."""
+        try:
+            table = pq.read_table(self.path(part))
+        except (OSError, pa.ArrowException):
+            return None
+        metadata = table.schema.metadata or {}
+        if metadata.get(_SETTINGS, b"").decode() != self._settings():
+            return None
+        return table.to_pandas()
+
+    def save(self, part: str, rows: Iterable[Row]) -> None:
+        """Write a part, replacing what was there."""
+        table = pa.Table.from_pandas(pd.DataFrame(list(rows)), preserve_index=False)
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _SETTINGS: self._settings().encode()})
+        path = self.path(part)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            pq.write_table(table, unfinished)
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def all_rows(self, parts: Iterable[str]) -> pd.DataFrame:
+        """The rows of the parts that are there, in the parts' order."""
+        found = [rows for rows in (self.rows(part) for part in parts) if rows is not None and len(rows)]
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+    def _settings(self) -> str:
+        return json.dumps(self.settings, sort_keys=True)

@@ -1,0 +1,119 @@
+"""The summary in markdown: verdicts and tables, every number from the rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from examples.benchmarks.core.claims import Judged
+from examples.benchmarks.core.tables import METRICS, Table
+
+PAPERS = {
+    "LPI": "Local Path Integration (Yang et al., AAAI 2023)",
+    "SAMP": "Salient Manipulation Path (Zhang et al., ICLR 2024)",
+    "WG": "Weighted Integrated Gradients (Tuan et al., 2025)",
+    "USU": "Attribution Upsampling should Redistribute, Not Interpolate (Buono et al.)",
+}
+
+
+def summary(judged: Mapping[str, Sequence[Judged]], tables: Sequence[Table], about: Mapping[str, Any]) -> str:
+    """The whole text."""
+    lines = [
+        "# What holds of the four papers, on this machine and these data",
+        "",
+        "Written by `python -m examples.benchmarks` from the rows of a run; no number was typed by hand.",
+        "",
+        *environment_lines(about),
+        "",
+        "A claim **holds** only if the paired Wilcoxon test says so after Holm's correction over all comparisons "
+        "of its paper (p < 0.05), against the paper's comparison and against our controls. Numbers are means, and the "
+        "mean paired difference with its 95 % BCa interval (10,000 resamples), corrected p and Cohen's d.",
+        "",
+    ]
+    for paper, found in judged.items():
+        if found:
+            lines += [f"## {PAPERS[paper]}", "", *verdict_lines(found), ""]
+    for table in tables:
+        lines += [f"### {table.view.title}", "", *([table.view.note, ""] if table.view.note else [])]
+        lines += [*table_lines(table), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def environment_lines(about: Mapping[str, Any]) -> list[str]:
+    """Versions, commit, seed, machine."""
+    versions = ", ".join(f"{name} {value}" for name, value in about["versions"].items())
+    machine = about["machine"]
+    return [
+        f"- {versions}",
+        f"- commit {about['commit']}, seed {about['seed']}, size: {about['size']}, data: {about['data']}, "
+        f"digest of all numbers but seconds: {about['digest']}",
+        f"- {machine['processor']}, {machine['cores']} cores, {machine['memory']}; workers: {about['workers']}; "
+        f"seconds are wall-clock with all workers busy, comparable within a table only",
+        f"- {about['cost']}",
+        *(f"- {line}" for line in about.get("experiments", [])),
+        *(f"- did not run: {name} on {where}: {reason}" for where, name, reason in about.get("not_run", [])),
+        *(f"- failed: {failure}" for failure in about.get("failures", [])),
+    ]
+
+
+def verdict_lines(judged: Sequence[Judged]) -> list[str]:
+    """A markdown table of verdicts."""
+    lines = ["| where | claim | data, metric | ours | n | verdict |", "| --- | --- | --- | --- | --- | --- |"]
+    return lines + [
+        f"| {one.where} | {one.text} | {one.data} | {one.number} | {one.n} | **{one.verdict}** |" for one in judged
+    ]
+
+
+def table_lines(table: Table) -> list[str]:
+    """A markdown table: means with intervals, a star where Holm's p is below 0.05, passes and seconds."""
+    metrics = list(table.comparisons)
+    head = [f"{METRICS[metric].title}{arrow(metric)}" for metric in metrics]
+    lines = [
+        "| " + " | ".join(["method", *head, "gradients + forwards", "seconds"]) + " |",
+        "|" + " --- |" * (len(head) + 3),
+    ]
+    for method in table.methods:
+        cells = [cell(table, metric, method) for metric in metrics]
+        lines.append("| " + " | ".join([method, *cells, passes(table, method), seconds(table, method)]) + " |")
+    counts = {metric: int(found.table["n"].iloc[0]) for metric, found in table.comparisons.items()}
+    return [*lines, "", f"{_counts(counts)}. A star: p < 0.05 (Holm) against {table.view.control}."]
+
+
+def arrow(metric: str) -> str:
+    """Direction of a metric."""
+    return {True: " ↑", False: " ↓", None: ""}[METRICS[metric].higher_is_better]
+
+
+def cell(table: Table, metric: str, method: str) -> str:
+    """Mean and interval; a star where it differs from the control."""
+    found = table.comparisons[metric].table
+    if method not in found.index:
+        return "failed" if method in table.failed else ""
+    row = found.loc[method]
+    star = "*" if row["p_holm"] < 0.05 else ""
+    return f"{number(row['mean'])}{star} [{number(row['ci_low'])}, {number(row['ci_high'])}]"
+
+
+def number(value: float) -> str:
+    """Three digits."""
+    return "" if math.isnan(value) else f"{value:.3g}"
+
+
+def passes(table: Table, method: str) -> str:
+    """Mean passes of an image."""
+    cost = table.costs[method]
+    if math.isnan(cost["gradients"]):
+        return ""
+    return f"{cost['gradients']:.3g} + {cost['forwards']:.3g}"
+
+
+def seconds(table: Table, method: str) -> str:
+    """Mean seconds of an image."""
+    return number(table.costs[method]["seconds"])
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    if len(set(counts.values())) == 1:
+        return f"n = {next(iter(counts.values()))}"
+    return "n: " + ", ".join(f"{METRICS[metric].title} {count}" for metric, count in counts.items())

@@ -1,0 +1,212 @@
+"""Tables 1 and 5: coarse gradients of networks whose ground truth is known, upsampled and compared with it.
+
+IoU: the |mask| pixels of largest value against the mask; "iou_best": at the threshold that suits the map best.
+Concentration: share of the positive mass inside the mask. Pointing game: share of the largest pixels inside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_ext import USU, InterpolationUpsampler
+from captum_ext.metrics import concentration, iou, pointing_game
+from captum_ext.segmentation import Segmenter
+from captum_ext.upsampling import Refinement, redistribute
+from examples.benchmarks.core.experiment import Options
+from examples.benchmarks.core.measures import Cost, measured_cost, numbers
+from examples.benchmarks.core.pictures import heat_map, photograph
+from examples.benchmarks.core.store import Row
+from examples.benchmarks.usu.networks import Task
+from examples.benchmarks.usu.shapes import Drawn, coarse_map
+
+GRIDS = (4, 7, 14)
+MAIN_GRID = 7
+COARSE = ("gradient", "gradient x input", "ground truth")
+PAPER_TEMPERATURE = 0.1
+PICTURED = 6  # images in the gallery
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Score maps (N, 1, H, W) of one way of scoring, and what they cost."""
+
+    scores: Tensor
+    cost: Cost
+
+
+Upsample = Callable[[Tensor], Tensor]
+
+
+class Controlled:
+    """Networks on shapes, or on patterns, and every upsampler on their test images."""
+
+    def __init__(self, images: str, options: Options) -> None:
+        full = (2000, 5) if images == "shapes" else (500, 8)
+        n, epochs = (120, 1) if options.fast else full
+        rates = {"CNN": 3e-3, "MLP": 3e-4}
+        self.seed, self.cache = options.seed, options.cache
+        self.n_tests = 6 if options.fast else 150 if images == "shapes" else 40
+        architectures = ("CNN", "MLP") if images == "shapes" else ("CNN",)
+        self.tasks = [
+            Task(images, architecture, constrained, n, epochs, rates[architecture])
+            for architecture in architectures
+            for constrained in (False, True)
+        ]
+        self.images = images
+
+    @property
+    def name(self) -> str:
+        """Folder of its rows."""
+        return f"usu-{self.images}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Tasks and tests."""
+        return {"tasks": [vars(task) for task in self.tasks], "tests": len(self._tested), "grids": GRIDS}
+
+    def prepare(self) -> None:
+        """Train."""
+        for task in self.tasks:
+            _, report = task.network(self.cache, self.seed)
+            print(f"{task.name} on {task.n} {self.images}: {report}")
+
+    @cached_property
+    def networks(self) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+        """Trained networks by name."""
+        return {task.name: task.network(self.cache, self.seed) for task in self.tasks}
+
+    @property
+    def _tested(self) -> range:
+        return self.tasks[0].splits[2][: self.n_tests]
+
+    def parts(self) -> list[str]:
+        """Ten test images each."""
+        return [f"{start:04d}" for start in range(0, len(self._tested), 10)]
+
+    def run(self, part: str) -> list[Row]:
+        """All networks, grids, coarse maps and upsamplers on ten images."""
+        start = int(part)
+        indices = self._tested[start : start + 10]
+        drawn = self.tasks[0].draw(indices, self.seed)
+        levels = {count: Segmenter(n_segments=count)(drawn.images) for count in (50, 8)}
+        rows: list[Row] = []
+        for network, (model, report) in self.networks.items():
+            scored = score_maps(model, drawn, levels, [self.seed * 1_000_003 + index for index in indices])
+            for kind, fine in fine_maps(model, drawn).items():
+                shared = {"data": self.images, "network": network, "coarse": kind, **report}
+                for grid in GRIDS if kind == "gradient" else (MAIN_GRID,):
+                    found = self._upsampled(coarse_map(fine, grid), drawn, scored)
+                    pictured = kind == "gradient" and grid == MAIN_GRID
+                    for method, (maps, cost) in found.items():
+                        rows += _rows(indices, drawn, maps, cost, pictured) | {"method": method, "grid": grid} | shared
+                if kind == "gradient":
+                    rows += _unsampled(indices, drawn, fine) | {"method": "coarse map before pooling"} | shared
+        return rows
+
+    def _upsampled(self, coarse: Tensor, drawn: Drawn, scored: dict[str, Scored]) -> dict[str, tuple[Tensor, Cost]]:
+        found: dict[str, tuple[Tensor, Cost]] = {}
+        for name, (scoring, upsample) in upsamplers(drawn, scored).items():
+            start = time.perf_counter()
+            maps = upsample(coarse)
+            seconds = (time.perf_counter() - start) / len(coarse)
+            spent = scored[scoring].cost if scoring else Cost()
+            found[name] = maps, Cost(spent.gradients, spent.forwards, spent.seconds + seconds)
+        return found
+
+
+class _Rows(list[Row]):
+    """Rows that take common columns with |."""
+
+    def __or__(self, shared: dict[str, Any]) -> _Rows:
+        return _Rows({**row, **shared} for row in self)
+
+
+def _rows(indices: range, drawn: Drawn, maps: Tensor, cost: Cost, pictured: bool) -> _Rows:
+    columns = {
+        "iou": numbers(iou(maps, drawn.masks)),
+        "iou_best": numbers(iou(maps, drawn.masks, threshold="best")),
+        "concentration": numbers(concentration(maps, drawn.masks)),
+        "pointing_game": numbers(pointing_game(maps, drawn.masks)),
+    }
+    rows = _Rows()
+    for place, index in enumerate(indices):
+        row: Row = {"sample": index, "label": int(drawn.labels[place]), **vars(cost)}
+        row |= {name: values[place] for name, values in columns.items()}
+        if pictured and index - indices.start < PICTURED and indices.start % 100 == 0:
+            row["picture"] = heat_map(maps[place, 0])
+            row["photograph"] = photograph(drawn.images[place].permute(1, 2, 0))
+        rows.append(row)
+    return rows
+
+
+def _unsampled(indices: range, drawn: Drawn, fine: Tensor) -> _Rows:
+    """How much of the gradient itself lies inside the ground truth: what the constraint is for."""
+    inside = numbers(concentration(fine, drawn.masks))
+    return _Rows({"sample": index, "concentration": share} for index, share in zip(indices, inside, strict=True))
+
+
+def fine_maps(model: nn.Module, drawn: Drawn) -> dict[str, Tensor]:
+    """Maps (N, 1, H, W) that are pooled to coarse ones: of the gradient of the label's logit, and the truth itself."""
+    images = drawn.images.clone().requires_grad_()
+    scores = model(images).gather(1, drawn.labels[:, None]).sum()
+    gradient = torch.autograd.grad(scores, images)[0].abs()
+    return dict(zip(COARSE, (gradient, gradient * drawn.images, drawn.masks.float()), strict=True))
+
+
+def score_maps(model: nn.Module, drawn: Drawn, levels: dict[int, Tensor], seeds: list[int]) -> dict[str, Scored]:
+    """Every way of scoring segments."""
+    ways = {
+        "50 segments": USU(segmenter=levels[50]),
+        "8 segments": USU(segmenter=levels[8]),
+        "paper": USU(scorer="deletion", refinement=Refinement()),
+    }
+    target, n = drawn.labels, len(drawn)
+    found = {}
+    for name, usu in ways.items():
+        with measured_cost(model, n) as cost:
+            scores = usu.score_map(drawn.images, model, target)
+        found[name] = Scored(scores, cost)
+    random = torch.stack(
+        [
+            torch.rand(int(labels.max()) + 1, generator=torch.Generator().manual_seed(seed))[labels][None]
+            for labels, seed in zip(levels[50], seeds, strict=True)
+        ]
+    )
+    found["random"] = Scored(random, Cost())
+    found["oracle"] = Scored(drawn.masks.float(), Cost())
+    return found
+
+
+def upsamplers(drawn: Drawn, scored: dict[str, Scored]) -> dict[str, tuple[str, Upsample]]:
+    """By name: which scores a method needs (or ""), and the method."""
+
+    def interpolate(mode: str) -> tuple[str, Upsample]:
+        return "", lambda maps: InterpolationUpsampler(mode)(maps, drawn.images)
+
+    def usu(scoring: str, temperature: float, redistribution: str = "local") -> tuple[str, Upsample]:
+        scores = scored[scoring].scores
+        return scoring, lambda maps: redistribute(maps, scores, temperature=temperature, redistribution=redistribution)
+
+    fine = scored["50 segments"].scores
+    bilinear = InterpolationUpsampler("bilinear")
+    return {
+        **{mode: interpolate(mode) for mode in ("nearest", "bilinear", "bicubic", "lanczos")},
+        "USU": usu("50 segments", 0.3),
+        "USU, 8 segments": usu("8 segments", 0.3),
+        "USU, paper": usu("paper", PAPER_TEMPERATURE),
+        "IWMR, paper": usu("paper", PAPER_TEMPERATURE, "global-area"),
+        "IWMR by mass": usu("50 segments", 0.3, "global-mass"),
+        "Oracle-USU": usu("oracle", PAPER_TEMPERATURE),
+        "Oracle-IWMR": usu("oracle", PAPER_TEMPERATURE, "global-area"),
+        "USU, random scores": usu("random", 0.3),
+        "USU 0.1, random scores": usu("random", PAPER_TEMPERATURE),
+        "score map alone": ("50 segments", lambda maps: fine.expand(len(maps), -1, -1, -1)),
+        "bilinear x score map": ("50 segments", lambda maps: bilinear(maps, drawn.images) * fine),
+    }

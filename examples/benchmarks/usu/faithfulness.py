@@ -1,0 +1,201 @@
+"""Tables 2, 3, 8, 9 and 10: CAM methods x upsamplers x metrics on real images, with the controls beside them."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_ext import USU, InterpolationUpsampler
+from captum_ext_integrations import grad_cam
+from examples.benchmarks.core.experiment import Options
+from examples.benchmarks.core.measures import (
+    Columns,
+    Cost,
+    Display,
+    Remembered,
+    Targets,
+    measured_cost,
+    upsampling_columns,
+)
+from examples.benchmarks.core.networks import Network, load_network
+from examples.benchmarks.core.pictures import heat_map, photograph
+from examples.benchmarks.core.samples import Samples, load_samples
+from examples.benchmarks.core.store import Row
+
+CAMS = ("GradCAM", "HiResCAM", "GradCAMPlusPlus", "XGradCAM", "FullGrad", "ShapleyCAM", "FinerCAM")
+PICTURED = 6  # images in the gallery
+PICTURED_CAMS = ("GradCAM", "FullGrad")
+BATCH = 4
+
+
+class Faithfulness:
+    """One data set and network."""
+
+    def __init__(self, data: str, options: Options, cams: tuple[str, ...] = CAMS, limit: int | None = None) -> None:
+        self.data, self.options = data, options
+        self.cams = cams[:2] if options.fast else cams
+        self.limit = 2 if options.fast else limit
+
+    @property
+    def name(self) -> str:
+        """Folder of its rows."""
+        return f"usu-faithfulness-{self.data.partition(':')[0]}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Data, network and methods."""
+        network = {"network": self.options.network, "weights": str(self.options.weights)}
+        return {"data": self.data, "limit": self.limit, "cams": self.cams, **network}
+
+    def prepare(self) -> None:
+        """Nothing: the weights are there."""
+
+    @cached_property
+    def network(self) -> Network:
+        """The network."""
+        options = self.options
+        return load_network(options.network, options.cache, options.weights, options.n_classes)
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The images."""
+        return load_samples(self.data, self.network.preparation, self.limit, self.options.seed)
+
+    def parts(self) -> list[str]:
+        """One image each."""
+        return [f"{index:04d}" for index in range(len(self.samples))]
+
+    def run(self, part: str) -> list[Row]:
+        """All CAM methods and upsamplers on one image."""
+        place, model = int(part), self.network.model
+        image, (label,) = self.samples.load([place])
+        index = self.samples.indices[place]
+        with torch.no_grad():
+            target = int(model(image).argmax())
+        scored, costs = self._score_maps(image, target, index)
+        ask = Remembered(model)
+        rows: list[Row] = []
+        for cam in self.cams:
+            shared = {"data": self.samples.name, "network": self.network.name, "sample": index, "cam": cam}
+            shared |= {"label": label, "target": target}
+            made, errors = self._maps(cam, image, target, scored, costs)
+            rows += [{**shared, "method": name, "error": error} for name, error in errors.items()]
+            for group in _groups(list(made), BATCH):
+                rows += self._rows(made, group, shared, image, ask, pictured=place < PICTURED)
+        return rows
+
+    def _rows(
+        self,
+        made: dict[str, tuple[Tensor, Cost]],
+        group: list[str],
+        shared: Row,
+        image: Tensor,
+        ask: Remembered,
+        pictured: bool,
+    ) -> list[Row]:
+        """Rows of some of the maps; when a metric fails on them, each is tried alone."""
+        maps = torch.cat([made[name][0] for name in group])
+        preparation, repeated = self.network.preparation, image.expand(len(group), -1, -1, -1)
+        targets = [int(shared["target"])] * len(group)
+        what = Targets(repeated, targets, ask, preparation.black, self.network.blurred(repeated))
+        try:
+            columns = self._measured(what, maps, made["nearest"][0] if "nearest" in made else None)
+        except Exception as error:
+            if len(group) == 1:
+                return [{**shared, "method": group[0], "error": f"{type(error).__name__}: {error}"}]
+            alone = [self._rows(made, [name], shared, image, ask, pictured) for name in group]
+            return [row for rows in alone for row in rows]
+        found = []
+        for k, name in enumerate(group):
+            row = {**shared, "method": name, **vars(made[name][1])}
+            row |= {column: values[k] for column, values in columns.items()}
+            if pictured and shared["cam"] in PICTURED_CAMS:
+                row["picture"] = heat_map(maps[k, 0])
+                row["photograph"] = photograph(preparation.displayable(image)[0])
+            found.append(row)
+        return found
+
+    def _measured(self, what: Targets, maps: Tensor, nearest: Tensor | None) -> Columns:
+        """Metrics, and the relative error of mass in the cells of a 7 x 7 grid (D1), nearest being without error."""
+        preparation = self.network.preparation
+        columns = upsampling_columns(what, maps, Display(preparation.mean, preparation.std), self.options.seed)
+        if nearest is not None:
+            grid = torch.nn.functional.adaptive_avg_pool2d
+            cells, true = grid(maps.double(), 7), grid(nearest.double(), 7)
+            columns["d1_error"] = ((cells - true).abs().sum((1, 2, 3)) / true.abs().sum()).tolist()
+        return columns
+
+    def _score_maps(self, image: Tensor, target: int, index: int) -> tuple[dict[str, Tensor], dict[str, Cost]]:
+        """Scores of the image's segments in every way, with their cost."""
+        preparation, model = self.network.preparation, self.network.model
+        scored, costs = {}, {}
+        for name, scorer in (("both", "deletion+insertion"), ("deletion", "deletion")):
+            usu = USU(scorer=scorer, mean=preparation.mean, std=preparation.std)
+            with measured_cost(model, 1) as costs[name]:
+                scored[name] = usu.score_map(image, model, target)
+        # Random scores of the same segments: those of equal score are one.
+        levels, labels = scored["both"].unique(return_inverse=True)
+        generator = torch.Generator().manual_seed(self.options.seed * 1_000_003 + index)
+        scored["random"], costs["random"] = torch.rand(len(levels), generator=generator)[labels], Cost()
+        return scored, costs
+
+    def _maps(
+        self, cam: str, image: Tensor, target: int, scored: dict[str, Tensor], costs: dict[str, Cost]
+    ) -> tuple[dict[str, tuple[Tensor, Cost]], dict[str, str]]:
+        """Maps (1, 1, H, W) by upsampler with their cost, and what failed."""
+        made: dict[str, tuple[Tensor, Cost]] = {}
+        errors: dict[str, str] = {}
+        for name, (scoring, upsampler) in upsamplers(scored).items():
+            try:
+                with measured_cost(self.network.model, 1) as cost:
+                    if upsampler is None:
+                        bilinear = made["bilinear"][0] if "x" in name else torch.ones_like(scored["both"])
+                        maps = bilinear * scored["both"]
+                    else:
+                        maps = self._cam(cam, image, target, upsampler)
+                if upsampler is None and "x" in name:
+                    cost = made["bilinear"][1]
+            except Exception as error:
+                errors[name] = f"{type(error).__name__}: {error}"
+                continue
+            spent = costs[scoring] if scoring else Cost()
+            made[name] = maps, Cost(cost.gradients, cost.forwards + spent.forwards, cost.seconds + spent.seconds)
+        return made, errors
+
+    def _cam(self, cam: str, image: Tensor, target: int, upsampler: USU | InterpolationUpsampler) -> Tensor:
+        """The CAM of the package's adapter: mass-true, before any scaling."""
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+        network = self.network
+        options: dict[str, Any] = {"upsampler": upsampler, "normalize": False, "as_tensor": True}
+        if network.to_grid is not None:
+            options["reshape_transform"] = network.to_grid
+        targets = None if cam == "FinerCAM" else [ClassifierOutputTarget(target)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the host's
+            maps = getattr(grad_cam, cam)(network.model, [network.layer], **options)(image, targets)
+        return torch.as_tensor(maps)[:, None].detach()
+
+
+def _groups(names: list[str], size: int) -> list[list[str]]:
+    return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+def upsamplers(scored: dict[str, Tensor]) -> dict[str, tuple[str, USU | InterpolationUpsampler | None]]:
+    """By name: the scores that a method needs (or ""), and the upsampler; None: made from another map."""
+    both, deletion, random = scored["both"], scored["deletion"], scored["random"]
+    return {
+        **{mode: ("", InterpolationUpsampler(mode)) for mode in ("nearest", "bilinear", "bicubic", "lanczos")},
+        "USU": ("both", USU(scorer=both)),
+        "USU, paper": ("deletion", USU(temperature=0.1, scorer=deletion)),
+        "IWMR, paper": ("deletion", USU(temperature=0.1, scorer=deletion, redistribution="global-area")),
+        "IWMR by mass": ("both", USU(scorer=both, redistribution="global-mass")),
+        "USU, random scores": ("random", USU(scorer=random)),
+        "USU 0.1, random scores": ("random", USU(temperature=0.1, scorer=random)),
+        "score map alone": ("both", None),
+        "bilinear x score map": ("both", None),
+    }

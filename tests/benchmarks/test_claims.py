@@ -1,0 +1,135 @@
+"""Verdicts and tables from rows whose answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from examples.benchmarks.core.claims import Claim, Fact, judge
+from examples.benchmarks.core.page import page
+from examples.benchmarks.core.summary import summary
+from examples.benchmarks.core.tables import METRICS, View, fill
+from examples.benchmarks.report import claims, views
+
+ABOUT = {
+    "versions": {"torch": "2"},
+    "machine": {"processor": "p", "cores": 2, "memory": "1 GB"},
+    "commit": "c",
+    "seed": 0,
+    "size": "full",
+    "data": "offline",
+    "digest": "d",
+    "workers": "2",
+    "cost": "all in a minute",
+}
+N = 12
+
+
+def rows(**scores):
+    """Rows with insertion = a base that differs between samples, plus what a method adds."""
+    base = np.linspace(0, 1, N)
+    found = []
+    for method, added in scores.items():
+        for k, value in enumerate(base + np.broadcast_to(added, N)):
+            row = {"method": method, "sample": k, "insertion": value, "deletion": value}
+            found.append({**row, "gradients": 20.0, "forwards": 2.0, "seconds": 0.5, "cam": "A"})
+    return pd.DataFrame(found)
+
+
+def verdict(table, metric="insertion", controls=()):
+    claim = Claim("SAMP", "Table 1", "ours > theirs", "paths-x", metric, "ours", "theirs", controls)
+    return judge([claim], {"paths-x": table})
+
+
+WAVE = np.where(np.arange(N) % 2, 1.0, -1.0)
+
+
+def test_a_claim_holds_when_every_comparison_is_better():
+    (found,) = verdict(rows(ours=0.5, theirs=0.0, fair=0.1), controls=("fair",))
+    assert found.verdict == "holds"
+    assert found.n == N
+    assert "1 against 0.5 (theirs): +0.5 [0.5, 0.5]" in found.number
+    assert "(Holm)" in found.number
+    assert "(Bonferroni)" in found.number
+
+
+def test_a_claim_that_a_control_explains_holds_only_against_the_papers_comparison():
+    (found,) = verdict(rows(ours=0.5, theirs=0.0, fair=0.5 + 0.1 * WAVE), controls=("fair",))
+    assert found.verdict == "holds only against theirs; against fair: no difference seen"
+    (found,) = verdict(rows(ours=0.5, theirs=0.0, fair=0.9), controls=("fair",))
+    assert found.verdict == "holds only against theirs; against fair: worse"
+
+
+def test_nothing_is_seen_and_the_opposite_is_said():
+    assert verdict(rows(ours=0.1 * WAVE, theirs=0.0))[0].verdict == "not reproduced: no difference seen"
+    assert verdict(rows(ours=-0.5, theirs=0.0))[0].verdict == "the opposite"
+
+
+def test_lower_is_better_where_the_metric_says_so():
+    assert verdict(rows(ours=-0.5, theirs=0.0), "deletion")[0].verdict == "holds"
+    assert verdict(rows(ours=0.5, theirs=0.0), "deletion")[0].verdict == "the opposite"
+
+
+def test_p_is_corrected_over_all_comparisons_of_a_paper():
+    """Ten samples of twelve better: p is small alone, and not among forty comparisons."""
+    added = np.where(np.arange(N) < 10, 0.5, -0.4)
+    table = rows(ours=added, theirs=0.0, **{f"c{k}": 0.1 * WAVE for k in range(40)})
+    assert verdict(table)[0].verdict == "holds"
+    controls = tuple(f"c{k}" for k in range(40))
+    assert verdict(table, controls=controls)[0].verdict == "not reproduced: no difference seen"
+
+
+def test_samples_without_a_number_do_not_count_and_missing_rows_have_no_verdict():
+    table = rows(ours=0.5, theirs=0.0)
+    table.loc[table["sample"] < 3, "insertion"] = np.nan
+    assert verdict(table)[0].n == N - 3
+    assert verdict(rows(ours=0.5)) == []
+    assert judge([Claim("SAMP", "", "", "paths-y", "insertion", "a", "b")], {"paths-x": table}) == []
+    fact = Fact("SAMP", "Figure 1", "two is even", lambda rows: ("2", 1, "holds") if rows else None)
+    assert judge([fact], {}) == []
+    assert judge([fact], {"paths-x": table})[0].verdict == "holds"
+
+
+def test_a_table_has_intervals_costs_failures_and_its_control():
+    table = rows(ours=0.5, theirs=0.0)
+    broken = pd.DataFrame([{"method": "broken", "sample": k, "error": "ValueError: no"} for k in range(N)])
+    view = View("key", "A table", "paths-x", ("insertion", "deletion", "irof"), "theirs", plotted="insertion")
+    found = fill(view, {"paths-x": pd.concat([table, broken])}, n_resamples=200)
+    assert found.methods == ["ours", "theirs", "broken"]
+    assert list(found.comparisons) == ["insertion", "deletion"]
+    assert found.failed == {"broken": N}
+    assert found.costs["ours"] == {"gradients": 20.0, "forwards": 2.0, "seconds": 0.5}
+    text = summary({"SAMP": verdict(table)}, [found], ABOUT)
+    assert "| ours | 1* [" in text
+    assert "20 + 2 | 0.5 |" in text
+    assert "| broken | failed | failed |  |  |" in text
+    assert "**holds**" in text
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows():
+    table = rows(ours=0.5, theirs=0.0).assign(picture=b"webp", photograph=b"webp")
+    table["insertion_curve"] = [list(np.linspace(0, 1, 11))] * len(table)
+    view = View("key", "A <b>table</b>", "paths-x", ("insertion",), "theirs", plotted="insertion", curve="insertion")
+    found = fill(view, {"paths-x": table}, n_resamples=200)
+    text = page({"SAMP": verdict(table)}, {"SAMP": [found]}, {"paths-x": table}, ABOUT)
+    assert "A &lt;b&gt;table" in text
+    assert "http" not in text.replace("http-equiv", "")
+    assert text.count("data:image/png;base64,") == 2
+    assert '"methods": ["ours", "theirs"]' in text
+
+
+def test_every_view_and_claim_names_metrics_that_are_explained():
+    for found in views({}).values():
+        for view in found:
+            assert set(view.metrics) <= set(METRICS)
+            assert view.methods is None or view.control in view.methods
+    for found in claims().values():
+        assert found
+        for claim in found:
+            if isinstance(claim, Claim):
+                assert claim.metric in METRICS
+
+
+@pytest.mark.parametrize("name", ["paths-imagenet", "usu-faithfulness-cub200"])
+def test_a_users_own_data_get_the_same_tables(name):
+    own = [view for found in views({name: pd.DataFrame()}).values() for view in found if view.experiment == name]
+    assert len(own) in (7, 8)
