@@ -241,7 +241,9 @@ def _correct(rows: dict[str, dict[str, Any]], control: str) -> None:
     """Add corrected p-values to all rows but the control's."""
     tested = [name for name in rows if name != control]
     rows[control] |= {"p_bonferroni": np.nan, "p_holm": np.nan}
-    if not tested:
+    if len(tested) < 2:
+        for name in tested:  # nothing to correct
+            rows[name] |= {"p_bonferroni": rows[name]["p"], "p_holm": rows[name]["p"]}
         return
     multitest = require("statsmodels.stats.multitest", _EXTRA)
     for method in ("bonferroni", "holm"):

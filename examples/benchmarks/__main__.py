@@ -17,30 +17,15 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from examples.benchmarks import report, suite
+from examples.benchmarks import report
 from examples.benchmarks.core.environment import environment
-from examples.benchmarks.core.experiment import Experiment, Failure, Options, parts_of, run, store_of
-from examples.benchmarks.core.results import Rows, digest, keep, kept, rows_of
-
-
-@dataclass(frozen=True)
-class Only:
-    """The experiments of the suite with these names; all without names."""
-
-    names: tuple[str, ...] = ()
-
-    def __call__(self, options: Options) -> Sequence[Experiment]:
-        """The experiments."""
-        found = suite.build(options)
-        unknown = set(self.names) - {one.name for one in found}
-        if unknown:
-            known = ", ".join(one.name for one in found)
-            raise ValueError(f"Expected experiments among {known}, but got {', '.join(sorted(unknown))}.")
-        return [one for one in found if not self.names or one.name in self.names]
+from examples.benchmarks.core.experiment import Options, parts_of, run, store_of
+from examples.benchmarks.core.results import Rows, accuracy_of, commits_of, digest, keep, kept, rows_of
+from examples.benchmarks.suite import Only
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -51,19 +36,39 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fast", action="store_true", help="small sizes that show that everything works")
     parser.add_argument("--output", type=Path, help="folder; default outputs/benchmark or outputs/benchmark-fast")
     parser.add_argument("--only", nargs="+", default=(), metavar="EXPERIMENT", help="some of the experiments")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; results do not depend on it")
+    parser.add_argument("--seed", type=natural, default=0)
+    parser.add_argument(
+        "--workers", type=positive, default=os.cpu_count(), help="processes; results do not depend on it"
+    )
     parser.add_argument("--data", metavar="KIND:FOLDER", help="your images, such as imagenet:/data/imagenet")
     parser.add_argument("--network", default="efficientnet-lite0", help="for --data, such as torchvision:resnet50")
     parser.add_argument("--weights", type=Path, help="a local file with the network's weights")
-    parser.add_argument("--n-classes", type=int, default=1000, help="outputs of a torchvision network")
-    parser.add_argument("--limit", type=int, default=100, help="how many images of --data")
+    parser.add_argument("--n-classes", type=positive, default=1000, help="outputs of a torchvision network")
+    parser.add_argument("--limit", type=positive, default=100, help="how many images of --data")
     parser.add_argument("--from", type=Path, dest="kept", metavar="FOLDER", help="report on kept rows, run nothing")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the rows, without pictures, to a folder")
     parser.add_argument(
         "--summary", type=Path, help="where to write the markdown summary; default in the output folder"
     )
-    return parser.parse_args(arguments)
+    parser.add_argument("--retry-failed", action="store_true", help="run parts again in which a method failed")
+    found = parser.parse_args(arguments)
+    if found.data is None and (found.weights is not None or found.network != parser.get_default("network")):
+        parser.error("--network and --weights are for images of your own: name them with --data")
+    return found
+
+
+def positive(text: str) -> int:
+    """A positive integer of the command line."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, but got {text!r}")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """A non-negative integer of the command line."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a non-negative integer, but got {text!r}")
+    return int(text)
 
 
 def options_of(arguments: argparse.Namespace) -> Options:
@@ -80,28 +85,32 @@ def options_of(arguments: argparse.Namespace) -> Options:
     )
 
 
-def measured(options: Options, names: Sequence[str], workers: int) -> tuple[Rows, dict[str, Any], list[Failure]]:
+def measured(
+    options: Options, names: Sequence[str], workers: int, retry_failed: bool = False
+) -> tuple[Rows, dict[str, Any]]:
     """Rows of a run, where they come from, and what failed."""
     build, start = Only(tuple(names)), time.perf_counter()
     about = environment(options, workers)
     experiments = build(options)
     done = sum(store_of(one, options).has(part) for one in experiments for part in parts_of(one))
-    failures = run(build, options, workers)
+    failures = run(build, options, workers, retry_failed)
     rows = rows_of(experiments, options)
     parts = sum(len(one.parts()) for one in experiments)
     about |= {
         "digest": digest(rows),
-        "failures": [f"{one.part}: {one.what.splitlines()[-1]}" for one in failures],
+        "commit": ", ".join(commits_of(experiments, options)) or about["commit"],
+        "failures": [failure.line for failure in failures],
         "not_run": [[one.name, *pair] for one in experiments for pair in getattr(one, "not_run", {}).items()],
         "experiments": [
-            f"{one.name}: {rows[one.name]['sample'].nunique()} images explained; {json.dumps(one.settings)}"
+            f"{one.name}: {rows[one.name]['sample'].nunique()} images explained{accuracy_of(rows[one.name])}; "
+            f"{json.dumps(one.settings)}"
             for one in experiments
             if one.name in rows
         ],
         "cost": f"{parts - done} of {parts} parts in {(time.perf_counter() - start) / 60:.1f} minutes, "
         f"at most {peak_memory(workers):.1f} GB",
     }
-    return rows, about, failures
+    return rows, about
 
 
 def peak_memory(workers: int) -> float:
@@ -116,10 +125,9 @@ def main(given: Sequence[str] | None = None) -> int:
         if arguments.kept is not None:
             rows, about = kept(arguments.kept)
             written = report.write(rows, about, None, arguments.summary or Path("outputs/results.md"))
-            failures: list[Failure] = []
         else:
             options = options_of(arguments)
-            rows, about, failures = measured(options, arguments.only, arguments.workers)
+            rows, about = measured(options, arguments.only, arguments.workers, arguments.retry_failed)
             output = options.output
             written = report.write(rows, about, output / "report.html", arguments.summary or output / "results.md")
             if arguments.keep is not None:
@@ -127,12 +135,18 @@ def main(given: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for failure in failures:
-        print(f"failed: {failure.part}: {failure.what.splitlines()[-1]}", file=sys.stderr)
+    except BrokenProcessPool:
+        print(
+            "error: a worker was killed (no memory left?). Finished parts are kept: run again to go on.",
+            file=sys.stderr,
+        )
+        return 2
+    for failure in about["failures"]:
+        print(f"failed: {failure}", file=sys.stderr)
     print(f"digest of all numbers but seconds: {about['digest']}")
     for path in written:
         print(path)
-    return 1 if failures else 0
+    return 1 if about["failures"] else 0
 
 
 if __name__ == "__main__":

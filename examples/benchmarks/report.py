@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,30 +34,46 @@ _IN_SUMMARY += (
 
 def views(rows: Rows) -> dict[str, list[View]]:
     """Tables by paper; of the user's own data where there are rows of them."""
-    offline = {"LPI": lpi.views(), "SAMP": samp.views(), "WG": wg.views(), "USU": usu.views()}
-    known = {view.experiment for found in offline.values() for view in found}
-    for name in rows:
-        if name in known:
-            continue
-        if name.startswith("paths-"):
-            offline["LPI"] += lpi.views({name: (4, 8)})
-            offline["SAMP"] += samp.views([name])
-            offline["WG"] += wg.views([name])
-        else:
-            offline["USU"] += [
-                view for view in usu.views({name.removeprefix("usu-faithfulness-"): CAMS}) if view.experiment == name
-            ]
-    return offline
+    paths, images = _own(rows)
+    neighborhoods = {name: neighborhoods_of(rows[name]) for name in paths}
+    return {
+        "LPI": lpi.views() + lpi.views(neighborhoods),
+        "SAMP": samp.views() + samp.views(paths),
+        "WG": wg.views() + wg.views(paths),
+        "USU": usu.views() + usu.faithfulness_views(dict.fromkeys(images, CAMS)),
+    }
 
 
-def claims() -> dict[str, list[Claim | Fact]]:
-    """Claims by paper."""
-    return {"LPI": lpi.claims(), "SAMP": samp.claims(), "WG": wg.claims(), "USU": usu.claims()}
+def claims(rows: Rows) -> dict[str, list[Claim | Fact]]:
+    """Claims by paper, likewise."""
+    paths, images = _own(rows)
+    neighborhoods = {name: neighborhoods_of(rows[name]) for name in paths}
+    return {
+        "LPI": lpi.claims() + lpi.claims(neighborhoods),
+        "SAMP": samp.claims() + samp.claims(paths),
+        "WG": wg.claims() + wg.claims(paths),
+        "USU": usu.claims() + usu.faithfulness_claims(images),
+    }
+
+
+def _own(rows: Rows) -> tuple[list[str], list[str]]:
+    """Experiments on path methods, and data of experiments on upsamplers, that are not offline ones."""
+    prefix = "usu-faithfulness-"
+    paths = [name for name in rows if name.startswith("paths-") and name not in lpi.DATA]
+    images = [name.removeprefix(prefix) for name in rows if name.startswith(prefix)]
+    return paths, [name for name in images if name not in usu.DATA]
+
+
+def neighborhoods_of(rows: pd.DataFrame) -> tuple[int, int]:
+    """The coarse and the fine number of neighbourhoods in the names of LPI's rows."""
+    names = rows["method"][rows["method"].str.fullmatch(r"LPI, \d+ n\.")].unique()
+    numbers = sorted(int(name.split()[1]) for name in names)
+    return (numbers[-2], numbers[-1]) if len(numbers) > 2 else (4, 8)
 
 
 def verdicts(rows: Rows) -> dict[str, list[Judged]]:
     """Verdicts by paper."""
-    return {paper: judge(found, rows) for paper, found in claims().items()}
+    return {paper: judge(found, rows) for paper, found in claims(rows).items()}
 
 
 def filled(rows: Rows) -> dict[str, list[Table]]:
@@ -88,13 +105,21 @@ def galleries(rows: Rows) -> dict[str, pd.DataFrame]:
 
 def write(rows: Rows, about: Mapping[str, Any], page_path: Path | None, summary_path: Path | None) -> list[Path]:
     """Write page and summary, and return where they are."""
+    gc.freeze()  # statsmodels collects garbage at every correction, which takes a while with torch in memory
     judged, tables = verdicts(rows), filled(rows)
     written = []
     if page_path is not None:
         _write(page_path, page(judged, tables, galleries(rows), about))
         written.append(page_path)
     if summary_path is not None:
-        chosen: Sequence[Table] = [one for found in tables.values() for one in found if one.view.key in _IN_SUMMARY]
+        paths, images = _own(rows)
+        own = {name.removeprefix("paths-") for name in (*paths, *images)}
+        chosen: Sequence[Table] = [
+            one
+            for found in tables.values()
+            for one in found
+            if one.view.key in _IN_SUMMARY or any(name in one.view.key for name in own)
+        ]
         _write(summary_path, summary(judged, chosen, about))
         written.append(summary_path)
     return written

@@ -122,7 +122,7 @@ def test_every_view_and_claim_names_metrics_that_are_explained():
         for view in found:
             assert set(view.metrics) <= set(METRICS)
             assert view.methods is None or view.control in view.methods
-    for found in claims().values():
+    for found in claims({}).values():
         assert found
         for claim in found:
             if isinstance(claim, Claim):
@@ -130,6 +130,32 @@ def test_every_view_and_claim_names_metrics_that_are_explained():
 
 
 @pytest.mark.parametrize("name", ["paths-imagenet", "usu-faithfulness-cub200"])
-def test_a_users_own_data_get_the_same_tables(name):
-    own = [view for found in views({name: pd.DataFrame()}).values() for view in found if view.experiment == name]
-    assert len(own) in (7, 8)
+def test_a_users_own_data_get_the_same_tables_and_claims(name):
+    names = ("LPI, 1 n.", "LPI, 5 n.", "LPI, 9 n.", "LPI, 5 n., equal densities", "EG")
+    rows = {name: pd.DataFrame({"method": names})}
+    tables = [view for found in views(rows).values() for view in found if view.experiment == name]
+    judged = [claim for found in claims(rows).values() for claim in found if getattr(claim, "experiment", "") == name]
+    assert len(tables) in (7, 8)
+    assert len(judged) > 20
+    if name == "paths-imagenet":
+        assert any(view.methods is not None and "LPI, 9 n." in view.methods for view in tables)
+
+
+def test_a_claim_of_equality_is_consistent_unless_the_method_is_worse():
+    for added, expected in (
+        (0.1 * WAVE, "consistent: no difference seen"),
+        (0.5, "consistent: better"),
+        (-0.5, "the opposite: worse"),
+    ):
+        claim = Claim("LPI", "", "", "paths-x", "insertion", "ours", "theirs", is_equality=True)
+        (found,) = judge([claim], {"paths-x": rows(ours=added, theirs=0.0)})
+        assert found.verdict == expected
+
+
+def test_a_few_samples_do_not_turn_the_direction_round_and_too_few_have_no_verdict():
+    skewed = np.where(np.arange(N) < 1, 100.0, -0.5)
+    (found,) = verdict(rows(ours=skewed, theirs=0.0))
+    assert found.verdict == "the opposite (by ranks; a few samples turn the mean round)"
+    table = rows(ours=0.5, theirs=0.0)
+    (found,) = verdict(table[table["sample"] < 4])
+    assert (found.n, found.verdict) == (4, "too few samples to tell")

@@ -25,12 +25,31 @@ _NEUTRAL = (nn.Flatten, nn.Dropout, nn.Identity)
 
 def why_not(model: nn.Module) -> dict[str, str]:
     """Methods that cannot explain this model, with the reason."""
+    hidden = sorted({type(one).__name__ for one in model.children() if list(one.children()) and not _is_sequence(one)})
+    if hidden:  # what happens between their modules, such as additions, has no rule; modules may be used twice
+        reason = f"Captum's rules need a sequence of modules, not {', '.join(hidden)}"
+        return {"LRP": reason, "DeepLift (zero)": reason}
     modules = [module for module in model.modules() if not list(module.children())]
     unknown = sorted({type(module).__name__ for module in modules if type(module) not in (*_SUPPORTED, *_NEUTRAL)})
     if not unknown:
         return {}
     reason = f"Captum has no rule for {', '.join(unknown)}"
     return {"LRP": reason, "DeepLift (zero)": reason}
+
+
+def _is_sequence(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and all(
+        _is_sequence(one) for one in module.children() if list(one.children())
+    )
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A copy to hang rules and hooks on, which do not go together with modules that work in place."""
+    copied = copy.deepcopy(model)
+    for module in copied.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+    return copied
 
 
 def captum_methods(setting: Setting) -> Methods:
@@ -61,7 +80,7 @@ def _global_randomness(seed: int) -> Iterator[None]:
 
 def _lrp(setting: Setting) -> Explain:
     def explain(asked: Asked) -> Explained:
-        copied = copy.deepcopy(setting.network.model)  # it hangs rules on the modules
+        copied = _copied(setting.network.model)
         for module in copied.modules():
             if isinstance(module, nn.Flatten):
                 module.rule = EpsilonRule()  # reshapes relevance; Captum has no rule for it
@@ -75,7 +94,7 @@ def _deep_lift(setting: Setting) -> Explain:
         images = asked.images.clone().requires_grad_()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it says that it hangs hooks on the modules
-            maps, delta = DeepLift(setting.network.model).attribute(
+            maps, delta = DeepLift(_copied(setting.network.model)).attribute(
                 images, torch.zeros_like(images), asked.target, return_convergence_delta=True
             )
         return Explained(maps.detach(), delta.detach())

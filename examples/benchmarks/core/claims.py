@@ -12,7 +12,7 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from captum_ext.metrics import compare
-from examples.benchmarks.core.tables import METRICS, View, scores_by_method
+from examples.benchmarks.core.tables import METRICS, View, scores_by_method, signed_ranks
 
 LEVEL = 0.05
 Rows = Mapping[str, pd.DataFrame]
@@ -32,6 +32,7 @@ class Claim:
         against: the paper's comparison.
         controls: fair comparisons that the paper does not have; the claim holds only if it holds against them, too.
         select: see `View`.
+        is_equality: the claim is that the method is not worse.
     """
 
     paper: str
@@ -43,6 +44,7 @@ class Claim:
     against: str
     controls: tuple[str, ...] = ()
     select: Mapping[str, Any] = field(default_factory=dict)
+    is_equality: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Difference:
     high: float
     p: float
     cohens_d: float
+    ranks: float
 
 
 @dataclass(frozen=True)
@@ -143,29 +146,39 @@ def _difference(claim: Claim, against: str, rows: Rows) -> Difference | None:
         float(found["ci_high"]),
         float(found["p"]),
         float(found["cohens_d"]),
+        signed_ranks(own - other),
     )
 
 
 def _verdict(claim: Claim, own: list[Difference], p_of: Mapping[tuple[int, str], tuple[float, float]]) -> Judged:
-    higher = METRICS[claim.metric].higher_is_better is not False
-    sides = {}
-    for one in own:
-        better = (one.difference > 0) == higher
-        significant = p_of[id(claim), one.against][0] < LEVEL
-        sides[one.against] = ("better" if better else "worse") if significant else "no difference seen"
+    sides = {one.against: _side(one, p_of[id(claim), one.against][0]) for one in own}
     main, *others = own
-    against_controls = [one.against for one in others if sides[one.against] != "better"]
-    if sides[main.against] == "better":
-        verdict = "holds" if not against_controls else f"holds only against {main.against}"
-        if against_controls:
-            verdict += "; " + ", ".join(f"against {name}: {sides[name]}" for name in against_controls)
+    unexplained = [one.against for one in others if sides[one.against] != "better"]
+    could_tell = len(p_of) * 2.0 / 2**main.n < LEVEL  # if every sample agreed
+    if not could_tell and sides[main.against] == "no difference seen":
+        verdict = "too few samples to tell"
+    elif claim.is_equality:
+        verdict = {"worse": "the opposite: worse"}.get(sides[main.against], f"consistent: {sides[main.against]}")
+    elif sides[main.against] == "better":
+        verdict = "holds" if not unexplained else f"holds only against {main.against}"
+        if unexplained:
+            verdict += "; " + ", ".join(f"against {name}: {sides[name]}" for name in unexplained)
     elif sides[main.against] == "worse":
         verdict = "the opposite"
     else:
         verdict = "not reproduced: no difference seen"
+    if any(one.ranks * one.difference < 0 for one in own if sides[one.against] != "no difference seen"):
+        verdict += " (by ranks; a few samples turn the mean round)"
     number = "; ".join(_number(one, *p_of[id(claim), one.against]) for one in own)
     title = METRICS[claim.metric].title
     return Judged(claim.paper, claim.where, claim.text, f"{data_of(claim)}, {title}", number, main.n, verdict)
+
+
+def _side(one: Difference, holm: float) -> str:
+    """Better or worse as the test sees it, by ranks."""
+    if holm >= LEVEL:
+        return "no difference seen"
+    return "better" if (one.ranks > 0) == (METRICS[one.claim.metric].higher_is_better is not False) else "worse"
 
 
 def data_of(claim: Claim) -> str:

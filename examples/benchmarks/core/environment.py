@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import psutil
 
 from examples.benchmarks.core.experiment import THREADS, Options
+from examples.benchmarks.core.store import current_commit
 
 _PACKAGES = ("captum-ext", "captum", "grad-cam", "torch", "torchvision", "numpy", "scipy", "scikit-image", "pandas")
 
@@ -20,7 +20,7 @@ def environment(options: Options, workers: int) -> dict[str, Any]:
     """Versions, commit, seed and machine."""
     return {
         "versions": {name: _version(name) for name in ("python", *_PACKAGES)},
-        "commit": _commit(),
+        "commit": current_commit(),
         "seed": options.seed,
         "size": "fast" if options.fast else "full",
         "data": options.data or "offline",
@@ -42,19 +42,6 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _commit() -> str:
-    """The commit of this checkout, with a mark where files differ from it."""
-    folder = Path(__file__).parent
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
-        changed = subprocess.run(
-            ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.stdout.strip()[:12] + (" with changes" if changed.stdout.strip() else "")
 
 
 def _processor() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import multiprocessing
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import threadpoolctl
 import torch
 from tqdm import tqdm
 
@@ -42,6 +44,14 @@ class Options:
     weights: Path | None = None
     n_classes: int = 1000
     limit: int = 100
+
+    @property
+    def network_settings(self) -> dict[str, Any]:
+        """The network, with the contents of its file of weights."""
+        found = {"network": self.network, "n_classes": self.n_classes}
+        if self.weights is None or not self.weights.is_file():
+            return found
+        return found | {"weights": hashlib.sha256(self.weights.read_bytes()).hexdigest()[:16]}
 
     @property
     def cache(self) -> Path:
@@ -85,11 +95,17 @@ class Failure:
     part: str
     what: str
 
+    @property
+    def line(self) -> str:
+        """One line: the part, and the end of what went wrong."""
+        words = " ".join(self.what.split())
+        return f"{self.part}: {words if len(words) < 200 else '... ' + words[-200:]}"
+
 
 def store_of(experiment: Experiment, options: Options) -> Store:
     """Where the rows of an experiment are."""
-    folder = options.output / "rows"
-    return Store(folder, {**experiment.settings, "seed": options.seed, "fast": options.fast, "threads": THREADS})
+    shared = {"seed": options.seed, "fast": options.fast, "threads": THREADS, "torch": torch.__version__}
+    return Store(options.output / "rows", {**experiment.settings, **shared})
 
 
 def parts_of(experiment: Experiment) -> list[str]:
@@ -97,8 +113,10 @@ def parts_of(experiment: Experiment) -> list[str]:
     return [f"{experiment.name}/{part}" for part in experiment.parts()]
 
 
-def run(build: Build, options: Options, workers: int) -> list[Failure]:
+def run(build: Build, options: Options, workers: int, retry_failed: bool = False) -> list[Failure]:
     """Run the parts that are not there yet, and return what failed, now or in the parts that were there.
+
+    With `retry_failed` the parts in which a method failed are run again, too.
 
     Raises:
         OSError: a file cannot be written. The parts that were finished are kept.
@@ -107,7 +125,9 @@ def run(build: Build, options: Options, workers: int) -> list[Failure]:
     todo: list[tuple[int, str]] = []
     for place, experiment in enumerate(experiments):
         store = store_of(experiment, options)
-        missing = [name for name in experiment.parts() if not store.has(f"{experiment.name}/{name}")]
+        failed = {failure.part for failure in recorded_failures(experiment, options)} if retry_failed else set()
+        names = {name: f"{experiment.name}/{name}" for name in experiment.parts()}
+        missing = [name for name, part in names.items() if part in failed or not store.has(part)]
         if missing:
             experiment.prepare()
         todo += [(place, name) for name in missing]
@@ -172,6 +192,7 @@ _experiments: Sequence[Experiment] = ()
 def _start_worker(build: Build, options: Options) -> None:
     global _experiments
     torch.set_num_threads(THREADS)
+    threadpoolctl.threadpool_limits(THREADS)  # clustering sums in the order in which threads come
     _experiments = build(options)
 
 

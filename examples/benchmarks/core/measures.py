@@ -45,6 +45,15 @@ class Remembered:
         return self(images).softmax(1)
 
 
+def randomised(score_map: Tensor, seed: int) -> Tensor:
+    """The same segments with random scores from 0 to 1: every value of the map gets another one."""
+    values, places = score_map.unique(return_inverse=True)
+    if len(values) == 1:
+        return score_map
+    drawn = torch.rand(len(values), generator=torch.Generator().manual_seed(seed))
+    return ((drawn - drawn.min()) / (drawn.max() - drawn.min()))[places].to(score_map)
+
+
 @dataclass
 class Cost:
     """What explaining one image cost on average: passes with and without gradients, and seconds."""
@@ -52,6 +61,11 @@ class Cost:
     gradients: float = 0.0
     forwards: float = 0.0
     seconds: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        """Both."""
+        passes = self.gradients + other.gradients, self.forwards + other.forwards
+        return Cost(*passes, self.seconds + other.seconds)
 
     def columns(self, n: int) -> Columns:
         """The same cost for each of n rows."""

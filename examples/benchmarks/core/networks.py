@@ -29,7 +29,7 @@ class Network:
         name: as asked for.
         model: images (N, C, H, W) to logits.
         preparation: how it wants its images.
-        layer: whose activations CAM methods explain.
+        layer: whose output CAM methods explain, the last before pooling.
         to_grid: tokens of that layer as maps, for transformers.
         blur_sigma: of the blurred image from which insertion starts, in pixels; strong enough to hide the class.
     """
@@ -61,10 +61,10 @@ def load_network(spec: str, cache: Path, weights: Path | None = None, n_classes:
     """
     if spec == "efficientnet-lite0":
         model = real_data.efficientnet_lite0().to(memory_format=torch.channels_last)
-        return Network(spec, model, real_data.preprocess, model._bn1)
+        return Network(spec, model, real_data.preprocess, model._bn1)  # its last ReLU6 is used twice
     if spec == "five-layers":
         model, _ = five_layers_on_digits(cache)
-        return Network(spec, model, GREY, model[8], blur_sigma=5.0)
+        return Network(spec, model, GREY, model[9], blur_sigma=5.0)
     family, separator, name = spec.partition(":")
     if not separator or family != "torchvision":
         names = "efficientnet-lite0, five-layers or torchvision:NAME"
@@ -129,7 +129,7 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
         ValueError: there is no such file, it is no state dict, or it belongs to another architecture.
     """
     try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+        loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, _unpickling_error()) as error:
         raise ValueError(
             f"Expected weights of {name} (safetensors or a state dict), but got {path}: {error}"
@@ -137,7 +137,8 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
     if not isinstance(loaded, dict):
         raise ValueError(f"Expected a state dict of {name} in {path}, but got {type(loaded).__name__}.")
     own = model.state_dict()
-    missing, unexpected = [key for key in own if key not in loaded], [key for key in loaded if key not in own]
+    missing = [key for key in own if key not in loaded and not key.endswith("num_batches_tracked")]  # old files lack it
+    unexpected = [key for key in loaded if key not in own]
     other = [
         f"{key} {tuple(loaded[key].shape)} instead of {tuple(own[key].shape)}"
         for key in own
@@ -147,7 +148,7 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
         parts = {"missing": missing, "unexpected": unexpected, "of another shape": other}
         found = "; ".join(f"{len(keys)} {what}, such as {keys[0]}" for what, keys in parts.items() if keys)
         raise ValueError(f"Expected the {len(own)} tensors of {name} in {path}, but got another architecture: {found}.")
-    model.load_state_dict(loaded)
+    model.load_state_dict(loaded, strict=False)
 
 
 def _unpickling_error() -> type[Exception]:

@@ -16,8 +16,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from examples.benchmarks.core.claims import Judged
-from examples.benchmarks.core.summary import PAPERS, arrow, environment_lines, number
-from examples.benchmarks.core.tables import METRICS, Table
+from examples.benchmarks.core.summary import PAPERS, arrow, counts, environment_lines, number
+from examples.benchmarks.core.tables import METRICS, Table, signed_ranks
 
 _LEVEL = 0.05
 _LINES = ("-", "--", ":", "-.")
@@ -64,9 +64,9 @@ def page(
 def _tone(verdict: str) -> str:
     if verdict.startswith("holds only"):
         return "mixed"
-    if verdict.startswith(("holds", "USU's four hold")):
+    if verdict.startswith(("holds", "consistent")):
         return "holds"
-    return "" if verdict.startswith("(") else "not"
+    return "" if verdict.startswith(("(", "too few")) else "not"
 
 
 def _table(table: Table, first: bool) -> dict[str, Any]:
@@ -85,10 +85,6 @@ def _table(table: Table, first: bool) -> dict[str, Any]:
                 ],
             }
         )
-    counts = "; ".join(
-        f"{METRICS[metric].title}: n = {int(found.table['n'].iloc[0])}, left out {int(found.table['excluded'].iloc[0])}"
-        for metric, found in table.comparisons.items()
-    )
     return {
         "key": table.view.key,
         "title": table.view.title,
@@ -99,7 +95,7 @@ def _table(table: Table, first: bool) -> dict[str, Any]:
             for metric in table.comparisons
         ],
         "rows": rows,
-        "counts": f"Control: {table.view.control}. {counts}.",
+        "counts": f"Control: {table.view.control}. {counts(table)}.",
         "pictures": _pictures(table),
     }
 
@@ -107,15 +103,17 @@ def _table(table: Table, first: bool) -> dict[str, Any]:
 def _cell(table: Table, metric: str, method: str) -> dict[str, Any]:
     found = table.comparisons[metric]
     if method not in found.table.index:
-        return {"value": "", "side": "", "hint": "", "mean": "", "interval": ""}
+        hint = "not defined on enough images"
+        return {"value": "", "side": "", "hint": hint, "mean": "", "interval": ""}
     row = found.table.loc[method]
     side, hint = "", "control"
     if method != found.control:
         if row["p_holm"] < _LEVEL:
-            side = "better" if (row["difference"] > 0) == found.higher_is_better else "worse"
+            ranks = signed_ranks(found.scores[method] - found.scores[found.control])
+            side = "better" if (ranks > 0) == found.higher_is_better else "worse"
         hint = (
-            f"difference {row['difference']:+.3g}, better on {row['better_on']} of {row['n']}, p {row['p']:.2g}, "
-            f"Holm {row['p_holm']:.2g}, Bonferroni {row['p_bonferroni']:.2g}, d {row['cohens_d']:.2f}"
+            f"difference {row['difference']:+.3g}, better on {row['better_on']:.0f} of {row['n']:.0f}, "
+            f"p {row['p']:.2g}, Holm {row['p_holm']:.2g}, Bonferroni {row['p_bonferroni']:.2g}, d {row['cohens_d']:.2f}"
         )
     return {
         "value": _sortable(row["mean"]),
@@ -174,6 +172,6 @@ def _gallery(rows: pd.DataFrame) -> dict[str, Any]:
         photograph = base64.b64encode(group["photograph"].iloc[0]).decode()
         samples.append({"name": str(name), "photograph": photograph, "maps": maps})
     wanted = ("IG (zero)", "IG (blur + zero)", "EG", "LPI, 1 n.", "WG, 7 baselines", "SAMP++", "bilinear", "USU")
-    wanted += ("USU, paper", "IWMR, paper", "USU 0.1, random scores", "bilinear x score map", "Oracle-IWMR")
+    wanted += ("USU, paper", "IWMR, paper", "USU, paper, random scores", "bilinear x score map", "Oracle-IWMR")
     shown = [method for method in wanted if method in methods][:_SHOWN]
     return {"methods": methods, "shown": shown or methods[:_SHOWN], "samples": samples}

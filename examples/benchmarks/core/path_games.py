@@ -31,6 +31,7 @@ from examples.benchmarks.samp.methods import methods as samp_methods
 from examples.benchmarks.wg.methods import methods as wg_methods
 
 PICTURED = 6
+POOL = 500  # images at most for references
 CROPS = 5  # of every image of a pool that is small
 
 
@@ -64,7 +65,7 @@ class PathGames:
     def settings(self) -> dict[str, Any]:
         """Data, network and budget."""
         found = {"data": self.data, "network": self.network_name, "pool": self.pool_name, "limit": self.limit}
-        return {**found, "batch": self.batch, "budget": self.budget, "weights": str(self.options.weights)}
+        return {**found, "batch": self.batch, "budget": self.budget, **self.options.network_settings, **found}
 
     def prepare(self) -> None:
         """Train the network where it is one of ours."""
@@ -113,10 +114,13 @@ class PathGames:
         if self.pool_name is not None:
             samples = load_samples(self.pool_name, preparation, 60 if self.options.fast else None)
             return samples.load(range(len(samples)))[0]
-        others = [self.samples.source[self.samples.indices[place]][0] for place in self._half(1 - half)]
+        generator = np.random.default_rng((self.options.seed, half))
+        places = self._half(1 - half)
+        if len(places) > POOL:
+            places = sorted(generator.permutation(places)[:POOL].tolist())
+        others = [self.samples.source[self.samples.indices[place]][0] for place in places]
         images = [preparation(image) for image in others]
         if len(others) < 100:
-            generator = np.random.default_rng((self.options.seed, half))
             images += [preparation(_crop(image, generator)) for image in others for _ in range(CROPS)]
             for name in ("photographs",) if self.options.fast else ("photographs", "cifar10-20", "cifar100-20"):
                 more = load_samples(name, preparation)
@@ -136,7 +140,7 @@ class PathGames:
         blurred = self.network.blurred(images)
         what = Targets(images, target, Remembered(model), self.network.preparation.black, blurred)
         rows: list[Row] = []
-        for name, explain in self._methods(half).items():
+        for name, explain in self._methods(half if self.pool_name is None else 0).items():
             found = self._explained(name, explain, what, seeds)
             for k, row in enumerate(found):
                 row |= {"data": self.samples.name, "network": self.network.name, "method": name}

@@ -23,6 +23,20 @@ def rows_of(experiments: Sequence[Experiment], options: Options) -> Rows:
     return {name: rows for name, rows in found.items() if len(rows)}
 
 
+def commits_of(experiments: Sequence[Experiment], options: Options) -> list[str]:
+    """Commits with which the parts were made."""
+    found = (store_of(one, options).commit(part) for one in experiments for part in parts_of(one))
+    return list(dict.fromkeys(commit for commit in found if commit))
+
+
+def accuracy_of(rows: pd.DataFrame) -> str:
+    """How often the explained class, the network's first, is the label; nothing where there are no labels."""
+    if not {"label", "target"} <= set(rows.columns):
+        return ""
+    samples = rows.drop_duplicates("sample").dropna(subset=["label", "target"])
+    return f" ({100 * (samples['label'] == samples['target']).mean():.0f} % correct)" if len(samples) else ""
+
+
 def digest(rows: Mapping[str, pd.DataFrame]) -> str:
     """A hash of every number but seconds: equal for two runs that agree bit by bit."""
     total = hashlib.sha256()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 Row = dict[str, Any]
-_SETTINGS = b"settings"
+_SETTINGS, _COMMIT = b"settings", b"commit"
+
+
+@cache
+def current_commit() -> str:
+    """The commit of this checkout, with a mark where files differ from it."""
+    folder = Path(__file__).parent
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        changed = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()[:12] + (" with changes" if changed.stdout.strip() else "")
 
 
 @dataclass(frozen=True)
@@ -48,10 +64,19 @@ class Store:
             return None
         return table.to_pandas()
 
+    def commit(self, part: str) -> str:
+        """The commit with which a part was made; nothing where it is not there."""
+        try:
+            metadata = pq.read_schema(self.path(part)).metadata or {}
+        except (OSError, pa.ArrowException):
+            return ""
+        return metadata.get(_COMMIT, b"").decode()
+
     def save(self, part: str, rows: Iterable[Row]) -> None:
         """Write a part, replacing what was there."""
         table = pa.Table.from_pandas(pd.DataFrame(list(rows)), preserve_index=False)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _SETTINGS: self._settings().encode()})
+        about = {_SETTINGS: self._settings().encode(), _COMMIT: current_commit().encode()}
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **about})
         path = self.path(part)
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")

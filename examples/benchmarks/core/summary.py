@@ -76,8 +76,8 @@ def table_lines(table: Table) -> list[str]:
     for method in table.methods:
         cells = [cell(table, metric, method) for metric in metrics]
         lines.append("| " + " | ".join([method, *cells, passes(table, method), seconds(table, method)]) + " |")
-    counts = {metric: int(found.table["n"].iloc[0]) for metric, found in table.comparisons.items()}
-    return [*lines, "", f"{_counts(counts)}. A star: p < 0.05 (Holm) against {table.view.control}."]
+    failed = "".join(f" {method} failed on {count} images." for method, count in table.failed.items())
+    return [*lines, "", f"{counts(table)}. A star: p < 0.05 (Holm) against {table.view.control}.{failed}"]
 
 
 def arrow(metric: str) -> str:
@@ -89,7 +89,7 @@ def cell(table: Table, metric: str, method: str) -> str:
     """Mean and interval; a star where it differs from the control."""
     found = table.comparisons[metric].table
     if method not in found.index:
-        return "failed" if method in table.failed else ""
+        return "failed" if method in table.failed else "undefined"
     row = found.loc[method]
     star = "*" if row["p_holm"] < 0.05 else ""
     return f"{number(row['mean'])}{star} [{number(row['ci_low'])}, {number(row['ci_high'])}]"
@@ -113,7 +113,13 @@ def seconds(table: Table, method: str) -> str:
     return number(table.costs[method]["seconds"])
 
 
-def _counts(counts: Mapping[str, int]) -> str:
-    if len(set(counts.values())) == 1:
-        return f"n = {next(iter(counts.values()))}"
-    return "n: " + ", ".join(f"{METRICS[metric].title} {count}" for metric, count in counts.items())
+def counts(table: Table) -> str:
+    """How many samples count, and how many do not since a method has no number there."""
+    found = {
+        METRICS[metric].title: (int(one.table["n"].iloc[0]), int(one.table["excluded"].iloc[0]))
+        for metric, one in table.comparisons.items()
+    }
+    if len(set(found.values())) == 1:
+        n, left_out = next(iter(found.values()))
+        return f"n = {n}, left out {left_out}"
+    return "; ".join(f"{title}: n = {n}, left out {left_out}" for title, (n, left_out) in found.items())

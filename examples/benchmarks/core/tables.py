@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from captum_ext.metrics import Comparison, compare
+
+_MOST_DEFINED = 0.9  # a method needs numbers on this share of the control's samples to be compared
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,12 @@ def scores_by_method(rows: pd.DataFrame, metric: str, methods: Sequence[str]) ->
     return {method: table[method].to_numpy(np.float64) for method in methods if method in table}
 
 
+def signed_ranks(difference: np.ndarray) -> float:
+    """Wilcoxon's sum of signed ranks: the direction that its test sees, which a few samples cannot turn round."""
+    changed = difference[difference != 0]
+    return float((np.sign(changed) * rankdata(np.abs(changed))).sum())
+
+
 def fill(view: View, all_rows: Mapping[str, pd.DataFrame], n_resamples: int = 10_000) -> Table | None:
     """The table of a view; None where it has no rows (yet)."""
     rows = view.rows(all_rows)
@@ -135,7 +144,8 @@ def fill(view: View, all_rows: Mapping[str, pd.DataFrame], n_resamples: int = 10
     methods = [method for method in view.methods or present if method in present]
     comparisons = dict(_comparisons(view, rows, methods, n_resamples))
     failed = rows[rows["error"].notna()].groupby("method").size().to_dict() if "error" in rows else {}
-    costs = rows.groupby("method")[["gradients", "forwards", "seconds"]].mean().to_dict("index")
+    counted = rows.reindex(columns=["method", "gradients", "forwards", "seconds"])
+    costs = counted.groupby("method").mean().to_dict("index")
     curves: dict[str, list[float]] = {}
     if view.curve is not None and f"{view.curve}_curve" in rows:
         for method, group in rows[rows[f"{view.curve}_curve"].notna()].groupby("method"):
@@ -152,7 +162,10 @@ def _comparisons(
         if metric not in rows:
             continue
         scores = scores_by_method(rows, metric, methods)
-        scores = {method: values for method, values in scores.items() if np.isfinite(values).any()}
+        if view.control not in scores:
+            continue
+        least = _MOST_DEFINED * np.isfinite(scores[view.control]).sum()  # one sparse method would leave out all others'
+        scores = {method: values for method, values in scores.items() if np.isfinite(values).sum() >= max(least, 1)}
         if view.control not in scores or np.logical_and.reduce([np.isfinite(v) for v in scores.values()]).sum() < 2:
             continue
         with warnings.catch_warnings():

@@ -52,8 +52,13 @@ def _loaded(path: Path, model: nn.Module, wanted: str) -> Report | None:
 def _save(path: Path, model: nn.Module, metadata: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, unfinished, metadata)
-    os.replace(unfinished, path)
+    try:
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, unfinished, metadata)
+        os.replace(unfinished, path)
+    except SafetensorError as error:
+        raise OSError(f"{path} could not be written: {error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def fit_classifier(

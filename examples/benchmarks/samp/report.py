@@ -10,10 +10,11 @@ from examples.benchmarks.samp.methods import SENSITIVITY
 
 Judge = Callable[[Rows], tuple[str, int, str] | None]
 DATA = ("paths-imagenet20", "paths-digits", "paths-mnist20")
+COMPLETE = 0.05  # a median gap of 5 % of the difference of scores
 _GAMES = ("deletion", "insertion", "diff_id", "relative_gap")
-_ABLATION = ("SAMP", "SAMP + momentum", "SAMP + bound", "SAMP++", "SAMP++, trapezoid", "SAMP++, 14 groups")
-_DIRECTIONS = ("SAMP++, deletion only", "SAMP++, insertion only", "SAMP++")
-_BASELINES = ("SAMP + bound, zero + zero", "SAMP + bound, zero + white", "SAMP + bound, zero + uniform", "SAMP + bound")
+_ABLATION = ("SAMP, 14 groups", "SAMP + momentum, 14 groups", "SAMP + bound, 14 groups", "SAMP++, 14 groups")
+_DIRECTIONS = ("SAMP + bound, deletion only", "SAMP + bound, insertion only", "SAMP + bound, 14 groups")
+_BASELINES = ("SAMP + bound, zero + zero", "SAMP + bound, zero + white", "SAMP + bound, zero + uniform")
 _TABLE_1 = (
     "random",
     "gradient",
@@ -62,9 +63,10 @@ def views(data: Iterable[str] = DATA) -> list[View]:
                 f"SAMP, Table 3 (momentum and bound): {name}",
                 experiment,
                 _GAMES,
-                "SAMP",
-                (*_ABLATION, "SAMP++, R = 50", "SAMP++, R = 100"),
-                note="R is 10 where nothing else is said. The trapezoid rule is ours.",
+                "SAMP, 14 groups",
+                (*_ABLATION, "SAMP++, R = 50", "SAMP++, R = 100", "SAMP++, 14 groups, trapezoid"),
+                note="Fourteen groups of pixels in each direction, as in the paper, so that only momentum and bound "
+                "differ; R is 10 where nothing else is said. The trapezoid rule is ours.",
                 plotted="deletion",
                 curve="deletion",
             ),
@@ -73,18 +75,19 @@ def views(data: Iterable[str] = DATA) -> list[View]:
                 f"SAMP, Table 4 (directions): {name}",
                 experiment,
                 _GAMES,
-                "SAMP++",
+                "SAMP + bound, 14 groups",
                 _DIRECTIONS,
-                note="One direction alone has half of the gradients.",
+                note="Bound without momentum, as in the paper. One direction alone has half of the gradients.",
             ),
             View(
                 f"samp-{name}-baselines",
                 f"SAMP, Table 6 (baselines): {name}",
                 experiment,
                 _GAMES,
-                "SAMP + bound",
-                _BASELINES,
-                note='Deletion to zero, insertion from the named baseline; "SAMP + bound" alone is zero + blur.',
+                "SAMP + bound, 14 groups",
+                (*_BASELINES, "SAMP + bound, 14 groups"),
+                note='Deletion to zero, insertion from the named baseline; "14 groups" is zero + blur. R is 10, '
+                "where the paper's table has 50.",
             ),
             View(
                 f"samp-{name}-sensitivity",
@@ -92,17 +95,18 @@ def views(data: Iterable[str] = DATA) -> list[View]:
                 experiment,
                 ("sensitivity_5", "sensitivity_25", "sensitivity_60", "relative_gap"),
                 "SAMP++, 14 groups",
-                tuple(SENSITIVITY),
-                note='Fourteen groups; R is 10 in "14 groups", and absent in "SAMP + momentum".',
+                SENSITIVITY,
+                note='Fourteen groups in each direction; R is 10 in "14 groups", and absent in "SAMP + momentum". '
+                "Pixels are replaced by zero: what IG from zero explains, while the others average two baselines.",
             ),
         ]
     return found
 
 
-def claims() -> list[Claim | Fact]:
+def claims(data: Iterable[str] = DATA) -> list[Claim | Fact]:
     """What the paper says, on every data set."""
     found: list[Claim | Fact] = []
-    for experiment in DATA:
+    for experiment in data:
 
         def claim(where: str, text: str, metric: str, method: str, against: str, *controls: str) -> Claim:
             return Claim("SAMP", where, text, experiment, metric, method, against, controls)  # noqa: B023
@@ -114,32 +118,25 @@ def claims() -> list[Claim | Fact]:
             claim("(DiffID)", "SAMP++ > IG", "diff_id", ours, "IG (zero)", fair, "IG (mean)"),
             claim("Table 1", "SAMP++ > GradCAM", "insertion", ours, "GradCAM (bilinear)"),
             claim("Table 1", "SAMP++ < SAMP", "deletion", ours, "SAMP"),
-            claim("Table 1", "SAMP++ > SAMP", "insertion", ours, "SAMP"),
-            claim("Table 3", "momentum raises insertion", "insertion", "SAMP + momentum", "SAMP"),
-            claim("Table 3", "momentum lowers deletion", "deletion", "SAMP + momentum", "SAMP"),
-            claim("Table 4", "insertion alone has the best insertion", "insertion", "SAMP++, insertion only", ours),
-            claim("Table 4", "deletion alone has the best deletion", "deletion", "SAMP++, deletion only", ours),
-            claim(
-                "Table 6",
-                "the blurred baseline has the best insertion",
-                "insertion",
-                "SAMP + bound",
-                "SAMP + bound, zero + zero",
-                "SAMP + bound, zero + white",
-                "SAMP + bound, zero + uniform",
-            ),
+            claim("Table 3", "momentum raises insertion", "insertion", _ABLATION[1], _ABLATION[0]),
+            claim("Table 3", "momentum lowers deletion", "deletion", _ABLATION[1], _ABLATION[0]),
+            claim("Table 4", "insertion alone has the best insertion", "insertion", _DIRECTIONS[1], *_DIRECTIONS[::2]),
+            claim("Table 4", "deletion alone has the best deletion", "deletion", _DIRECTIONS[0], *_DIRECTIONS[1:]),
+            claim("Table 6", "blur has the best insertion", "insertion", "SAMP + bound, 14 groups", *_BASELINES),
         ]
-        for share in (5, 25, 60):
-            found.append(
-                claim(
-                    "Figure 6",
-                    f"a tighter bound (R = 100 against 10) raises Sensitivity-N, and above that of IG ({share} %)",
-                    f"sensitivity_{share}",
-                    "SAMP++, R = 100",
-                    "SAMP++, 14 groups",
-                    "IG (zero)",
-                )
+        if experiment == "paths-imagenet20":  # on MNIST the paper's SAMP++ is behind SAMP
+            found.append(claim("Table 1", "SAMP++ > SAMP", "insertion", ours, "SAMP"))
+        found += [
+            claim(
+                "Figure 6",
+                f"a tighter bound (R = 100 against 10) raises Sensitivity-N ({share} %)",
+                f"sensitivity_{share}",
+                "SAMP++, R = 100",
+                "SAMP++, 14 groups",
+                fair,
             )
+            for share in (5, 25, 60)
+        ]
         found.append(Fact("SAMP", "Section 3.4", "the bound restores completeness", _completeness(experiment)))
     return found
 
@@ -150,17 +147,19 @@ def _completeness(experiment: str) -> Judge:
         if found is None or "relative_gap" not in found:
             return None
         gaps = found.groupby("method")["relative_gap"]
-        wanted = ("SAMP + momentum", "SAMP++, 14 groups", "SAMP++, R = 100", "IG (blur + zero)")
+        wanted = ("SAMP + momentum, 14 groups", "SAMP++, 14 groups", "SAMP++, R = 100", "IG (blur + zero)")
         median = {name: float(gaps.get_group(name).median()) for name in wanted if name in gaps.groups}
         if len(median) < len(wanted):
             return None
         number = "median gap / difference: " + ", ".join(f"{name} {value:.3g}" for name, value in median.items())
-        shrinks = median["SAMP++, R = 100"] < median["SAMP++, 14 groups"] < median["SAMP + momentum"]
-        complete = median["SAMP++, R = 100"] <= median["IG (blur + zero)"]
+        free, loose, tight = (median[name] for name in wanted[:3])
+        if tight <= COMPLETE:
+            verdict = "holds"
+        elif tight < loose < free:
+            verdict = f"the gap shrinks, but not to {100 * COMPLETE:.0f} %"
+        else:
+            verdict = "not reproduced"
         name = experiment.removeprefix("paths-")
-        verdict = (
-            "holds" if complete else "the gap shrinks, and stays above that of IG" if shrinks else "not reproduced"
-        )
         return f"{name}: {number}", int(gaps.get_group("SAMP++, R = 100").count()), verdict
 
     return judge

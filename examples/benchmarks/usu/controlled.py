@@ -20,7 +20,7 @@ from captum_ext.metrics import concentration, iou, pointing_game
 from captum_ext.segmentation import Segmenter
 from captum_ext.upsampling import Refinement, redistribute
 from examples.benchmarks.core.experiment import Options
-from examples.benchmarks.core.measures import Cost, measured_cost, numbers
+from examples.benchmarks.core.measures import Cost, measured_cost, numbers, randomised
 from examples.benchmarks.core.pictures import heat_map, photograph
 from examples.benchmarks.core.store import Row
 from examples.benchmarks.usu.networks import Task
@@ -95,19 +95,21 @@ class Controlled:
         start = int(part)
         indices = self._tested[start : start + 10]
         drawn = self.tasks[0].draw(indices, self.seed)
-        levels = {count: Segmenter(n_segments=count)(drawn.images) for count in (50, 8)}
         rows: list[Row] = []
         for network, (model, report) in self.networks.items():
-            scored = score_maps(model, drawn, levels, [self.seed * 1_000_003 + index for index in indices])
+            scored = score_maps(model, drawn, [self.seed * 1_000_003 + index for index in indices])
             for kind, fine in fine_maps(model, drawn).items():
                 shared = {"data": self.images, "network": network, "coarse": kind, **report}
                 for grid in GRIDS if kind == "gradient" else (MAIN_GRID,):
                     found = self._upsampled(coarse_map(fine, grid), drawn, scored)
-                    pictured = kind == "gradient" and grid == MAIN_GRID
+                    shown = PICTURED if kind == "gradient" and grid == MAIN_GRID else 0
+                    pictured = range(self._tested.start, self._tested.start + shown)
                     for method, (maps, cost) in found.items():
-                        rows += _rows(indices, drawn, maps, cost, pictured) | {"method": method, "grid": grid} | shared
+                        own = {**shared, "method": method, "grid": grid}
+                        rows += [{**row, **own} for row in _rows(indices, drawn, maps, cost, pictured)]
                 if kind == "gradient":
-                    rows += _unsampled(indices, drawn, fine) | {"method": "coarse map before pooling"} | shared
+                    unsampled = {**shared, "method": "coarse map before pooling"}
+                    rows += [{**row, **unsampled} for row in _unsampled(indices, drawn, fine)]
         return rows
 
     def _upsampled(self, coarse: Tensor, drawn: Drawn, scored: dict[str, Scored]) -> dict[str, tuple[Tensor, Cost]]:
@@ -116,40 +118,33 @@ class Controlled:
             start = time.perf_counter()
             maps = upsample(coarse)
             seconds = (time.perf_counter() - start) / len(coarse)
-            spent = scored[scoring].cost if scoring else Cost()
-            found[name] = maps, Cost(spent.gradients, spent.forwards, spent.seconds + seconds)
+            cost = Cost(seconds=seconds)
+            found[name] = maps, cost + scored[scoring].cost if scoring else cost
         return found
 
 
-class _Rows(list[Row]):
-    """Rows that take common columns with |."""
-
-    def __or__(self, shared: dict[str, Any]) -> _Rows:
-        return _Rows({**row, **shared} for row in self)
-
-
-def _rows(indices: range, drawn: Drawn, maps: Tensor, cost: Cost, pictured: bool) -> _Rows:
+def _rows(indices: range, drawn: Drawn, maps: Tensor, cost: Cost, pictured: range) -> list[Row]:
     columns = {
         "iou": numbers(iou(maps, drawn.masks)),
         "iou_best": numbers(iou(maps, drawn.masks, threshold="best")),
         "concentration": numbers(concentration(maps, drawn.masks)),
         "pointing_game": numbers(pointing_game(maps, drawn.masks)),
     }
-    rows = _Rows()
+    rows: list[Row] = []
     for place, index in enumerate(indices):
         row: Row = {"sample": index, "label": int(drawn.labels[place]), **vars(cost)}
         row |= {name: values[place] for name, values in columns.items()}
-        if pictured and index - indices.start < PICTURED and indices.start % 100 == 0:
+        if index in pictured:
             row["picture"] = heat_map(maps[place, 0])
             row["photograph"] = photograph(drawn.images[place].permute(1, 2, 0))
         rows.append(row)
     return rows
 
 
-def _unsampled(indices: range, drawn: Drawn, fine: Tensor) -> _Rows:
+def _unsampled(indices: range, drawn: Drawn, fine: Tensor) -> list[Row]:
     """How much of the gradient itself lies inside the ground truth: what the constraint is for."""
     inside = numbers(concentration(fine, drawn.masks))
-    return _Rows({"sample": index, "concentration": share} for index, share in zip(indices, inside, strict=True))
+    return [{"sample": index, "concentration": share} for index, share in zip(indices, inside, strict=True)]
 
 
 def fine_maps(model: nn.Module, drawn: Drawn) -> dict[str, Tensor]:
@@ -160,26 +155,19 @@ def fine_maps(model: nn.Module, drawn: Drawn) -> dict[str, Tensor]:
     return dict(zip(COARSE, (gradient, gradient * drawn.images, drawn.masks.float()), strict=True))
 
 
-def score_maps(model: nn.Module, drawn: Drawn, levels: dict[int, Tensor], seeds: list[int]) -> dict[str, Scored]:
-    """Every way of scoring segments."""
+def score_maps(model: nn.Module, drawn: Drawn, seeds: list[int]) -> dict[str, Scored]:
+    """Every way of scoring segments, and the same segments with random scores."""
     ways = {
-        "50 segments": USU(segmenter=levels[50]),
-        "8 segments": USU(segmenter=levels[8]),
+        "50 segments": USU(),
+        "8 segments": USU(segmenter=Segmenter(n_segments=8)),
         "paper": USU(scorer="deletion", refinement=Refinement()),
     }
-    target, n = drawn.labels, len(drawn)
     found = {}
     for name, usu in ways.items():
-        with measured_cost(model, n) as cost:
-            scores = usu.score_map(drawn.images, model, target)
-        found[name] = Scored(scores, cost)
-    random = torch.stack(
-        [
-            torch.rand(int(labels.max()) + 1, generator=torch.Generator().manual_seed(seed))[labels][None]
-            for labels, seed in zip(levels[50], seeds, strict=True)
-        ]
-    )
-    found["random"] = Scored(random, Cost())
+        with measured_cost(model, len(drawn)) as cost:
+            scores = usu.score_map(drawn.images, model, drawn.labels)
+        random = [randomised(one, seed) for one, seed in zip(scores, seeds, strict=True)]
+        found[name], found[f"{name}, random"] = Scored(scores, cost), Scored(torch.stack(random), Cost())
     found["oracle"] = Scored(drawn.masks.float(), Cost())
     return found
 
@@ -205,8 +193,10 @@ def upsamplers(drawn: Drawn, scored: dict[str, Scored]) -> dict[str, tuple[str, 
         "IWMR by mass": usu("50 segments", 0.3, "global-mass"),
         "Oracle-USU": usu("oracle", PAPER_TEMPERATURE),
         "Oracle-IWMR": usu("oracle", PAPER_TEMPERATURE, "global-area"),
-        "USU, random scores": usu("random", 0.3),
-        "USU 0.1, random scores": usu("random", PAPER_TEMPERATURE),
+        "USU, random scores": usu("50 segments, random", 0.3),
+        "USU, 8 segments, random scores": usu("8 segments, random", 0.3),
+        "USU, paper, random scores": usu("paper, random", PAPER_TEMPERATURE),
+        "IWMR, paper, random scores": usu("paper, random", PAPER_TEMPERATURE, "global-area"),
         "score map alone": ("50 segments", lambda maps: fine.expand(len(maps), -1, -1, -1)),
         "bilinear x score map": ("50 segments", lambda maps: bilinear(maps, drawn.images) * fine),
     }

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_ext import USU, InterpolationUpsampler
+from captum_ext.upsampling import Refinement
 from captum_ext_integrations import grad_cam
 from examples.benchmarks.core.experiment import Options
 from examples.benchmarks.core.measures import (
@@ -19,6 +20,7 @@ from examples.benchmarks.core.measures import (
     Remembered,
     Targets,
     measured_cost,
+    randomised,
     upsampling_columns,
 )
 from examples.benchmarks.core.networks import Network, load_network
@@ -48,8 +50,7 @@ class Faithfulness:
     @property
     def settings(self) -> dict[str, Any]:
         """Data, network and methods."""
-        network = {"network": self.options.network, "weights": str(self.options.weights)}
-        return {"data": self.data, "limit": self.limit, "cams": self.cams, **network}
+        return {"data": self.data, "limit": self.limit, "cams": self.cams, **self.options.network_settings}
 
     def prepare(self) -> None:
         """Nothing: the weights are there."""
@@ -130,17 +131,19 @@ class Faithfulness:
         return columns
 
     def _score_maps(self, image: Tensor, target: int, index: int) -> tuple[dict[str, Tensor], dict[str, Cost]]:
-        """Scores of the image's segments in every way, with their cost."""
+        """Scores of the image's segments in every way, with their cost, and random ones of the same segments."""
         preparation, model = self.network.preparation, self.network.model
+        normalisation = {"mean": preparation.mean, "std": preparation.std}
+        ways = {
+            "ours": USU(**normalisation),
+            "paper": USU(scorer="deletion", refinement=Refinement(), **normalisation),
+        }
         scored, costs = {}, {}
-        for name, scorer in (("both", "deletion+insertion"), ("deletion", "deletion")):
-            usu = USU(scorer=scorer, mean=preparation.mean, std=preparation.std)
+        for name, usu in ways.items():
             with measured_cost(model, 1) as costs[name]:
                 scored[name] = usu.score_map(image, model, target)
-        # Random scores of the same segments: those of equal score are one.
-        levels, labels = scored["both"].unique(return_inverse=True)
-        generator = torch.Generator().manual_seed(self.options.seed * 1_000_003 + index)
-        scored["random"], costs["random"] = torch.rand(len(levels), generator=generator)[labels], Cost()
+            scored[f"{name}, random"] = randomised(scored[name], self.options.seed * 1_000_003 + index)
+            costs[f"{name}, random"] = Cost()
         return scored, costs
 
     def _maps(
@@ -152,18 +155,16 @@ class Faithfulness:
         for name, (scoring, upsampler) in upsamplers(scored).items():
             try:
                 with measured_cost(self.network.model, 1) as cost:
-                    if upsampler is None:
-                        bilinear = made["bilinear"][0] if "x" in name else torch.ones_like(scored["both"])
-                        maps = bilinear * scored["both"]
-                    else:
-                        maps = self._cam(cam, image, target, upsampler)
-                if upsampler is None and "x" in name:
-                    cost = made["bilinear"][1]
+                    maps = self._cam(cam, image, target, upsampler)
             except Exception as error:
                 errors[name] = f"{type(error).__name__}: {error}"
                 continue
-            spent = costs[scoring] if scoring else Cost()
-            made[name] = maps, Cost(cost.gradients, cost.forwards + spent.forwards, cost.seconds + spent.seconds)
+            made[name] = maps, cost + costs[scoring] if scoring else cost
+        scores = scored["ours"]
+        made["score map alone"] = scores, costs["ours"]
+        if "bilinear" in made:
+            maps, cost = made["bilinear"]
+            made["bilinear x score map"] = maps * scores, cost + costs["ours"]
         return made, errors
 
     def _cam(self, cam: str, image: Tensor, target: int, upsampler: USU | InterpolationUpsampler) -> Tensor:
@@ -185,17 +186,19 @@ def _groups(names: list[str], size: int) -> list[list[str]]:
     return [names[start : start + size] for start in range(0, len(names), size)]
 
 
-def upsamplers(scored: dict[str, Tensor]) -> dict[str, tuple[str, USU | InterpolationUpsampler | None]]:
-    """By name: the scores that a method needs (or ""), and the upsampler; None: made from another map."""
-    both, deletion, random = scored["both"], scored["deletion"], scored["random"]
+def upsamplers(scored: dict[str, Tensor]) -> dict[str, tuple[str, USU | InterpolationUpsampler]]:
+    """By name: the scores that an upsampler needs (or ""), and the upsampler."""
+
+    def paper(scores: str, redistribution: str = "local") -> tuple[str, USU]:
+        return scores, USU(temperature=0.1, scorer=scored[scores], redistribution=redistribution)
+
     return {
         **{mode: ("", InterpolationUpsampler(mode)) for mode in ("nearest", "bilinear", "bicubic", "lanczos")},
-        "USU": ("both", USU(scorer=both)),
-        "USU, paper": ("deletion", USU(temperature=0.1, scorer=deletion)),
-        "IWMR, paper": ("deletion", USU(temperature=0.1, scorer=deletion, redistribution="global-area")),
-        "IWMR by mass": ("both", USU(scorer=both, redistribution="global-mass")),
-        "USU, random scores": ("random", USU(scorer=random)),
-        "USU 0.1, random scores": ("random", USU(temperature=0.1, scorer=random)),
-        "score map alone": ("both", None),
-        "bilinear x score map": ("both", None),
+        "USU": ("ours", USU(scorer=scored["ours"])),
+        "USU, paper": paper("paper"),
+        "IWMR, paper": paper("paper", "global-area"),
+        "IWMR by mass": ("ours", USU(scorer=scored["ours"], redistribution="global-mass")),
+        "USU, random scores": ("ours, random", USU(scorer=scored["ours, random"])),
+        "USU, paper, random scores": paper("paper, random"),
+        "IWMR, paper, random scores": paper("paper, random", "global-area"),
     }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -38,11 +37,6 @@ class Drawn:
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def part(self, indices: range) -> Drawn:
-        """Some of them."""
-        chosen = slice(indices.start, indices.stop, indices.step)
-        return Drawn(self.images[chosen], self.labels[chosen], self.masks[chosen])
 
 
 def draw_shapes(indices: range, seed: int = 0) -> Drawn:
@@ -121,8 +115,3 @@ def coarse_map(fine: Tensor, grid: int) -> Tensor:
     """Means (N, grid, grid) of a map (N, 1, H, W) over its cells."""
     found: Tensor = torch.nn.functional.adaptive_avg_pool2d(fine, grid)[:, 0]
     return found
-
-
-def settings(n: int, seed: int) -> dict[str, Any]:
-    """What a set of images depends on."""
-    return {"images": n, "side": SIDE, "seed": seed}
