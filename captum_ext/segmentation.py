@@ -62,8 +62,14 @@ class Segmenter:
 def _slic(image: NDArray[np.float64], n_segments: int) -> NDArray[Any]:
     from skimage.segmentation import slic
 
+    is_rgb = image.shape[2] == 3  # becomes Lab, whose lightness ends at 100; other values end at 1
     labels: NDArray[Any] = slic(
-        image, n_segments=n_segments, compactness=10, start_label=0, channel_axis=-1, convert2lab=image.shape[2] == 3
+        image,
+        n_segments=n_segments,
+        compactness=10 if is_rgb else 0.1,
+        start_label=0,
+        channel_axis=-1,
+        convert2lab=is_rgb,
     )
     return labels
 

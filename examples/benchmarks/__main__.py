@@ -11,7 +11,6 @@ The exit code is 1 when a method or a part failed, 2 when something was asked fo
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import sys
@@ -102,8 +101,7 @@ def measured(
         "failures": [failure.line for failure in failures],
         "not_run": [[one.name, *pair] for one in experiments for pair in getattr(one, "not_run", {}).items()],
         "experiments": [
-            f"{one.name}: {rows[one.name]['sample'].nunique()} images explained{accuracy_of(rows[one.name])}; "
-            f"{json.dumps(one.settings)}"
+            f"{one.name}: n = {rows[one.name]['sample'].nunique()}{accuracy_of(rows[one.name])}; {one.size}"
             for one in experiments
             if one.name in rows
         ],

@@ -23,7 +23,7 @@ def tiny(monkeypatch):
     torch.manual_seed(0)
     convolutions = [nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU()]
     model = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)).eval()
-    network = Network("tiny", model, SMALL, model[3], blur_sigma=3.0)
+    network = Network("tiny", model, SMALL, model[3], 5, blur_sigma=3.0)
     for module in (path_games, faithfulness):
         monkeypatch.setattr(module, "load_network", lambda *_: network)
     return network
@@ -101,7 +101,7 @@ def test_upsamplers_keep_what_they_keep_and_a_failing_cam_is_recorded(tiny, tmp_
     assert experiment.parts() == ["0000", "0001"]
     rows = pd.DataFrame(experiment.run("0001"))
     table = rows[rows["cam"] == "GradCAM"].set_index("method")
-    assert len(rows) == 26
+    assert len(rows) == 13 + 5
     assert "error" not in rows
     for name in ("nearest", "USU", "USU, paper", "USU, random scores", "USU, paper, random scores"):
         assert table.loc[name, "d1_error"] < 1e-6
@@ -116,5 +116,5 @@ def test_upsamplers_keep_what_they_keep_and_a_failing_cam_is_recorded(tiny, tmp_
 
     monkeypatch.setattr(Faithfulness, "_cam", broken)
     failed = pd.DataFrame(experiment.run("0001"))
-    assert failed["error"].dropna().str.startswith("RuntimeError: no map").sum() == 22
+    assert failed["error"].dropna().str.startswith("RuntimeError: no map").sum() == 11 + 5
     assert failed[failed["method"] == "score map alone"]["diff_id"].notna().all()

@@ -137,7 +137,7 @@ def test_the_constrained_loss_is_that_of_the_paper():
 def test_captums_methods_run_on_the_five_layers_and_repeat_themselves():
     torch.manual_seed(0)
     model = five_layers().eval()
-    setting = Setting(Network("five-layers", model, GREY, model[8]), torch.rand(8, 1, 28, 28), budget=4)
+    setting = Setting(Network("five-layers", model, GREY, model[9], 10), torch.rand(8, 1, 28, 28), budget=4)
     assert why_not(model) == {}
     asked = Asked(torch.rand(2, 1, 28, 28), [3, 7], seeds=[1, 2])
     for name, explain in captum_methods(setting).items():

@@ -32,6 +32,12 @@ def test_the_images_inside_foolbox_have_the_labels_of_their_names(name, n, first
     assert images.shape == (2, 3, 8, 8)
 
 
+def test_labels_that_cannot_be_the_networks_classes_are_none():
+    samples = load_samples("cifar10-20", SMALL, limit=2)
+    assert samples.load([0, 1], n_classes=10)[1] == [3, 8]
+    assert samples.load([0, 1], n_classes=1000)[1] == [None, None]
+
+
 def test_the_digits_to_explain_are_not_those_of_the_training():
     explained, training = load_samples("digits", GREY), load_samples("digits-train", GREY)
     assert (len(explained), len(training)) == (400, 1397)

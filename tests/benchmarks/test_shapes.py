@@ -88,7 +88,7 @@ def test_fine_maps_are_the_labels_gradient_its_product_and_the_truth():
 
 
 def test_test_images_are_never_trained_on(tmp_path):
-    for images, n in (("shapes", 150), ("patterns", 40)):
+    for images, n in (("shapes", 80), ("patterns", 20)):
         for task in Controlled(images, Options(tmp_path)).tasks:
             training, validation, test = task.splits
             assert set(training).isdisjoint(test)

@@ -11,7 +11,7 @@ class Toy:
     name = "toy"
 
     def __init__(self, options: Options) -> None:
-        self.settings = {"power": 2}
+        self.settings, self.size = {"power": 2}, "small"
         self.folder = options.output
 
     def prepare(self) -> None:

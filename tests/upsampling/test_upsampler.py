@@ -238,3 +238,12 @@ def test_interpolation_has_the_call_of_usu(mode):
 def test_an_unknown_interpolation_is_refused():
     with pytest.raises(ArgumentError, match='`mode` to be one of "nearest", "bilinear", "bicubic", "lanczos"'):
         InterpolationUpsampler("cubic")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_superpixels_follow_the_edges_of_images_of_any_number_of_channels(channels):
+    image = torch.zeros(1, channels, 60, 60)
+    image[..., 23:, :] = 1.0
+    labels = Segmenter("slic", n_segments=9)(image)[0]
+    above, below = labels[:23].unique(), labels[23:].unique()
+    assert not set(above.tolist()) & set(below.tolist())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import multiprocessing
+import os
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -70,6 +72,11 @@ class Experiment(Protocol):
     @property
     def settings(self) -> dict[str, Any]:
         """What its rows depend on beside the code."""
+        ...
+
+    @property
+    def size(self) -> str:
+        """The same in words, as far as readers want to know."""
         ...
 
     def prepare(self) -> None:
@@ -191,9 +198,18 @@ _experiments: Sequence[Experiment] = ()
 
 def _start_worker(build: Build, options: Options) -> None:
     global _experiments
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(THREADS)
     threadpoolctl.threadpool_limits(THREADS)  # clustering sums in the order in which threads come
     _experiments = build(options)
+
+
+def _end_with_parent() -> None:
+    """Do not wait for work for ever when the run was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run_part(place: int, part: str) -> _Outcome:

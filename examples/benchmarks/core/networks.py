@@ -29,6 +29,7 @@ class Network:
         name: as asked for.
         model: images (N, C, H, W) to logits.
         preparation: how it wants its images.
+        n_classes: number of its outputs.
         layer: whose output CAM methods explain, the last before pooling.
         to_grid: tokens of that layer as maps, for transformers.
         blur_sigma: of the blurred image from which insertion starts, in pixels; strong enough to hide the class.
@@ -38,6 +39,7 @@ class Network:
     model: nn.Module
     preparation: Preparation
     layer: nn.Module
+    n_classes: int
     to_grid: Callable[[Tensor], Tensor] | None = None
     blur_sigma: float = 12.0
 
@@ -61,10 +63,10 @@ def load_network(spec: str, cache: Path, weights: Path | None = None, n_classes:
     """
     if spec == "efficientnet-lite0":
         model = real_data.efficientnet_lite0().to(memory_format=torch.channels_last)
-        return Network(spec, model, real_data.preprocess, model._bn1)  # its last ReLU6 is used twice
+        return Network(spec, model, real_data.preprocess, model._bn1, 1000)  # its last ReLU6 is used twice
     if spec == "five-layers":
         model, _ = five_layers_on_digits(cache)
-        return Network(spec, model, GREY, model[9], blur_sigma=5.0)
+        return Network(spec, model, GREY, model[9], 10, blur_sigma=5.0)
     family, separator, name = spec.partition(":")
     if not separator or family != "torchvision":
         names = "efficientnet-lite0, five-layers or torchvision:NAME"
@@ -117,9 +119,8 @@ def _torchvision(name: str, weights: Path | None, n_classes: int) -> Network:
         raise ValueError(f"torchvision:{name} needs its weights from a local file (--weights FILE).")
     model = models.get_model(name, weights=None, num_classes=n_classes).eval()
     load_weights(model, weights, name)
-    return Network(
-        f"torchvision:{name}", model, _TORCHVISION, layers[family](model), tokens_to_grid if family == "vit" else None
-    )
+    to_grid = tokens_to_grid if family == "vit" else None
+    return Network(f"torchvision:{name}", model, _TORCHVISION, layers[family](model), n_classes, to_grid)
 
 
 def load_weights(model: nn.Module, path: Path, name: str) -> None:

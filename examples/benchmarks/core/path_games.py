@@ -67,6 +67,12 @@ class PathGames:
         found = {"data": self.data, "network": self.network_name, "pool": self.pool_name, "limit": self.limit}
         return {**found, "batch": self.batch, "budget": self.budget, **self.options.network_settings, **found}
 
+    @property
+    def size(self) -> str:
+        """In words."""
+        pool = self.pool_name or "the other half, crops of it, photographs and CIFAR images"
+        return f"{self.network_name}; {self.budget} gradients; references: {pool}"
+
     def prepare(self) -> None:
         """Train the network where it is one of ours."""
         _ = self.network
@@ -131,7 +137,7 @@ class PathGames:
         """Every method on a batch of images."""
         half, start = (int(number) for number in part.split("-"))
         places = self._half(half)[start : start + self.batch]
-        images, labels = self.samples.load(places)
+        images, labels = self.samples.load(places, self.network.n_classes)
         indices = [self.samples.indices[place] for place in places]
         model = self.network.model
         with torch.no_grad():

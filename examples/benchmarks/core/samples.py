@@ -36,19 +36,26 @@ class Samples:
         source: where the images are.
         indices: which of them, in order.
         preparation: what the network wants.
+        n_classes: of its labels; None where they are no classes.
     """
 
     name: str
     source: Source
     indices: tuple[int, ...]
     preparation: Preparation
+    n_classes: int | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def load(self, places: Sequence[int]) -> tuple[Tensor, list[int | None]]:
-        """Images (n, C, H, W) and labels at these places of `indices`."""
+    def load(self, places: Sequence[int], n_classes: int | None = None) -> tuple[Tensor, list[int | None]]:
+        """Images (n, C, H, W) and labels at these places of `indices`.
+
+        With `n_classes`, the outputs of a network, labels are None where they cannot be its classes.
+        """
         pairs = [self.source[self.indices[place]] for place in places]
+        if n_classes not in (None, self.n_classes):
+            pairs = [(image, None) for image, _ in pairs]
         return torch.stack([self.preparation(image) for image, _ in pairs]), [label for _, label in pairs]
 
 
@@ -210,6 +217,15 @@ FOLDERS: dict[str, Callable[[Path], Source]] = {
 }
 
 
+_CLASSES = {"imagenet": 1000, "cub200": 200, "cifar100": 100, "cifar10": 10, "mnist": 10, "fashion-mnist": 10}
+_CLASSES |= {"digits": 10}
+
+
+def _n_classes(name: str) -> int | None:
+    """Number of classes of a data set, of which the offline ones have part of the name."""
+    return next((count for start, count in _CLASSES.items() if name.startswith(start)), None)
+
+
 def load_samples(spec: str, preparation: Preparation, limit: int | None = None, seed: int = 0) -> Samples:
     """Images by name.
 
@@ -226,9 +242,9 @@ def load_samples(spec: str, preparation: Preparation, limit: int | None = None, 
     if separator and kind in FOLDERS:
         source = FOLDERS[kind](Path(folder))
         drawn = np.random.default_rng(seed).permutation(len(source))[:limit]
-        return Samples(kind, source, tuple(sorted(int(index) for index in drawn)), preparation)
+        return Samples(kind, source, tuple(sorted(int(index) for index in drawn)), preparation, _n_classes(kind))
     if spec not in OFFLINE:
         kinds = ", ".join(f"{name}:FOLDER" for name in FOLDERS)
         raise ValueError(f"Expected images as one of {', '.join(OFFLINE)} or {kinds}, but got {spec!r}.")
     source = OFFLINE[spec]()
-    return Samples(spec, source, tuple(range(len(source)))[:limit], preparation)
+    return Samples(spec, source, tuple(range(len(source)))[:limit], preparation, _n_classes(spec))

@@ -35,6 +35,11 @@ class Axioms:
         """Numbers of cases."""
         return {"cases": self.n_cases, "upsamplers": list(UPSAMPLERS)}
 
+    @property
+    def size(self) -> str:
+        """In words."""
+        return f"{self.n_cases} random cases"
+
     def prepare(self) -> None:
         """Nothing."""
 

@@ -52,7 +52,7 @@ class Controlled:
         n, epochs = (120, 1) if options.fast else full
         rates = {"CNN": 3e-3, "MLP": 3e-4}
         self.seed, self.cache = options.seed, options.cache
-        self.n_tests = 6 if options.fast else 150 if images == "shapes" else 40
+        self.n_tests = 6 if options.fast else 80 if images == "shapes" else 20
         architectures = ("CNN", "MLP") if images == "shapes" else ("CNN",)
         self.tasks = [
             Task(images, architecture, constrained, n, epochs, rates[architecture])
@@ -70,6 +70,13 @@ class Controlled:
     def settings(self) -> dict[str, Any]:
         """Tasks and tests."""
         return {"tasks": [vars(task) for task in self.tasks], "tests": len(self._tested), "grids": GRIDS}
+
+    @property
+    def size(self) -> str:
+        """In words."""
+        first = self.tasks[0]
+        names = ", ".join(task.name for task in self.tasks)
+        return f"{names}, trained on {len(first.splits[0])} of {first.n} images for {first.epochs} epochs"
 
     def prepare(self) -> None:
         """Train."""
