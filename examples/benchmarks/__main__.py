@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.benchmarks import report
-from examples.benchmarks.core.environment import environment
+from examples.benchmarks.core.environment import environment, record_cost
 from examples.benchmarks.core.experiment import Options, parts_of, run, store_of
 from examples.benchmarks.core.results import Rows, accuracy_of, commits_of, digest, keep, kept, rows_of
 from examples.benchmarks.suite import Only
@@ -95,6 +95,7 @@ def measured(
     failures = run(build, options, workers, retry_failed)
     rows = rows_of(experiments, options)
     parts = sum(len(one.parts()) for one in experiments)
+    minutes = (time.perf_counter() - start) / 60
     about |= {
         "digest": digest(rows),
         "commit": ", ".join(commits_of(experiments, options)) or about["commit"],
@@ -105,8 +106,7 @@ def measured(
             for one in experiments
             if one.name in rows
         ],
-        "cost": f"{parts - done} of {parts} parts in {(time.perf_counter() - start) / 60:.1f} minutes, "
-        f"at most {peak_memory(workers):.1f} GB",
+        "cost": record_cost(options, parts - done, minutes, peak_memory(workers)),
     }
     return rows, about
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from examples.benchmarks.core.claims import Claim, Fact, judge
+from examples.benchmarks.core.claims import Claim, Fact, Judged, judge
 from examples.benchmarks.core.page import page
-from examples.benchmarks.core.summary import summary
+from examples.benchmarks.core.summary import overview, summary
 from examples.benchmarks.core.tables import METRICS, View, fill
 from examples.benchmarks.report import claims, views
 
@@ -103,6 +103,19 @@ def test_a_table_has_intervals_costs_failures_and_its_control():
     assert "20 + 2 | 0.5 |" in text
     assert "| broken | failed | failed |  |  |" in text
     assert "**holds**" in text
+
+
+def test_the_overview_counts_kinds_of_verdicts_and_leaves_out_our_own_comparisons():
+    def one(verdict, where="Table 1"):
+        return Judged("SAMP", where, "", "", "", 1, verdict)
+
+    found = ["holds", "holds only against IG", "not reproduced: no difference seen", "the opposite", "(unconstrained)"]
+    (header, row) = overview({"SAMP": [*map(one, found), one("holds", "(ours)"), one("holds, by construction")]})
+    counts = dict(zip(header, row, strict=True))
+    assert counts["claims x data"] == "5"
+    assert counts["holds"] == "2"
+    assert counts["holds only against the paper's comparison"] == "1"
+    assert counts["not reproduced"] == counts["the opposite"] == "1"
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows():

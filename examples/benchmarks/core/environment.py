@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -33,6 +34,23 @@ def environment(options: Options, workers: int) -> dict[str, Any]:
         },
         "workers": f"{workers} at once, {THREADS} thread each",
     }
+
+
+def record_cost(options: Options, parts: int, minutes: float, gigabytes: float) -> str:
+    """Add what an invocation cost to those before it, and say what all of them cost together."""
+    path = options.output / "cost.json"
+    try:
+        before = json.loads(path.read_text())
+    except (OSError, ValueError):
+        before = []
+    if parts:
+        before.append({"parts": parts, "minutes": minutes, "gigabytes": gigabytes})
+        path.write_text(json.dumps(before))
+    if not before:
+        return "no parts were run"
+    minutes, largest = sum(one["minutes"] for one in before), max(one["gigabytes"] for one in before)
+    times = f" in {len(before)} invocations" if len(before) > 1 else ""
+    return f"{sum(one['parts'] for one in before)} parts, {minutes:.0f} minutes{times}, at most {largest:.1f} GB"
 
 
 def _version(name: str) -> str:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,12 +54,17 @@ class Options:
         found = {"network": self.network, "n_classes": self.n_classes}
         if self.weights is None or not self.weights.is_file():
             return found
-        return found | {"weights": hashlib.sha256(self.weights.read_bytes()).hexdigest()[:16]}
+        return found | {"weights": _fingerprint(self.weights)}
 
     @property
     def cache(self) -> Path:
         """Folder of trained networks."""
         return self.output / "networks"
+
+
+@cache
+def _fingerprint(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 class Experiment(Protocol):
@@ -129,28 +135,29 @@ def run(build: Build, options: Options, workers: int, retry_failed: bool = False
         OSError: a file cannot be written. The parts that were finished are kept.
     """
     experiments = build(options)
-    todo: list[tuple[int, str]] = []
-    for place, experiment in enumerate(experiments):
-        store = store_of(experiment, options)
-        failed = {failure.part for failure in recorded_failures(experiment, options)} if retry_failed else set()
-        names = {name: f"{experiment.name}/{name}" for name in experiment.parts()}
-        missing = [name for name, part in names.items() if part in failed or not store.has(part)]
-        if missing:
-            experiment.prepare()
-        todo += [(place, name) for name in missing]
+    todo = [_missing(experiment, options, retry_failed) for experiment in experiments]
     failures = []
-    total = sum(len(experiment.parts()) for experiment in experiments)
-    with tqdm(total=total, initial=total - len(todo), unit="part", desc="benchmark") as bar:
-        for place, name, outcome in _outcomes(build, options, todo, workers):
-            part = f"{experiments[place].name}/{name}"
-            bar.set_postfix_str(part)
-            bar.update()
-            if isinstance(outcome, str):
-                failures.append(Failure(part, outcome))
-                tqdm.write(f"{part} failed:\n{outcome}")
-            else:
-                _save(store_of(experiments[place], options), part, outcome)
+    total, missing = sum(len(experiment.parts()) for experiment in experiments), sum(len(names) for names in todo)
+    with tqdm(total=total, initial=total - missing, unit="part", desc="benchmark") as bar:
+        for place, (experiment, names) in enumerate(zip(experiments, todo, strict=True)):
+            for name, outcome in _outcomes(build, options, place, names, workers):
+                part = f"{experiment.name}/{name}"
+                bar.set_postfix_str(part)
+                bar.update()
+                if isinstance(outcome, str):
+                    failures.append(Failure(part, outcome))
+                    tqdm.write(f"{part} failed:\n{outcome}")
+                else:
+                    _save(store_of(experiment, options), part, outcome)
     return failures + [failure for experiment in experiments for failure in recorded_failures(experiment, options)]
+
+
+def _missing(experiment: Experiment, options: Options, retry_failed: bool) -> list[str]:
+    """Parts to run."""
+    store = store_of(experiment, options)
+    failed = {failure.part for failure in recorded_failures(experiment, options)} if retry_failed else set()
+    names = {name: f"{experiment.name}/{name}" for name in experiment.parts()}
+    return [name for name, part in names.items() if part in failed or not store.has(part)]
 
 
 def recorded_failures(experiment: Experiment, options: Options) -> Iterator[Failure]:
@@ -177,17 +184,22 @@ _Outcome = list[Row] | str  # rows, or the traceback of a part that failed
 
 
 def _outcomes(
-    build: Build, options: Options, todo: list[tuple[int, str]], workers: int
-) -> Iterator[tuple[int, str, _Outcome]]:
-    """Outcomes of the parts, as they come."""
-    if not todo:
+    build: Build, options: Options, place: int, names: Sequence[str], workers: int
+) -> Iterator[tuple[str, _Outcome]]:
+    """Outcomes of parts of an experiment, as they come.
+
+    Every experiment has new processes, and training one of its own, so that none keeps the memory of those before.
+    """
+    if not names:
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, _start_worker, (build, options)) as pool:
-        futures: dict[Future[_Outcome], tuple[int, str]] = {pool.submit(_run_part, *key): key for key in todo}
+    with ProcessPoolExecutor(1, spawn, _start_worker, (build, options, None)) as pool:
+        pool.submit(_prepare, place).result()
+    with ProcessPoolExecutor(workers, spawn, _start_worker, (build, options, THREADS)) as pool:
+        futures: dict[Future[_Outcome], str] = {pool.submit(_run_part, place, name): name for name in names}
         try:
             for future in as_completed(futures):
-                yield *futures.pop(future), future.result()  # rows are not kept here
+                yield futures.pop(future), future.result()  # rows are not kept here
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -196,12 +208,17 @@ def _outcomes(
 _experiments: Sequence[Experiment] = ()
 
 
-def _start_worker(build: Build, options: Options) -> None:
+def _start_worker(build: Build, options: Options, threads: int | None) -> None:
     global _experiments
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(THREADS)
-    threadpoolctl.threadpool_limits(THREADS)  # clustering sums in the order in which threads come
+    if threads is not None:
+        torch.set_num_threads(threads)
+        threadpoolctl.threadpool_limits(threads)  # clustering sums in the order in which threads come
     _experiments = build(options)
+
+
+def _prepare(place: int) -> None:
+    _experiments[place].prepare()
 
 
 def _end_with_parent() -> None:

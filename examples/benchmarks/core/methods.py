@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext.attr import ImportantDirectionIG, IntegratedGradients
+from captum_ext.attr import (
+    ExpectedGradients,
+    ImportantDirectionIG,
+    IntegratedGradients,
+    LocalPathIntegration,
+    WeightedIntegratedGradients,
+)
 from captum_ext.references import standard_baselines
 from examples.benchmarks.core.networks import Network
 
@@ -91,6 +97,24 @@ def from_baselines(
         ]
         maps, deltas = zip(*found, strict=True)
         return Explained(torch.stack(maps).mean(0), torch.stack(deltas).mean(0))
+
+    return explain
+
+
+def from_references(
+    method: ExpectedGradients | LocalPathIntegration | WeightedIntegratedGradients, n_steps: int
+) -> Explain:
+    """Straight paths from the references that a method holds, `n_steps` gradients in total."""
+
+    def explain(asked: Asked) -> Explained:
+        maps, delta = method.attribute(
+            asked.images,
+            target=asked.target,
+            n_steps=n_steps,
+            generator=asked.generators(),
+            return_convergence_delta=True,
+        )
+        return Explained(maps, delta)
 
     return explain
 

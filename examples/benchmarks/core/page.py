@@ -16,7 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from examples.benchmarks.core.claims import Judged
-from examples.benchmarks.core.summary import PAPERS, arrow, counts, environment_lines, number
+from examples.benchmarks.core.summary import PAPERS, arrow, counts, environment_lines, number, overview
 from examples.benchmarks.core.tables import METRICS, Table, signed_ranks
 
 _LEVEL = 0.05
@@ -54,6 +54,7 @@ def page(
     return template.render(
         about=[line.removeprefix("- ") for line in environment_lines(about)],
         sections=sections,
+        overview=overview(judged),
         galleries=[{"title": title} for title in drawn],
         gallery_data=Markup(data),
         metrics=list(METRICS.values()),

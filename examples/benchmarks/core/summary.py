@@ -31,6 +31,8 @@ def summary(judged: Mapping[str, Sequence[Judged]], tables: Sequence[Table], abo
         "mean paired difference with its 95 % BCa interval (10,000 resamples), corrected p and Cohen's d.",
         "",
     ]
+    header, *rows = overview(judged)
+    lines += [_line(header), "|" + " --- |" * len(header), *(_line(row) for row in rows), ""]
     for paper, found in judged.items():
         if found:
             lines += [f"## {PAPERS[paper]}", "", *verdict_lines(found), ""]
@@ -38,6 +40,40 @@ def summary(judged: Mapping[str, Sequence[Judged]], tables: Sequence[Table], abo
         lines += [f"### {table.view.title}", "", *([table.view.note, ""] if table.view.note else [])]
         lines += [*table_lines(table), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+#: Kinds of verdicts by their beginning; the longest that fits counts.
+_KINDS = {
+    "holds only": "holds only against the paper's comparison",
+    "holds": "holds",
+    "consistent": "holds",
+    "the gap shrinks": "not reproduced",
+    "an artefact": "not reproduced",
+    "not reproduced": "not reproduced",
+    "the opposite": "the opposite",
+    "too few": "too few samples to tell",
+}
+
+
+def overview(judged: Mapping[str, Sequence[Judged]]) -> list[list[str]]:
+    """How many claims of each paper have each kind of verdict, with a header; comparisons that are ours left out."""
+    kinds = list(dict.fromkeys(_KINDS.values()))
+    kinds = sorted(kinds, key=lambda kind: kind != "holds")
+    table = [["paper", "claims x data", *kinds]]
+    for paper, found in judged.items():
+        own = [_kind(one.verdict) for one in found if not one.where.startswith("(")]
+        own = [kind for kind in own if kind]
+        table.append([paper, str(len(own)), *(str(own.count(kind)) for kind in kinds)])
+    return table
+
+
+def _kind(verdict: str) -> str:
+    fitting = [start for start in _KINDS if verdict.startswith(start)]
+    return _KINDS[max(fitting, key=len)] if fitting else ""
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def environment_lines(about: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 
 from captum_ext import ExpectedGradients, LocalPathIntegration, ReferenceDistribution
 from captum_ext.attr import IntegratedGradients
-from examples.benchmarks.core.methods import Asked, Explain, Explained, Methods, Setting, from_baselines
+from examples.benchmarks.core.methods import Methods, Setting, from_baselines, from_references
 
 REFERENCES = 20
 GRADIENTS = (5, 10, 50)  # beside the budget, as in Figure 6
@@ -27,33 +27,19 @@ def methods(setting: Setting) -> Methods:
         return LocalPathIntegration(model, references=fitted[n] if weighted else equal_densities(fitted[n]))
 
     chosen: Methods = {
-        "EG": _explain(eg, setting.budget),
-        **{f"LPI, {n} n.": _explain(lpi(n), setting.budget) for n in fitted},
-        "LPI, 1 n., equal densities": _explain(lpi(1, weighted=False), setting.budget),
-        f"LPI, {coarse} n., equal densities": _explain(lpi(coarse, weighted=False), setting.budget),
+        "EG": from_references(eg, setting.budget),
+        **{f"LPI, {n} n.": from_references(lpi(n), setting.budget) for n in fitted},
+        "LPI, 1 n., equal densities": from_references(lpi(1, weighted=False), setting.budget),
+        f"LPI, {coarse} n., equal densities": from_references(lpi(coarse, weighted=False), setting.budget),
     }
     for count in GRADIENTS:
         chosen[f"IG (zero), {count} gradients"] = from_baselines(ig, ["zero"], setting, n_steps=count)
-        chosen[f"EG, {count} gradients"] = _explain(eg, count)
-        chosen[f"LPI, 1 n., {count} gradients"] = _explain(lpi(1), count)
-        chosen[f"LPI, {coarse} n., {count} gradients"] = _explain(lpi(coarse), count)
+        chosen[f"EG, {count} gradients"] = from_references(eg, count)
+        chosen[f"LPI, 1 n., {count} gradients"] = from_references(lpi(1), count)
+        chosen[f"LPI, {coarse} n., {count} gradients"] = from_references(lpi(coarse), count)
     return chosen
 
 
 def equal_densities(fitted: ReferenceDistribution) -> ReferenceDistribution:
     """The same references with equal weights inside each neighbourhood."""
     return replace(fitted, density=[torch.full_like(density, 1 / len(density)) for density in fitted.density])
-
-
-def _explain(method: ExpectedGradients | LocalPathIntegration, n_steps: int) -> Explain:
-    def explain(asked: Asked) -> Explained:
-        maps, delta = method.attribute(
-            asked.images,
-            target=asked.target,
-            n_steps=n_steps,
-            generator=asked.generators(),
-            return_convergence_delta=True,
-        )
-        return Explained(maps, delta)
-
-    return explain
