@@ -35,8 +35,8 @@ _TABLE_1 = (
     "SAMP++",
 )
 _NOTE = (
-    "About twenty gradients each, SAMP's two directions together. Its baselines are those of the two games, which is "
-    'why "IG (blur + zero)" stands beside it.'
+    "Twenty gradients each, SAMP's two directions together; the bound's moves make it some more for SAMP++ (see the "
+    'column). Its baselines are those of the two games, which is why "IG (blur + zero)" stands beside it.'
 )
 
 
