@@ -45,7 +45,6 @@ class PathGames:
         options: of the run.
         limit: images.
         batch: images of a part.
-        pictured: images in the gallery.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class PathGames:
     def settings(self) -> dict[str, Any]:
         """Data, network and budget."""
         found = {"data": self.data, "network": self.network_name, "pool": self.pool_name, "limit": self.limit}
-        return {**found, "batch": self.batch, "budget": self.budget, **self.options.network_settings, **found}
+        return {**self.options.network_settings, **found, "batch": self.batch, "budget": self.budget}
 
     @property
     def size(self) -> str:
