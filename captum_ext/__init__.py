@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 
-_SUBMODULES = ("attr", "exceptions", "metrics", "references", "segmentation", "testing", "upsampling")
+_SUBMODULES = ("attr", "dataset", "exceptions", "metrics", "references", "segmentation", "testing", "upsampling")
 
 
 def __getattr__(name: str) -> Any:

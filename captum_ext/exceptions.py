@@ -50,3 +50,7 @@ class ReferenceFileError(CaptumExtError, ValueError):
 
 class MissingExtraError(CaptumExtError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class RunFolderError(CaptumExtError, ValueError):
+    """A folder of a run over a data set that is damaged, in use, or was made with other settings."""

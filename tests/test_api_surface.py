@@ -6,6 +6,7 @@ import pytest
 
 import captum_ext
 import captum_ext.attr
+import captum_ext.dataset
 import captum_ext.metrics
 import captum_ext.references
 import captum_ext.upsampling
@@ -53,6 +54,7 @@ PUBLIC = {
         "WeightedIG",
         "WeightedIntegratedGradients",
     ],
+    captum_ext.dataset: ["DatasetAttributions", "MapFormat", "attribute_dataset"],
     captum_ext.references: ["ReferenceDistribution", "standard_baselines"],
     captum_ext.metrics: [
         "Comparison",

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "captum_ext"
 # Each module may import from its own layer's predecessors only; a package is one layer.
 LAYERS = [
     ["exceptions", "_types"],
-    ["_checks", "_captum", "_blur", "_optional", "_warnings"],
+    ["_atomic", "_checks", "_captum", "_blur", "_optional", "_warnings"],
     ["segmentation"],
     ["_rows"],
     ["_model"],
@@ -36,6 +36,7 @@ LAYERS = [
         "attr.important_direction_ig",
     ],
     ["attr"],
+    ["dataset"],
     ["testing"],
 ]
 PRIVATE_CAPTUM = {"_captum.py"}

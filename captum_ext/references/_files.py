@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from captum_ext._atomic import replaced
 from captum_ext.exceptions import ReferenceFileError
 
 _FORMAT = "captum_ext.ReferenceDistribution"
@@ -34,12 +34,8 @@ def save_tensors(
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target.parent} is not a folder.")
     metadata = {"format": _FORMAT, "version": str(_VERSION), "settings": json.dumps(settings)}
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with replaced(target) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, int]]:

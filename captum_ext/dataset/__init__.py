@@ -1,0 +1,7 @@
+"""Whole data sets: attributions, rows and scores of every sample, in files, resumable."""
+
+from captum_ext.dataset._maps import MapFormat
+from captum_ext.dataset.results import DatasetAttributions
+from captum_ext.dataset.run import attribute_dataset
+
+__all__ = ["DatasetAttributions", "MapFormat", "attribute_dataset"]

@@ -1,0 +1,279 @@
+"""From a batch of samples to the rows that are stored: the same on one machine and on many."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captum_ext._checks import check_finite, check_tensors, describe
+from captum_ext._model import RowwiseModel, find_module, model_outputs
+from captum_ext._rows import RowLimit
+from captum_ext._types import ForwardFunc
+from captum_ext.dataset._fingerprint import fingerprint
+from captum_ext.dataset._maps import MapFormat
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
+from captum_ext.metrics import PerturbationCurve, deletion, diff_id, insertion
+
+#: forward_func, inputs, attributions, target to a curve, of which the area is stored, or to one number for each row.
+Metric: TypeAlias = Callable[[ForwardFunc, Tensor, Tensor, Tensor | None], PerturbationCurve | Tensor]
+Columns: TypeAlias = dict[str, Any]
+
+METRICS: dict[str, Metric] = {"insertion": insertion, "deletion": deletion, "diff_id": diff_id}
+FIELDS = ("prediction", "score", "delta", "map", *METRICS)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples read from a data set: their places in it, the model's inputs, labels where there are any, and names."""
+
+    indices: list[int]
+    inputs: Tensor
+    labels: list[int] | None = None
+    names: list[str] | None = None
+
+    def row(self, place: int) -> Batch:
+        """One sample as a batch."""
+        labels = None if self.labels is None else [self.labels[place]]
+        names = None if self.names is None else [self.names[place]]
+        return Batch([self.indices[place]], self.inputs[place : place + 1], labels, names)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is computed of every sample; see `attribute_dataset`."""
+
+    target: int | str | None
+    fields: tuple[str, ...]
+    map_format: MapFormat = field(default_factory=MapFormat)
+    seed: int = 0
+    attribute_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known = isinstance(self.target, int) and not isinstance(self.target, bool)
+        if not (self.target is None or known or self.target in ("predicted", "label")):
+            raise ArgumentTypeError("target", 'an int, "predicted", "label" or None', describe(self.target))
+        for name in self.fields:
+            if name not in FIELDS:
+                raise ArgumentError("fields", "some of " + ", ".join(f'"{one}"' for one in FIELDS), describe(name))
+        for name in self.metrics:
+            if name in (*FIELDS, "index", "name", "target", "map_scale"):
+                raise ArgumentError("metrics", "functions under names of their own", describe(name))
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ArgumentError("seed", "an integer from 0", describe(self.seed))
+        for name in ("target", "return_convergence_delta", "generator", "inputs"):
+            if name in self.attribute_kwargs:
+                raise ArgumentError("attribute_kwargs", f"without {name!r}, which is set for each batch", "it")
+
+    @property
+    def scores(self) -> dict[str, Metric]:
+        """The metrics by name, built in or the caller's own."""
+        return {**{name: METRICS[name] for name in self.fields if name in METRICS}, **self.metrics}
+
+
+class RowMaker:
+    """A method with its settings: turns batches into columns.
+
+    Args:
+        method: an object with Captum's `attribute(inputs, ..., target=)`, or a function `f(inputs, target)` that
+            returns attributions.
+        settings: what is computed.
+        forward_func: the model; None: `method.forward_func`.
+    """
+
+    def __init__(self, method: Any, settings: Settings, forward_func: ForwardFunc | None = None) -> None:
+        self.method = method
+        self.settings = settings
+        attribute = getattr(method, "attribute", None)
+        if attribute is None and not callable(method):
+            raise ArgumentTypeError("method", "an object with attribute(...), or a function", describe(method))
+        self.forward_func = forward_func or getattr(method, "forward_func", None)
+        if self.forward_func is None and self._needs_model():
+            raise ArgumentError("forward_func", "the model, since the method does not hold one", "None")
+        parameters = inspect.signature(attribute or method).parameters
+        self._takes_generator = attribute is not None and "generator" in parameters
+        has_delta = "return_convergence_delta" in parameters or getattr(method, "has_convergence_delta", bool)()
+        if "delta" in settings.fields and not has_delta:
+            raise ArgumentError("fields", 'without "delta", which this method does not have', str(settings.fields))
+        module = None if self.forward_func is None else find_module(self.forward_func)
+        parameter = None if module is None else next(module.parameters(), None)
+        self.device = None if parameter is None else parameter.device
+
+    def configuration(self) -> dict[str, Any]:
+        """What rows depend on beside the samples, as JSON takes it."""
+        settings, method = self.settings, self.method
+        by_content = hasattr(method, "attribute") or hasattr(method, "__qualname__") or isinstance(method, partial)
+        return {
+            "method": fingerprint(method if by_content else type(method)),
+            "model": fingerprint(self.forward_func),
+            "target": settings.target,
+            "fields": list(settings.fields),
+            "map_format": fingerprint(settings.map_format),
+            "seed": settings.seed,
+            "attribute_kwargs": fingerprint(settings.attribute_kwargs),
+            "metrics": fingerprint(settings.metrics),
+        }
+
+    def rows(self, batch: Batch) -> tuple[Columns, dict[int, str]]:
+        """Columns of the batch, and what went wrong with the samples that are missing in them, by index.
+
+        A sample is left out for NaN or infinity in it, in its scores or in its attributions; other errors are the
+        caller's.
+        """
+        try:
+            return self._columns(batch), {}
+        except NonFiniteError as error:
+            if len(batch.indices) == 1:
+                return {}, {batch.indices[0]: f"{type(error).__name__}: {error}"}
+        parts, failures = [], {}
+        for place in range(len(batch.indices)):
+            columns, failed = self.rows(batch.row(place))
+            failures.update(failed)
+            parts += [columns] if columns else []
+        return joined(parts), failures
+
+    def _needs_model(self) -> bool:
+        fields = {*self.settings.fields, *self.settings.metrics}
+        return self.settings.target == "predicted" or bool(fields - {"map", "delta"})
+
+    def _columns(self, batch: Batch) -> Columns:
+        settings = self.settings
+        (inputs,) = check_tensors("dataset", batch.inputs if self.device is None else batch.inputs.to(self.device))
+        columns: Columns = {"index": np.asarray(batch.indices, dtype=np.int64)}
+        if batch.names is not None:
+            columns["name"] = np.asarray(batch.names, dtype=object)
+        outputs = self._outputs(inputs)
+        target = self._targets(batch, outputs)
+        if target is not None:
+            columns["target"] = target.cpu().numpy()
+        columns.update(self._of_outputs(outputs, target))
+        attributions, delta = self._attribute(inputs, target, batch.indices)
+        if delta is not None:
+            columns["delta"] = delta
+        if "map" in settings.fields:
+            columns["map"], scale = settings.map_format.encode(attributions)
+            columns.update({} if scale is None else {"map_scale": scale})
+        else:
+            check_finite("attributions", attributions)
+        for name, metric in settings.scores.items():
+            columns[name] = _numbers(name, metric(self.forward_func, inputs, attributions, target), len(inputs))  # type: ignore[arg-type]
+        return columns
+
+    def _outputs(self, inputs: Tensor) -> Tensor | None:
+        wanted = self.settings.target == "predicted" or {"prediction", "score"} & set(self.settings.fields)
+        if not wanted or self.forward_func is None:
+            return None
+        model = RowwiseModel(self.forward_func, len(inputs), channels_last=False)
+        outputs = model_outputs(model, (inputs,), RowLimit(None, (inputs,)))
+        check_finite("forward_func(inputs)", outputs)
+        return outputs
+
+    def _targets(self, batch: Batch, outputs: Tensor | None) -> Tensor | None:
+        target = self.settings.target
+        if target is None:
+            return None
+        if target == "predicted" and outputs is not None:
+            if outputs.dim() != 2:
+                raise ArgumentError("target", "None for a model without classes", '"predicted"')
+            return outputs.argmax(1)
+        if target == "label" and batch.labels is None:
+            expected = 'not "label", since the samples have none that is an integer'
+            raise ArgumentError("target", expected, '"label"')
+        chosen = batch.labels if target == "label" else [target] * len(batch.indices)
+        if outputs is not None and outputs.dim() == 2:
+            _check_in_range(chosen, batch, outputs.shape[1])  # type: ignore[arg-type]
+        return torch.tensor(chosen, device=batch.inputs.device if self.device is None else self.device)
+
+    def _of_outputs(self, outputs: Tensor | None, target: Tensor | None) -> Columns:
+        found: Columns = {}
+        if outputs is None:
+            return found
+        if "prediction" in self.settings.fields and outputs.dim() == 2:
+            found["prediction"] = outputs.argmax(1).cpu().numpy()
+        if "score" in self.settings.fields:
+            model = RowwiseModel(_no_model, len(outputs), target)
+            found["score"] = model.select(outputs, torch.arange(len(outputs), device="cpu")).double().cpu().numpy()
+        return found
+
+    def _attribute(self, inputs: Tensor, target: Tensor | None, indices: Sequence[int]) -> tuple[Tensor, Any]:
+        seed, with_delta = self.settings.seed, "delta" in self.settings.fields
+        kwargs = dict(self.settings.attribute_kwargs)
+        if self._takes_generator:
+            kwargs["generator"] = [generator_of(seed, index) for index in indices]
+        if with_delta:
+            kwargs["return_convergence_delta"] = True
+        with globally_seeded(seed, indices[0], self.device):
+            if hasattr(self.method, "attribute"):
+                found = self.method.attribute(inputs, target=target, **kwargs)
+            else:
+                found = self.method(inputs, target)
+        attributions, delta = found if with_delta else (found, None)
+        if not isinstance(attributions, Tensor):  # a CAM gives an array
+            attributions = torch.as_tensor(np.asarray(attributions))
+        if len(attributions) != len(inputs):
+            raise ArgumentError(
+                "method", f"one that returns {len(inputs)} rows for as many inputs", describe(attributions)
+            )
+        return attributions.detach(), None if delta is None else _numbers("delta", delta, len(inputs))
+
+
+def generator_of(seed: int, index: int) -> torch.Generator:
+    """The random points of one sample: the same wherever, whenever and beside whatever it is explained."""
+    return torch.Generator().manual_seed(seed_of(seed, index))
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """Columns below each other."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def seed_of(seed: int, index: int) -> int:
+    """The seed of one sample of a run."""
+    return int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@contextmanager
+def globally_seeded(seed: int, index: int, device: torch.device | None = None) -> Iterator[None]:
+    """The global random states of a sample inside the block, for what knows no generators; then put back."""
+    on_gpu = device is not None and device.type == "cuda"
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    chosen = seed_of(seed, index)
+    try:
+        with torch.random.fork_rng(devices=[device] if on_gpu else []):
+            torch.manual_seed(chosen)
+            np.random.seed(chosen % 2**32)  # noqa: NPY002 (Captum's GradientShap draws its baselines from it)
+            random.seed(chosen)
+            yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
+
+
+def _numbers(name: str, value: PerturbationCurve | Tensor, n_rows: int) -> Any:
+    """One float64 for each row; NaN where a curve is not valid."""
+    if isinstance(value, PerturbationCurve):
+        value = torch.where(value.valid, value.auc.double(), torch.nan)
+    numbers = torch.as_tensor(value).detach().double().cpu()
+    if numbers.shape != (n_rows,):
+        raise ArgumentError("fields", f"one number of {name} for each of the {n_rows} rows", describe(numbers))
+    return numbers.numpy()
+
+
+def _check_in_range(target: Sequence[int], batch: Batch, n_classes: int) -> None:
+    for place, entry in enumerate(target):
+        if not 0 <= entry < n_classes:
+            received = f"{entry} for sample {batch.indices[place]}"
+            raise ArgumentError("target", f"an index from 0 to {n_classes - 1}, the model's outputs", received)
+
+
+def _no_model(*_: Any) -> Any:
+    raise NotImplementedError("outputs are known")

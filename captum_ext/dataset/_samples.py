@@ -1,0 +1,180 @@
+"""Samples of a data set in fixed batches; what cannot be read is a failure, not the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    default_collate,
+)
+
+from captum_ext._checks import check_positive_int, describe
+from captum_ext.dataset._fingerprint import digest_of_names
+from captum_ext.dataset._rows import Batch, globally_seeded
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+
+Collate = Callable[[list[Any]], Any]
+DEFAULT_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that could not be read, and why."""
+
+    index: int
+    error: str
+
+
+@dataclass(frozen=True)
+class Read:
+    """A batch as read: None where all of its samples failed."""
+
+    batch: Batch | None
+    failures: list[Failure]
+
+
+class Batches(Sampler[list[int]]):
+    """Indices in batches whose borders are multiples of `batch_size`, whatever is left out as done.
+
+    So a sample shares its batch with the same others in the first run and in a resumed one.
+    """
+
+    def __init__(self, todo: Sequence[bool], batch_size: int) -> None:
+        self.todo, self.batch_size = todo, batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in range(0, len(self.todo), self.batch_size):
+            stop = min(start + self.batch_size, len(self.todo))
+            indices = [index for index in range(start, stop) if self.todo[index]]
+            if indices:
+                yield indices
+
+
+class Samples:
+    """A map-style data set, or the one inside a DataLoader, whose batch size, workers and collation are kept."""
+
+    def __init__(self, dataset: Any, batch_size: int | None, num_workers: int) -> None:
+        self._collate: Collate = default_collate
+        if isinstance(dataset, DataLoader):
+            if not isinstance(dataset.sampler, SequentialSampler | RandomSampler) or dataset.batch_sampler is None:
+                expected = "a DataLoader in order or shuffled; to choose samples, pass a torch.utils.data.Subset"
+                raise ArgumentError("dataset", expected, describe(dataset.sampler))
+            self._collate = dataset.collate_fn
+            batch_size = batch_size or dataset.batch_size
+            num_workers = num_workers or dataset.num_workers
+            dataset = dataset.dataset
+        if isinstance(dataset, IterableDataset) or not (
+            hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+        ):
+            expected = "a Dataset with a length and an index, so that a run can go on where it stopped"
+            raise ArgumentTypeError("dataset", expected, describe(dataset))
+        if len(dataset) == 0:
+            raise ArgumentError("dataset", "at least one sample", "none")
+        self.dataset: Dataset[Any] = dataset
+        self.batch_size = DEFAULT_BATCH if batch_size is None else check_positive_int("batch_size", batch_size)
+        if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
+            raise ArgumentError("num_workers", "an integer from 0", describe(num_workers))
+        self.num_workers = num_workers
+        self.names = _names(dataset)
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def name(self, index: int) -> str | None:
+        """The file of a sample, relative to the data set's folder, where the data set says so."""
+        return None if self.names is None else self.names[index]
+
+    def configuration(self) -> dict[str, Any]:
+        """By what a data set is known again: its class, length, file names and transformation."""
+        transform = getattr(self.dataset, "transform", None)
+        return {
+            "class": type(self.dataset).__qualname__,
+            "n_samples": len(self),
+            "files": None if self.names is None else digest_of_names(self.names),
+            "transform": None if transform is None else re.sub(r" at 0x[0-9a-f]+", "", repr(transform)),
+        }
+
+    def read(self, todo: Sequence[bool], seed: int) -> Iterator[Read]:
+        """Batches of the samples that are to be done; random transformations are those of (seed, index)."""
+        yield from DataLoader(
+            _Guarded(self.dataset, seed),
+            batch_sampler=Batches(todo, self.batch_size),
+            num_workers=self.num_workers,
+            collate_fn=self.collate,
+            generator=torch.Generator(),  # else the loader would draw from the global one
+        )
+
+    def read_batch(self, indices: Sequence[int], seed: int) -> Read:
+        """The samples at these places."""
+        guarded = _Guarded(self.dataset, seed)
+        return self.collate([guarded[index] for index in indices])
+
+    def collate(self, entries: list[tuple[int, Any]]) -> Read:
+        """A batch of the entries of `_Guarded` that could be read."""
+        failures = [entry for _, entry in entries if isinstance(entry, Failure)]
+        good = [(index, entry) for index, entry in entries if not isinstance(entry, Failure)]
+        if not good:
+            return Read(None, failures)
+        indices = [index for index, _ in good]
+        try:
+            collated = self._collate([entry for _, entry in good])
+        except (TypeError, RuntimeError) as error:
+            expected = "of tensors of one shape (images of several sizes need batch_size=1)"
+            raise ArgumentTypeError("dataset", expected, f"samples {indices}: {error}") from error
+        inputs, labels = _parts(collated)
+        names = None if self.names is None else [self.names[index] for index in indices]
+        return Read(Batch(indices, inputs, labels, names), failures)
+
+
+class _Guarded(Dataset[tuple[int, Any]]):
+    """Samples with their index, or what went wrong in reading them."""
+
+    def __init__(self, dataset: Dataset[Any], seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def __getitem__(self, index: int) -> tuple[int, Any]:
+        try:
+            with globally_seeded(self.seed, index):
+                return index, self.dataset[index]
+        except Exception as error:  # whatever a data set raises: it is recorded
+            return index, Failure(index, f"{type(error).__name__}: {error}")
+
+
+def _parts(collated: Any) -> tuple[Tensor, list[int] | None]:
+    """Inputs and labels of a collated batch: a tensor, or a tuple or list that starts with one."""
+    parts = (collated,) if isinstance(collated, Tensor) else collated
+    if not isinstance(parts, tuple | list) or not parts or not isinstance(parts[0], Tensor):
+        expected = "of tensors, or of tuples of a tensor and a label"
+        raise ArgumentTypeError("dataset", expected, describe(collated))
+    label = parts[1] if len(parts) > 1 else None
+    is_label = isinstance(label, Tensor) and label.dim() == 1 and not label.is_floating_point()
+    return parts[0], label.tolist() if is_label else None  # type: ignore[union-attr]
+
+
+def _names(dataset: Any) -> list[str] | None:
+    """File names, relative to the root, of a data set that lists its `samples` as torchvision's folders do."""
+    samples, root = getattr(dataset, "samples", None), getattr(dataset, "root", None)
+    if not isinstance(samples, list) or not samples or not isinstance(samples[0], tuple | list):
+        return None
+    paths = [Path(entry[0]) for entry in samples if isinstance(entry[0], str | Path)]
+    if len(paths) != len(samples):
+        return None
+    return [_relative(path, root) for path in paths]
+
+
+def _relative(path: Path, root: Any) -> str:
+    if root is not None and path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    return path.name

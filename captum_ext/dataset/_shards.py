@@ -1,0 +1,221 @@
+"""The folder of a run: parquet shards, each whole or not there, and a manifest that says what they are."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captum_ext._atomic import replaced
+from captum_ext._checks import describe
+from captum_ext._optional import require
+from captum_ext._warnings import warn_caller
+from captum_ext.dataset._rows import Columns, joined
+from captum_ext.exceptions import ArgumentError, RunFolderError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+MANIFEST = "manifest.json"
+_FORMAT, _VERSION = "captum_ext.dataset", 1
+_LOCK = ".lock"
+_NONE: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+
+def versions() -> dict[str, str]:
+    """Versions on which the numbers depend."""
+    packages = ("captum-ext", "captum", "torch", "numpy")
+    return {"python": platform.python_version(), **{package: _version(package) for package in packages}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # an uninstalled checkout
+        return "unknown"
+
+
+class RunFolder:
+    """Shards and manifest of one run.
+
+    The shards are what is done; the manifest repeats it in words and adds what cannot be seen in them. So a process
+    may be killed between the two.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as it was written last.
+
+        Raises:
+            RunFolderError: there is none, or it is not one.
+        """
+        path = self.folder / MANIFEST
+        try:
+            found = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{path} is not the manifest of a run: {error}") from error
+        if not isinstance(found, dict) or found.get("format") != _FORMAT:
+            raise RunFolderError(f"{path} is not the manifest of a run.")
+        if found["version"] > _VERSION:
+            raise RunFolderError(f"{path} was written by a newer version of captum_ext; update it to go on.")
+        return found
+
+    def shards(self) -> list[Path]:
+        """The finished shards, by name."""
+        return sorted(self.folder.glob("rows-*.parquet"))
+
+    def begin(self, configuration: dict[str, Any], n_samples: int, resume: bool) -> NDArray[np.bool_]:
+        """Make the folder, or find what is done in it: (n_samples,) bool.
+
+        Raises:
+            RunFolderError: the folder holds a run of another configuration, or something else.
+            ArgumentError: it holds a run and `resume` is off.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(".*.tmp"):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
+        configuration = json.loads(json.dumps(configuration))
+        content = [path for path in self.folder.iterdir() if path.name != _LOCK]
+        if not content:
+            self._write_manifest(configuration, n_samples, np.zeros(n_samples, dtype=bool), [])
+        elif not resume:
+            raise ArgumentError("out", "a new or empty folder, since resume is off", str(self.folder))
+        manifest = self.manifest
+        differences = list(_differences(manifest["configuration"], configuration))
+        differences += list(_differences(manifest["versions"], versions(), "versions"))
+        if differences:
+            raise RunFolderError(
+                f"{self.folder} holds a run with other settings; its rows would not be comparable. Choose another "
+                f"folder, or go back to what it was made with: {'; '.join(differences)}."
+            )
+        return self.done(n_samples)
+
+    def done(self, n_samples: int) -> NDArray[np.bool_]:
+        """(n_samples,) which samples have their row. A damaged shard is set aside, and its rows are computed again."""
+        pq = require("pyarrow.parquet", "dataset")
+        done = np.zeros(n_samples, dtype=bool)
+        for path in self.shards():
+            try:
+                indices = pq.read_table(path, columns=["index"])["index"].to_numpy()
+            except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+                path.replace(path.with_suffix(".damaged"))
+                warn_caller(f"{path} is damaged ({error}); its rows are computed again.")
+                continue
+            done[indices] = True
+        return done
+
+    def write(self, columns: Columns) -> None:
+        """One shard with these columns."""
+        pq = require("pyarrow.parquet", "dataset")
+        indices = columns["index"]
+        path = self.folder / f"rows-{int(indices[0]):09d}-{int(indices[-1]):09d}.parquet"
+        with replaced(path) as temporary:
+            pq.write_table(table_of(columns), temporary, compression="zstd", use_dictionary=["name"])
+
+    def finish_manifest(self, done: NDArray[np.bool_], failures: Iterable[dict[str, Any]]) -> None:
+        """Say in the manifest what is done and what failed."""
+        manifest = self.manifest
+        self._write_manifest(manifest["configuration"], manifest["n_samples"], done, failures)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The folder for this process alone; the lock goes with the process, however it ends.
+
+        Raises:
+            RunFolderError: another process writes to the folder.
+        """
+        filelock = require("filelock", "dataset")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(self.folder / _LOCK, timeout=0):
+                yield
+        except filelock.Timeout as error:
+            raise RunFolderError(f"Another process writes to {self.folder}.") from error
+
+    def _write_manifest(
+        self,
+        configuration: dict[str, Any],
+        n_samples: int,
+        done: NDArray[np.bool_],
+        failures: Iterable[dict[str, Any]],
+    ) -> None:
+        content = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "configuration": configuration,
+            "versions": versions(),
+            "n_samples": n_samples,
+            "n_done": int(done.sum()),
+            "done": ranges(done),
+            "failures": sorted(failures, key=lambda entry: int(entry["index"])),
+        }
+        with replaced(self.folder / MANIFEST) as temporary:
+            temporary.write_text(json.dumps(content, indent=1))
+
+
+class ShardWriter:
+    """Collects columns until they fill a shard, by rows or by time."""
+
+    def __init__(self, folder: RunFolder, rows: int, seconds: float) -> None:
+        self.folder, self.rows, self.seconds = folder, rows, seconds
+        self._parts: list[Columns] = []
+        self._since = time.monotonic()
+
+    def add(self, columns: Columns) -> NDArray[np.int64]:
+        """Keep columns; the indices that are now in a file because of it."""
+        if columns:
+            self._parts.append(columns)
+        full = sum(len(part["index"]) for part in self._parts) >= self.rows
+        late = time.monotonic() - self._since >= self.seconds
+        return self.flush() if full or late else _NONE
+
+    def flush(self) -> NDArray[np.int64]:
+        """Write what there is; its indices."""
+        written = _NONE
+        if self._parts:
+            columns = joined(self._parts)
+            self.folder.write(columns)
+            written = columns["index"]
+        self._parts, self._since = [], time.monotonic()
+        return written
+
+
+def table_of(columns: Columns) -> pa.Table:
+    """Columns as an arrow table; maps are tensors of one shape, numbers that are not defined are null."""
+    pa = require("pyarrow", "dataset")
+    arrays = {}
+    for name, values in columns.items():
+        if name == "map":
+            arrays[name] = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(values))
+        else:
+            arrays[name] = pa.array(values, from_pandas=True)
+    return pa.table(arrays)
+
+
+def ranges(done: Sequence[bool] | NDArray[np.bool_]) -> list[list[int]]:
+    """First and last index of every run of true entries."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], np.asarray(done, dtype=bool), [False]]).astype(np.int8)))
+    return [[int(first), int(last) - 1] for first, last in edges.reshape(-1, 2)]
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """What differs between two JSON values, by name."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            inner = f"{name}.{key}" if name else str(key)
+            yield from _differences(old.get(key), new.get(key), inner)
+    elif old != new:
+        yield f"{name} was {describe(old)}, now {describe(new)}"

@@ -1,0 +1,130 @@
+"""What a run over a data set has written, read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captum_ext._optional import require
+from captum_ext.dataset._shards import RunFolder
+from captum_ext.exceptions import ArgumentError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class DatasetAttributions:
+    """Rows and maps of a run in a folder, complete or not; nothing is held in memory.
+
+    Args:
+        folder: `out` of `attribute_dataset`.
+
+    Attributes:
+        folder: the same.
+        manifest: configuration, versions, numbers of samples and of done rows, failures.
+
+    Raises:
+        RunFolderError: the folder holds no run.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from captum_ext.attr import IntegratedGradients
+        >>> from captum_ext.dataset import attribute_dataset
+        >>> samples = torch.utils.data.TensorDataset(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        >>> method = IntegratedGradients(lambda x: x)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = attribute_dataset(method, samples, folder, target=1, show_progress=False)
+        ...     found.table(["index", "score"]).to_pydict(), found.maps([1]).round()
+        ({'index': [0, 1], 'score': [2.0, 4.0]}, tensor([[0., 4.]]))
+    """
+
+    def __init__(self, folder: str | PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self._run = RunFolder(self.folder)
+        self.manifest: dict[str, Any] = self._run.manifest
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return int(self.manifest["n_done"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sample has its row."""
+        return len(self) == int(self.manifest["n_samples"])
+
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        """Samples without a row: index, name where known, and error."""
+        return list(self.manifest["failures"])
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows in the order of their index; None: all columns but the maps.
+
+        `.to_pandas()` makes a data frame of it.
+
+        Raises:
+            ArgumentError: a column that the run does not have.
+        """
+        pa = require("pyarrow", "dataset")
+        pq = require("pyarrow.parquet", "dataset")
+        shards = self._run.shards()
+        if not shards:
+            return pa.table({})
+        names = pq.read_schema(shards[0]).names
+        wanted = [name for name in names if name != "map"] if columns is None else list(columns)
+        unknown = [name for name in wanted if name not in names]
+        if unknown:
+            raise ArgumentError("columns", "some of " + ", ".join(names), ", ".join(unknown))
+        read = list(dict.fromkeys(["index", *wanted]))
+        # Columns without a number in a whole shard have another type there: let them agree.
+        found = pa.concat_tables([pq.read_table(path, columns=read) for path in shards], promote_options="permissive")
+        _, order = np.unique(found["index"].to_numpy(), return_index=True)
+        return found.take(order).select(wanted)
+
+    def maps(self, indices: Sequence[int] | None = None) -> Tensor:
+        """Maps (n, ...) of these samples, in this order, on their true scale, float32 or float64; None: all.
+
+        Raises:
+            ArgumentError: the run has no maps, or none of one of these samples.
+        """
+        wanted = None if indices is None else {int(index) for index in indices}
+        found: dict[int, Tensor] = {}
+        for index, maps in self.batches():
+            for place, number in enumerate(index.tolist()):
+                if wanted is None or number in wanted:
+                    found[number] = maps[place]
+        order = sorted(found) if indices is None else [int(index) for index in indices]
+        missing = [index for index in order if index not in found]
+        if missing:
+            raise ArgumentError("indices", "samples that have a row", f"{missing[:5]}")
+        if not order:
+            raise ArgumentError("indices", "at least one sample", "none")
+        return torch.stack([found[index] for index in order])
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Indices (n,) and maps (n, ...) shard by shard, in no particular order.
+
+        Raises:
+            ArgumentError: the run has no maps.
+        """
+        pq = require("pyarrow.parquet", "dataset")
+        if "map" not in self.manifest["configuration"]["fields"]:
+            raise ArgumentError("fields", 'with "map", to read maps', str(self.manifest["configuration"]["fields"]))
+        for path in self._run.shards():
+            table = pq.read_table(path).combine_chunks()
+            stored = table["map"].chunk(0).to_numpy_ndarray()
+            maps = torch.from_numpy(stored.astype(np.float64 if stored.dtype == np.float64 else np.float32))
+            if "map_scale" in table.column_names:
+                scale = torch.from_numpy(table["map_scale"].to_numpy().copy())
+                maps = maps * scale.reshape(-1, *(1,) * (maps.dim() - 1))
+            yield torch.from_numpy(table["index"].to_numpy().copy()), maps
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"DatasetAttributions({str(self.folder)!r}: {len(self)} of {self.manifest['n_samples']} rows{failed})"

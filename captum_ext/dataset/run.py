@@ -1,0 +1,210 @@
+"""A method over a data set: streamed, in flat memory, resumable, the same rows wherever it stops."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from captum_ext._checks import check_positive_int, describe
+from captum_ext._types import ForwardFunc
+from captum_ext._warnings import warn_caller
+from captum_ext.dataset._maps import MapFormat
+from captum_ext.dataset._rows import Metric, RowMaker, Settings
+from captum_ext.dataset._samples import Samples
+from captum_ext.dataset._shards import RunFolder, ShardWriter
+from captum_ext.dataset.results import DatasetAttributions
+from captum_ext.exceptions import ArgumentTypeError
+
+_SHARD_SECONDS = 300.0  # a killed run of a slow method loses no more than this
+OnDone = Callable[[int, int], object]
+
+
+def attribute_dataset(
+    method: Any,
+    dataset: Dataset[Any] | DataLoader[Any],
+    out: str | PathLike[str],
+    *,
+    target: int | str | None,
+    batch_size: int | None = None,
+    fields: Sequence[str] | None = None,
+    map_format: MapFormat | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    attribute_kwargs: Mapping[str, Any] | None = None,
+    forward_func: ForwardFunc | None = None,
+    resume: bool = True,
+    seed: int = 0,
+    num_workers: int = 0,
+    shard_rows: int = 256,
+    configuration: Mapping[str, Any] | None = None,
+    show_progress: bool | OnDone = True,
+) -> DatasetAttributions:
+    """Explain every sample of a data set and write the results to a folder (extra `dataset`).
+
+    The folder gets parquet files of at most about `shard_rows` rows and a manifest. A file is there whole or not at
+    all: a run that was killed loses the rows that were not yet in a file, at most those of five minutes, and goes on
+    from there when it is called again. Memory does not grow with the data set.
+
+    Random points are drawn from generators of (seed, index), so that a row depends neither on the order nor on the
+    workers or machines, and on its batch only by the model's own rounding; batches begin at multiples of
+    `batch_size`, so that an interrupted run repeats them and its rows are bit for bit those of an undisturbed one.
+
+    Args:
+        method: an object with Captum's `attribute` (this package's, Captum's or your own), or a function
+            `f(inputs, target)` that returns attributions (N, ...). A method without a `generator` argument draws from
+            the global random state, which is seeded for each batch and put back.
+        dataset: a map-style data set of tensors, or of tuples that start with a tensor (C, H, W) and a label; or a
+            DataLoader, of which data set, batch size, workers and collation are taken, and shuffling is ignored.
+        out: folder. A run of the same configuration in it is continued.
+        target: class to explain: an int for all, "predicted", "label" (the second entry of a sample), or None for
+            models with one output.
+        batch_size: samples given to the method at once. None: the DataLoader's, else 16.
+        fields: what is stored beside index, target and, for folders of images, name: "prediction" (class), "score"
+            (of the target), "delta" (convergence delta), "map", "insertion", "deletion", "diff_id" (areas; null where
+            the curve is not valid). None: prediction, score, map, and delta where the method has one.
+        map_format: size, dtype and channels of the stored maps. None: float16, channels summed, full size.
+        metrics: further numbers by name: functions of (forward_func, inputs, attributions, target) that return a
+            `PerturbationCurve`, whose area is stored, or one number (N,) for each row.
+        attribute_kwargs: passed to `method.attribute`, such as `n_steps`.
+        forward_func: the model, where the method has no attribute of this name.
+        resume: go on with the run in `out`; off: the folder has to be new or empty.
+        seed: see above.
+        num_workers: processes that read samples, as in DataLoader.
+        shard_rows: rows of a file.
+        configuration: what else the rows depend on; kept in the manifest, and compared when a run goes on.
+        show_progress: show a bar that counts samples; or a function of the numbers of done and of all samples.
+
+    Returns:
+        The results, read from `out` on demand. Samples that could not be read, or with NaN or infinity in their
+        pixels, scores or attributions, have no row; they are in `failures`, a warning says how many, and they are
+        tried again when the run is continued.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: an argument that cannot be used, such as a target that the model does not
+            have.
+        RunFolderError: `out` holds a run of another configuration or with other versions, or is in use.
+        MissingExtraError: pyarrow is not installed.
+        OSError: nothing more can be written; finished rows are kept.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from captum_ext.attr import IntegratedGradients
+        >>> from captum_ext.dataset import attribute_dataset
+        >>> images = torch.utils.data.TensorDataset(torch.ones(3, 1, 2, 2), torch.tensor([0, 1, 0]))
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     attributions = attribute_dataset(
+        ...         IntegratedGradients(model), images, folder, target="label", show_progress=False
+        ...     )
+        ...     attributions.maps().shape, attributions.table(["target"]).to_pydict()
+        (torch.Size([3, 2, 2]), {'target': [0, 1, 0]})
+    """
+    samples = Samples(dataset, batch_size, num_workers)
+    if isinstance(fields, str):
+        raise ArgumentTypeError("fields", "a sequence of names", describe(fields))
+    settings = Settings(
+        target,
+        default_fields(method) if fields is None else tuple(fields),
+        map_format or MapFormat(),
+        seed,
+        dict(attribute_kwargs or {}),
+        dict(metrics or {}),
+    )
+    maker = RowMaker(method, settings, forward_func)
+    check_positive_int("shard_rows", shard_rows)
+    about = {**maker.configuration(), "dataset": samples.configuration(), "given": dict(configuration or {})}
+    folder = RunFolder(Path(out))
+    with folder.locked(), progress(show_progress, len(samples)) as on_done:
+        _run(maker, samples, folder, about, resume, shard_rows, on_done)
+    result = DatasetAttributions(out)
+    warn_of_failures(result)
+    return result
+
+
+def default_fields(method: Any) -> tuple[str, ...]:
+    """Prediction, score and map, and the delta of a method that has one."""
+    has_delta = getattr(method, "has_convergence_delta", lambda: False)()
+    return ("prediction", "score", "delta", "map") if has_delta else ("prediction", "score", "map")
+
+
+def warn_of_failures(result: DatasetAttributions) -> None:
+    """Say how many samples have no row."""
+    if result.failures:
+        n_samples, first = result.manifest["n_samples"], result.failures[0]
+        warn_caller(
+            f"{len(result.failures)} of {n_samples} samples have no row; see `.failures`. The first: "
+            f"{first.get('name') or first['index']}: {first['error']}"
+        )
+
+
+def _run(
+    maker: RowMaker,
+    samples: Samples,
+    folder: RunFolder,
+    configuration: dict[str, Any],
+    resume: bool,
+    shard_rows: int,
+    on_done: OnDone,
+) -> None:
+    """Compute the rows that are not there yet."""
+    n_samples = len(samples)
+    done = folder.begin(configuration, n_samples, resume)
+    n_done = int(done.sum())
+    on_done(n_done, n_samples)
+    writer = ShardWriter(folder, shard_rows, _SHARD_SECONDS)
+    failures: dict[int, str] = {}
+
+    def record() -> None:
+        entries = [{"index": index, "name": samples.name(index), "error": error} for index, error in failures.items()]
+        folder.finish_manifest(done, entries)
+
+    try:
+        for read in samples.read((~done).tolist(), maker.settings.seed):
+            columns, failed = ({}, {}) if read.batch is None else maker.rows(read.batch)
+            failures.update({failure.index: failure.error for failure in read.failures})
+            failures.update(failed)
+            n_done += len(columns.get("index", ()))
+            on_done(n_done + len(failures), n_samples)
+            with _space_left(folder):
+                written = writer.add(columns)
+                if len(written):
+                    done[written] = True
+                    record()
+    finally:  # also after an error or Ctrl-C: what was computed is kept
+        with _space_left(folder):
+            done[writer.flush()] = True
+            record()
+
+
+@contextmanager
+def _space_left(folder: RunFolder) -> Iterator[None]:
+    """Say what a full disk means for the run."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        message = f"No space left for {folder.folder}. Finished rows are kept: make room and run again to go on"
+        raise OSError(error.errno, message) from error
+
+
+@contextmanager
+def progress(show: bool | OnDone, total: int) -> Iterator[OnDone]:
+    """A function to tell about samples that are done: the caller's, or that of a bar."""
+    if callable(show):
+        yield show
+        return
+    with tqdm(total=total, desc="samples", unit="sample", disable=not show) as bar:
+
+        def on_done(n_done: int, _: int) -> None:
+            if bar.n == 0 and n_done:
+                bar.initial = n_done  # of an earlier run: not part of the speed
+            bar.update(n_done - bar.n)
+
+        yield on_done

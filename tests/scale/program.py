@@ -1,0 +1,53 @@
+"""A run that takes some seconds, as a program that can be killed: FOLDER is its argument."""
+
+import sys
+
+import torch
+from torch import nn
+
+from captum_ext.attr import ExpectedGradients
+from captum_ext.dataset import attribute_dataset
+
+N_SAMPLES = 3000
+
+
+def make_method():
+    """Expected Gradients on a small network of fixed weights."""
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5)
+    )
+    model(torch.zeros(1, 1, 20, 20))
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) / parameter[0].numel() ** 0.5
+    return ExpectedGradients(model.eval(), references=torch.randn(6, 1, 20, 20, generator=generator))
+
+
+class Noise(torch.utils.data.Dataset):
+    """Image i is drawn with seed i."""
+
+    def __len__(self):
+        return N_SAMPLES
+
+    def __getitem__(self, index):
+        return torch.randn(1, 20, 20, generator=torch.Generator().manual_seed(index)), index % 5
+
+
+SETTINGS = {"target": "predicted", "batch_size": 16, "attribute_kwargs": {"n_steps": 30}}
+
+
+def main():
+    """Run to the end, telling of every batch."""
+    attribute_dataset(
+        make_method(),
+        Noise(),
+        sys.argv[1],
+        shard_rows=32,
+        show_progress=lambda done, total: print(done, flush=True),
+        **SETTINGS,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""A run over a data set that is killed again and again ends with the rows of an undisturbed one."""
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from captum_ext.dataset import DatasetAttributions, attribute_dataset
+from captum_ext.dataset._shards import RunFolder
+from tests.scale.program import N_SAMPLES, SETTINGS, Noise, make_method
+
+pytestmark = pytest.mark.scale
+ROOT = Path(__file__).parent.parent.parent
+KILLS = 20
+
+
+def start(out):
+    command = [sys.executable, "-m", "tests.scale.program", str(out)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def killed_after(process, batches, seconds):
+    """Wait for some batches and `seconds` into the next, and kill; whether it was still running."""
+    for _ in range(batches):
+        process.stdout.readline()
+    time.sleep(seconds)
+    running = process.poll() is None
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    return running
+
+
+def test_twenty_kills_in_a_row_cost_no_row_and_repeat_none(tmp_path):
+    out, chance = tmp_path / "killed", random.Random(0)
+    n_done = 0
+    for _ in range(KILLS):
+        assert killed_after(start(out), chance.randint(0, 14), chance.uniform(0.0, 0.1)), (
+            "it ended before it was killed"
+        )
+        found = int(RunFolder(out).done(N_SAMPLES).sum()) if (out / "manifest.json").exists() else 0
+        assert found >= n_done
+        n_done = found
+    assert 0 < n_done < N_SAMPLES
+    with start(out) as last:
+        last.communicate()
+    assert last.returncode == 0
+
+    undisturbed = attribute_dataset(make_method(), Noise(), tmp_path / "whole", show_progress=False, **SETTINGS)
+    resumed = DatasetAttributions(out)
+    assert resumed.complete
+    assert resumed.table().equals(undisturbed.table())
+    assert torch.equal(resumed.maps(), undisturbed.maps())
+    stored = [index for indices, _ in resumed.batches() for index in indices.tolist()]
+    assert sorted(stored) == list(range(N_SAMPLES))
