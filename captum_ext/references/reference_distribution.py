@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -111,9 +111,54 @@ class ReferenceDistribution:
         check_positive_int("n_references", n_references)
         check_positive_int("n_inputs", n_inputs)
         source = SampleSource(samples, n_inputs, internal_batch_size, show_progress)
-        outputs = source.outputs(forward_func)
+
+        def collect(indices: list[int]) -> Tensors:
+            found = source.collect(indices)
+            return tuple(torch.stack(parts) for parts in zip(*(found[index] for index in indices), strict=True))
+
+        return cls.fit_outputs(source.outputs(forward_func), collect, n_neighborhoods, n_references, seed=seed)
+
+    @classmethod
+    def fit_outputs(
+        cls,
+        outputs: Tensor,
+        collect: Callable[[list[int]], TensorOrTensors],
+        n_neighborhoods: int = 1,
+        n_references: int = 20,
+        *,
+        seed: int = 0,
+    ) -> ReferenceDistribution:
+        """The same from outputs that were computed elsewhere, such as on a cluster.
+
+        Args:
+            outputs: (M, ...), the model's outputs at M samples.
+            collect: a function of indices into the samples that returns them, (n, ...) or a tuple of such tensors.
+            n_neighborhoods: as in `fit`.
+            n_references: as in `fit`.
+            seed: as in `fit`.
+
+        Raises:
+            ArgumentError: fewer than two samples, or `collect` returned another number of them.
+            NonFiniteError: NaN or infinity in the outputs or the samples.
+
+        Example:
+            >>> import torch
+            >>> from captum_ext.references import ReferenceDistribution
+            >>> samples = torch.tensor([[0.0], [0.1], [5.0]])
+            >>> fitted = ReferenceDistribution.fit_outputs(samples * 2, lambda places: samples[places], n_references=2)
+            >>> sorted(fitted.density[0].tolist()) == torch.tensor([1 / 3, 2 / 3]).tolist()
+            True
+        """
+        check_positive_int("n_neighborhoods", n_neighborhoods)
+        check_positive_int("n_references", n_references)
+        (outputs,) = check_tensors("outputs", outputs)
+        outputs = outputs.detach().reshape(len(outputs), -1).to("cpu", torch.float32)
         found = find_neighborhoods(outputs, n_neighborhoods, n_references, seed)
-        chosen = source.collect([index for part in found for index in part.members.tolist()])
+        indices = [index for part in found for index in part.members.tolist()]
+        collected = check_tensors("collect(indices)", collect(indices))
+        if len(collected[0]) != len(indices):
+            raise ArgumentError("collect", f"a function that returns {len(indices)} samples", describe(collected[0]))
+        chosen = {index: tuple(tensor[place] for tensor in collected) for place, index in enumerate(indices)}
         merged = [_merge_duplicates(part, chosen, outputs) for part in found]
         metadata = {
             "n_samples": len(outputs),
