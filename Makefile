@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo benchmark test test-lowest lint wheel clean
+.PHONY: demo benchmark test test-scale test-lowest lint wheel clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m examples.quickstart
@@ -14,6 +14,10 @@ benchmark: $(VENV)/.installed-benchmark
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q -n 2
+
+# Runs that are killed again and again, and a Ray cluster on this machine: some minutes.
+test-scale: $(VENV)/.installed-test $(VENV)/.installed-ray
+	$(BIN)/python -m pytest -q -m scale tests/scale
 
 # The oldest supported versions, for which wheels of Python 3.10 to 3.12 exist.
 test-lowest: .venv-lowest/.installed

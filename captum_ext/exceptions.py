@@ -54,3 +54,7 @@ class MissingExtraError(CaptumExtError, ImportError):
 
 class RunFolderError(CaptumExtError, ValueError):
     """A folder of a run over a data set that is damaged, in use, or was made with other settings."""
+
+
+class ModelLoadError(CaptumExtError, ValueError):
+    """A model that does not exist, or weights that are missing or do not fit it."""

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from captum.attr import GradientAttribution
 from torch import Tensor
 
 from captum_ext._checks import check_finite, check_tensors, describe
@@ -211,6 +212,8 @@ class RowMaker:
             kwargs["generator"] = [generator_of(seed, index) for index in indices]
         if with_delta:
             kwargs["return_convergence_delta"] = True
+        if isinstance(self.method, GradientAttribution) and not self._takes_generator:
+            inputs = inputs.detach().requires_grad_()  # else Captum's methods warn that they do it
         with globally_seeded(seed, indices[0], self.device):
             if hasattr(self.method, "attribute"):
                 found = self.method.attribute(inputs, target=target, **kwargs)

@@ -277,3 +277,10 @@ def test_progress_can_be_a_function(tmp_path):
     calls = []
     run(linear(), Images(6), tmp_path, show_progress=lambda done, total: calls.append((done, total)))
     assert calls == [(0, 6), (4, 6), (6, 6)]
+
+
+def test_captums_gradient_methods_run_without_a_warning(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = run(Saliency(Linear()), Images(3), tmp_path, target=0)
+    torch.testing.assert_close(found.maps()[0], WEIGHT[0].abs().reshape(2, 2, 1).sum(0), rtol=1e-3, atol=0)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from captum_ext._blur import gaussian_blur
+from captum_ext_integrations.cli.models import load_weights
 from examples import real_data
 from examples.benchmarks.core.samples import load_samples
 from examples.benchmarks.core.training import Report, accuracy, fit_classifier, trained
@@ -121,38 +120,3 @@ def _torchvision(name: str, weights: Path | None, n_classes: int) -> Network:
     load_weights(model, weights, name)
     to_grid = tokens_to_grid if family == "vit" else None
     return Network(f"torchvision:{name}", model, _TORCHVISION, layers[family](model), n_classes, to_grid)
-
-
-def load_weights(model: nn.Module, path: Path, name: str) -> None:
-    """Load a state dict without unpickling code.
-
-    Raises:
-        ValueError: there is no such file, it is no state dict, or it belongs to another architecture.
-    """
-    try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, _unpickling_error()) as error:
-        raise ValueError(
-            f"Expected weights of {name} (safetensors or a state dict), but got {path}: {error}"
-        ) from error
-    if not isinstance(loaded, dict):
-        raise ValueError(f"Expected a state dict of {name} in {path}, but got {type(loaded).__name__}.")
-    own = model.state_dict()
-    missing = [key for key in own if key not in loaded and not key.endswith("num_batches_tracked")]  # old files lack it
-    unexpected = [key for key in loaded if key not in own]
-    other = [
-        f"{key} {tuple(loaded[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in loaded and loaded[key].shape != own[key].shape
-    ]
-    if missing or unexpected or other:
-        parts = {"missing": missing, "unexpected": unexpected, "of another shape": other}
-        found = "; ".join(f"{len(keys)} {what}, such as {keys[0]}" for what, keys in parts.items() if keys)
-        raise ValueError(f"Expected the {len(own)} tensors of {name} in {path}, but got another architecture: {found}.")
-    model.load_state_dict(loaded, strict=False)
-
-
-def _unpickling_error() -> type[Exception]:
-    import pickle
-
-    return pickle.UnpicklingError

@@ -1,0 +1,19 @@
+"""The command line `captum-ext` (extra `cli`): explanations without a script."""
+
+from captum_ext._optional import require
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    import sys
+
+    from captum_ext.exceptions import MissingExtraError
+
+    try:
+        for module in ("typer", "rich", "PIL", "torchvision", "matplotlib", "pandas", "pyarrow"):
+            require(module, "cli")
+    except MissingExtraError as error:
+        sys.exit(f"captum-ext: {error}")
+    from captum_ext_integrations.cli.app import app
+
+    app()

@@ -1,0 +1,354 @@
+"""The commands and their options; what they do is in `commands.py`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from captum_ext._checks import check_choice
+from captum_ext.exceptions import CaptumExtError
+from captum_ext_integrations.cli import commands
+from captum_ext_integrations.cli.methods import METHODS, METRICS, UPSAMPLERS, MethodSpec
+from captum_ext_integrations.cli.models import ModelSpec
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Explain image classifiers: attributions, upsampled CAMs, scores of methods, whole folders.",
+)
+MISTAKE = 2  # exit code: nothing could be done; 1: some images have no result
+
+
+class Engine(str, Enum):
+    """What runs over a folder."""
+
+    local = "local"
+    ray = "ray"
+
+
+MODEL = ("--model torchvision:resnet18", "--weights resnet18.pth")
+#: What every command's help shows; the tests run them as they are.
+EXAMPLES = {
+    "explain": (
+        "captum-ext explain cat.png",
+        *MODEL,
+        "--method lpi --references photos",
+        "--target 285 --out map.png",
+    ),
+    "upsample": ("captum-ext upsample cat.png", *MODEL, "--cam GradCAM --upsampler usu --out cam.png"),
+    "evaluate": (
+        "captum-ext evaluate photos",
+        *MODEL,
+        "--method ig --method gradcam",
+        "--metric diff_id --n-steps 5 --out scores",
+    ),
+    "fit-references": (
+        "captum-ext fit-references photos",
+        *MODEL,
+        "--n-references 4 --out references.safetensors",
+    ),
+    "run": (
+        "captum-ext run photos",
+        *MODEL,
+        "--method ig --n-steps 5",
+        "--size 56 --out attributions",
+    ),
+    "list": ("captum-ext list",),
+}
+
+Image = Annotated[Path, typer.Argument(help="A photograph.", show_default=False)]
+Folder = Annotated[Path, typer.Argument(help="Images, or one folder of images for each class.", show_default=False)]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="torchvision:NAME, timm:NAME, or MODULE:FUNCTION that returns a model.",
+        show_default=False,
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        help="State dict of the model (safetensors, or as torch.save writes it). Without: the pretrained one."
+    ),
+]
+Classes = Annotated[
+    int | None, typer.Option("--n-classes", min=1, help="Outputs of the model, if not ImageNet's 1,000.")
+]
+Resize = Annotated[int | None, typer.Option(min=1, help="Shorter side before the crop, if not the model's own.")]
+Crop = Annotated[int | None, typer.Option(min=1, help="Side of the central crop, if not the model's own.")]
+Mean = Annotated[str | None, typer.Option(help="Normalisation: one number, or three with commas.")]
+Std = Annotated[str | None, typer.Option(help="Normalisation: one number, or three with commas.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Target = Annotated[str, typer.Option(help='Class to explain: a number, "predicted", or "label" for class folders.')]
+References = Annotated[
+    Path | None,
+    typer.Option(help="Folder of images (20 are used), or a file of fit-references; for eg, lpi, weighted-ig."),
+]
+Steps = Annotated[int, typer.Option("--n-steps", min=1, help="Gradients for each image.")]
+Layer = Annotated[
+    str | None, typer.Option(help="Layer of the CAM, as in named_modules(); without: the last with positions.")
+]
+Upsampler = Annotated[str, typer.Option(metavar="NAME", help=f"How the CAM is upsampled: {', '.join(UPSAMPLERS)}.")]
+Method = Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(METHODS)}.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of random points.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images at once.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many images, spread over the folder.")]
+
+
+def _example(command: str) -> str:
+    """The lines of a command's example, each of which the shell continues with the next."""
+    return "\b\nExample:\n  " + " \\\n    ".join(EXAMPLES[command])
+
+
+def _metrics(names: list[str]) -> list[str]:
+    return [check_choice("metric", name, METRICS) for name in dict.fromkeys(names)]
+
+
+def _with_messages(command: Callable[..., int]) -> Callable[..., None]:
+    """Errors that a user can mend as one line, and the exit code."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            code = command(*arguments, **options)
+        except (CaptumExtError, OSError) as error:
+            Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {_plain(error)}", highlight=False)
+            code = MISTAKE
+        except KeyboardInterrupt:
+            Console(stderr=True).print("Stopped. What is finished is kept.")
+            code = 130
+        sys.stdout.flush()
+        raise typer.Exit(code)
+
+    return run
+
+
+def _plain(error: Exception) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))
+
+
+def _model(
+    name: str,
+    weights: Path | None,
+    n_classes: int | None,
+    resize: int | None,
+    crop: int | None,
+    mean: str | None,
+    std: str | None,
+    device: str,
+) -> ModelSpec:
+    return ModelSpec(name, weights, n_classes, resize, crop, _numbers("--mean", mean), _numbers("--std", std), device)
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """One number or three."""
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"one number, or three with commas, not {text!r}", param_hint=option) from error
+    if len(values) not in (1, 3):
+        raise typer.BadParameter(f"one number, or three with commas, not {text!r}", param_hint=option)
+    return values if len(values) == 3 else values * 3
+
+
+def _target(text: str) -> int | str:
+    if text in ("predicted", "label"):
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise typer.BadParameter(f'a number, "predicted" or "label", not {text!r}', param_hint="--target") from error
+
+
+@app.command(epilog=_example("explain"))
+@_with_messages
+def explain(
+    image: Image,
+    model: Model,
+    method: Method = "ig",
+    out: Annotated[Path, typer.Option(help="A picture (.png), or the map as numbers (.npy).")] = Path("map.png"),
+    target: Target = "predicted",
+    references: References = None,
+    n_steps: Steps = 20,
+    layer: Layer = None,
+    upsampler: Upsampler = "usu",
+    weights: Weights = None,
+    n_classes: Classes = None,
+    resize: Resize = None,
+    crop: Crop = None,
+    mean: Mean = None,
+    std: Std = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+) -> int:
+    """Explain one photograph."""
+    spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
+    chosen = MethodSpec(method, spec, references, n_steps, layer, upsampler, seed)
+    return commands.explain(image, chosen, _target(target), out)
+
+
+@app.command(epilog=_example("upsample"))
+@_with_messages
+def upsample(
+    image: Image,
+    model: Model,
+    cam: Annotated[str, typer.Option(help="A CAM class of pytorch-grad-cam.")] = "GradCAM",
+    upsampler: Upsampler = "usu",
+    out: Annotated[Path, typer.Option(help="A picture (.png), or the map as numbers (.npy).")] = Path("cam.png"),
+    target: Target = "predicted",
+    layer: Layer = None,
+    weights: Weights = None,
+    n_classes: Classes = None,
+    resize: Resize = None,
+    crop: Crop = None,
+    mean: Mean = None,
+    std: Std = None,
+    device: Device = "auto",
+) -> int:
+    """A CAM, upsampled by redistributing its mass, beside the coarse map and bilinear interpolation."""
+    spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
+    return commands.upsample(image, spec, cam, layer, upsampler, _target(target), out)
+
+
+@app.command(epilog=_example("evaluate"))
+@_with_messages
+def evaluate(
+    folder: Folder,
+    model: Model,
+    method: Annotated[
+        list[str], typer.Option(metavar="NAME", help="May be repeated; the first is the control.", show_default=False)
+    ],
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help=f"{', '.join(METRICS)}; may be repeated. Without: all.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of scores, table and figure; continued if it is there.")] = Path(
+        "scores"
+    ),
+    target: Target = "predicted",
+    references: References = None,
+    n_steps: Steps = 20,
+    layer: Layer = None,
+    upsampler: Upsampler = "usu",
+    limit: Limit = None,
+    batch_size: Batch = 8,
+    weights: Weights = None,
+    n_classes: Classes = None,
+    resize: Resize = None,
+    crop: Crop = None,
+    mean: Mean = None,
+    std: Std = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+) -> int:
+    """Score one or several methods on a folder: a table with intervals and paired tests, and a figure."""
+    spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
+    names = list(dict.fromkeys(method))
+    chosen = [MethodSpec(name, spec, references, n_steps, layer, upsampler, seed) for name in names]
+    metrics = _metrics(metric or list(METRICS))
+    return commands.evaluate(folder, chosen, metrics, _target(target), out, limit, batch_size)
+
+
+@app.command("fit-references", epilog=_example("fit-references"))
+@_with_messages
+def fit_references(
+    folder: Folder,
+    model: Model,
+    out: Annotated[Path, typer.Option(help="File for the references.")] = Path("references.safetensors"),
+    n_neighborhoods: Annotated[int, typer.Option(min=1, help="Keep it well below the number of classes.")] = 1,
+    n_references: Annotated[int, typer.Option(min=1, help="For each neighbourhood, at most.")] = 20,
+    overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there.")] = False,
+    limit: Limit = None,
+    weights: Weights = None,
+    n_classes: Classes = None,
+    resize: Resize = None,
+    crop: Crop = None,
+    mean: Mean = None,
+    std: Std = None,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Of the clustering.")] = 0,
+) -> int:
+    """Fit the reference images of Local Path Integration to a folder, once for all later calls."""
+    spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
+    return commands.fit_references(folder, spec, out, n_neighborhoods, n_references, overwrite, limit, seed)
+
+
+@app.command(epilog=_example("run"))
+@_with_messages
+def run(
+    folder: Folder,
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Folder of results; a run in it is continued.")] = Path("attributions"),
+    method: Method = "ig",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help=f"Scores in the same pass: {', '.join(METRICS)}; may be repeated."),
+    ] = None,
+    maps: Annotated[bool, typer.Option(help="Store the maps.")] = True,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Side of the stored maps, which keep their sum; without: as they are.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float16, float32 or float64.")] = "float16",
+    target: Target = "predicted",
+    references: References = None,
+    n_steps: Steps = 20,
+    layer: Layer = None,
+    upsampler: Upsampler = "usu",
+    engine: Annotated[Engine, typer.Option(help="local: this process; ray: workers (extra ray).")] = Engine.local,
+    workers: Annotated[int, typer.Option(min=1, help="Workers of Ray, with one CPU thread each.")] = 2,
+    num_gpus: Annotated[float, typer.Option(min=0, help="GPUs of each worker of Ray.")] = 0,
+    num_workers: Annotated[int, typer.Option(min=0, help="Processes that read images for the local engine.")] = 0,
+    limit: Limit = None,
+    batch_size: Batch = 8,
+    resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = True,
+    weights: Weights = None,
+    n_classes: Classes = None,
+    resize: Resize = None,
+    crop: Crop = None,
+    mean: Mean = None,
+    std: Std = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+) -> int:
+    """Explain a whole folder: Parquet files, resumable, on this machine or on a Ray cluster.
+
+    The exit code is 1 if a file could not be explained; the manifest names it.
+    """
+    spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
+    chosen = MethodSpec(method, spec, references, n_steps, layer, upsampler, seed)
+    job = commands.FolderRun(
+        folder=folder,
+        method=chosen,
+        target=_target(target),
+        out=out,
+        metrics=tuple(_metrics(metric or [])),
+        maps=maps,
+        size=size,
+        dtype=dtype,
+        limit=limit,
+        batch_size=batch_size,
+        resume=resume,
+    )
+    if engine is Engine.ray:
+        return commands.run_with_ray(job, workers, num_gpus)
+    return commands.run_here(job, num_workers)
+
+
+@app.command("list", epilog=_example("list"))
+@_with_messages
+def list_names() -> int:
+    """Methods, metrics and upsamplers, with one line each."""
+    return commands.list_names()

@@ -1,0 +1,83 @@
+"""CAMs as methods: any class of pytorch-grad-cam, its map upsampled in proportion to its mass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_ext.exceptions import ArgumentError
+from captum_ext_integrations.cli.methods import upsampler
+from captum_ext_integrations.cli.models import LoadedModel
+
+
+class Cam:
+    """A function of inputs and target that returns maps (N, H, W).
+
+    Args:
+        loaded: the model.
+        layer: by name; None: the last layer whose output has positions, which is found by a forward pass.
+        upsampler_name: of the coarse map.
+        cam: class of `captum_ext_integrations.grad_cam`.
+
+    Raises:
+        ArgumentError: no such layer or class, or none with positions.
+        MissingExtraError: pytorch-grad-cam is not installed.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, layer: str | None = None, upsampler_name: str = "usu", cam: str = "GradCAM"
+    ) -> None:
+        from captum_ext_integrations import grad_cam
+
+        if cam not in grad_cam.__all__:
+            raise ArgumentError("cam", "one of " + ", ".join(grad_cam.__all__), repr(cam))
+        self.forward_func = loaded.model
+        self.layer = layer or last_layer_with_positions(loaded)
+        modules = dict(loaded.model.named_modules())
+        if self.layer not in modules:
+            raise ArgumentError("layer", "one of " + ", ".join(name for name in modules if name), repr(self.layer))
+        self._class = getattr(grad_cam, cam)
+        self._target_layer = modules[self.layer]
+        self._upsampler = upsampler(upsampler_name, loaded.preparation)
+
+    def __call__(self, inputs: Tensor, target: Tensor | None) -> Tensor:
+        """Maps (N, H, W) that keep the mass of the coarse ones; None: of the predicted classes."""
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+        targets = None if target is None else [ClassifierOutputTarget(int(index)) for index in target]
+        with self._class(
+            model=self.forward_func,
+            target_layers=[self._target_layer],
+            upsampler=self._upsampler,
+            normalize=False,
+            as_tensor=True,
+        ) as cam:
+            maps: Tensor = cam(input_tensor=inputs, targets=targets)
+        return maps
+
+
+def last_layer_with_positions(loaded: LoadedModel) -> str:
+    """Name of the last module, in the order of computation, whose output is (N, C, h, w) with several positions."""
+    found: list[str] = []
+    handles = []
+
+    def watch(name: str, module: nn.Module) -> Any:
+        def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.dim() == 4 and output.shape[-1] * output.shape[-2] > 1:
+                found.append(name)
+
+        return module.register_forward_hook(note)
+
+    side = loaded.preparation.crop
+    try:
+        handles = [watch(name, module) for name, module in loaded.model.named_modules() if name]
+        with torch.no_grad():
+            loaded.model(torch.zeros(1, 3, side, side, device=loaded.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not found:
+        raise ArgumentError("layer", "a layer with positions (transformers need a script of their own)", "none found")
+    return found[-1]

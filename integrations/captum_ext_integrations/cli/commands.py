@@ -1,0 +1,312 @@
+"""What the commands do; each returns an exit code."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from torch import Tensor
+
+from captum_ext.dataset import DatasetAttributions, MapFormat, attribute_dataset
+from captum_ext.dataset._rows import RowMaker, Settings
+from captum_ext.dataset.run import default_fields
+from captum_ext.exceptions import ArgumentError
+from captum_ext.metrics import compare
+from captum_ext.references import ReferenceDistribution
+from captum_ext_integrations.cli import pictures
+from captum_ext_integrations.cli.images import Images, open_image
+from captum_ext_integrations.cli.methods import METHODS, METRICS, UPSAMPLERS, MethodSpec, outputs
+from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, load_model
+
+OK, FAILED = 0, 1
+_HERE = Console()
+
+
+def explain(image: Path, spec: MethodSpec, target: int | str, out: Path) -> int:
+    """One photograph to one picture."""
+    _check_picture(out)
+    loaded = load_model(spec.model)
+    inputs = loaded.preparation(open_image(image))[None].to(loaded.device)
+    chosen = _target_of(loaded, inputs, target)
+    method = spec.build(loaded)
+    fields = tuple(name for name in default_fields(method) if name != "prediction")
+    settings = Settings(chosen, fields, MapFormat(dtype="float32"), spec.seed, spec.attribute_kwargs)
+    from captum_ext.dataset._rows import Batch
+
+    columns, failures = RowMaker(method, settings).rows(Batch([0], inputs))
+    if failures:
+        raise ArgumentError("image", "one whose attributions are finite", failures[0])
+    title = f"{spec.name}: {loaded.class_name(chosen)}, score {columns['score'][0]:.3g}"
+    _save(out, columns["map"][0], loaded, inputs, title)
+    delta = f", convergence delta {columns['delta'][0]:.2g}" if "delta" in columns else ""
+    _HERE.print(f"{title}{delta}\n{out}", highlight=False, soft_wrap=True)
+    return OK
+
+
+def upsample(
+    image: Path, spec: ModelSpec, cam: str, layer: str | None, upsampler: str, target: int | str, out: Path
+) -> int:
+    """One CAM: coarse, interpolated, redistributed."""
+    from captum_ext_integrations.cli.cams import Cam
+
+    _check_picture(out)
+    loaded = load_model(spec)
+    inputs = loaded.preparation(open_image(image))[None].to(loaded.device)
+    chosen = torch.tensor([_target_of(loaded, inputs, target)])
+    used = Cam(loaded, layer, upsampler, cam)
+    maps = {
+        name: Cam(loaded, used.layer, name, cam)(inputs, chosen)[0].cpu().numpy() for name in ("nearest", "bilinear")
+    }
+    maps[upsampler] = used(inputs, chosen)[0].cpu().numpy()
+    title = f"{cam} of {used.layer}: {loaded.class_name(int(chosen))}"
+    if out.suffix == ".npy":
+        np.save(out, maps[upsampler])
+    else:
+        pictures.draw_maps(loaded.preparation.displayable(inputs)[0].numpy(), maps, title, out)
+    _HERE.print(
+        f"{title}, upsampled by {upsampler}, mass {maps[upsampler].sum():.4g}\n{out}", highlight=False, soft_wrap=True
+    )
+    return OK
+
+
+def fit_references(
+    folder: Path,
+    spec: ModelSpec,
+    out: Path,
+    n_neighborhoods: int,
+    n_references: int,
+    overwrite: bool,
+    limit: int | None,
+    seed: int,
+) -> int:
+    """Fitted references in one file."""
+    if out.exists() and not overwrite:
+        raise ArgumentError("out", "a new file, or --overwrite", str(out))
+    loaded = load_model(spec)
+    images = Images(folder, loaded.preparation, limit)
+    fitted = ReferenceDistribution.fit(
+        loaded.model, images, n_neighborhoods, n_references, seed=seed, show_progress=True
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fitted.save(out, overwrite=overwrite)
+    _HERE.print(f"{escape(str(fitted))}\n{out}", highlight=False, soft_wrap=True)
+    return OK
+
+
+@dataclass(frozen=True)
+class FolderRun:
+    """A method over a folder of images, as it was asked for."""
+
+    folder: Path
+    method: MethodSpec
+    target: int | str
+    out: Path
+    metrics: tuple[str, ...] = ()
+    maps: bool = True
+    size: int | None = None
+    dtype: str = "float16"
+    limit: int | None = None
+    batch_size: int = 8
+    resume: bool = True
+
+    def images(self, loaded: LoadedModel) -> Images:
+        """The folder, prepared for the model."""
+        images = Images(self.folder, loaded.preparation, self.limit)
+        if self.target == "label" and not images.has_labels:
+            raise ArgumentError("target", '"label" only with one folder for each class', str(self.folder))
+        return images
+
+    def arguments(self, method: Any) -> dict[str, Any]:
+        """What both engines are told."""
+        fields = [name for name in default_fields(method) if self.maps or name != "map"]
+        return {
+            "target": self.target,
+            "batch_size": self.batch_size,
+            "fields": (*fields, *self.metrics),
+            "map_format": MapFormat(None if self.size is None else (self.size, self.size), self.dtype),
+            "attribute_kwargs": self.method.attribute_kwargs,
+            "seed": self.method.seed,
+            "resume": self.resume,
+            "configuration": self._configuration(),
+        }
+
+    def _configuration(self) -> dict[str, Any]:
+        spec = self.method
+        cam = {"layer": spec.layer, "upsampler": spec.upsampler} if spec.name == "gradcam" else {}
+        return {"method": spec.name, "model": spec.model.name, **cam}
+
+
+def run_here(job: FolderRun, num_workers: int = 0) -> int:
+    """A folder on this machine."""
+    loaded = load_model(job.method.model)
+    method = job.method.build(loaded)
+    with _bar(job.method.name) as on_done, _reported_below():
+        found = attribute_dataset(
+            method,
+            job.images(loaded),
+            job.out,
+            num_workers=num_workers,
+            show_progress=on_done,
+            **job.arguments(method),
+        )
+    return _report(found)
+
+
+def run_with_ray(job: FolderRun, workers: int, num_gpus: float) -> int:
+    """A folder on workers of Ray: those of RAY_ADDRESS, or of this machine."""
+    from captum_ext_integrations import ray_data
+
+    loaded = load_model(job.method.model)
+    images, method = job.images(loaded), job.method.build(loaded)
+    path = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
+    settings: dict[str, Any] = {"runtime_env": {"env_vars": {"PYTHONPATH": path}}, "logging_level": "ERROR"}
+    if "RAY_ADDRESS" not in os.environ:
+        settings.update(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    ray_data.ray.init(ignore_reinit_error=True, **settings)
+    try:
+        with _bar(f"{job.method.name}, {workers} workers") as on_done, _reported_below():
+            found = ray_data.explain(
+                images,
+                job.method.build,
+                job.out,
+                concurrency=workers,
+                num_gpus=num_gpus,
+                show_progress=on_done,
+                **job.arguments(method),
+            )
+    finally:
+        ray_data.ray.shutdown()
+    return _report(found)
+
+
+def evaluate(
+    folder: Path,
+    methods: list[MethodSpec],
+    metrics: list[str],
+    target: int | str,
+    out: Path,
+    limit: int | None,
+    batch_size: int,
+) -> int:
+    """Scores of methods on a folder: rows, table, figure."""
+    import pandas
+
+    codes, scores = [], {}
+    for spec in methods:
+        job = FolderRun(
+            folder, spec, target, out / spec.name, tuple(metrics), maps=False, limit=limit, batch_size=batch_size
+        )
+        codes.append(run_here(job))
+        scores[spec.name] = DatasetAttributions(job.out).table(["index", *metrics]).to_pandas().set_index("index")
+    tables = []
+    for metric in metrics:
+        columns = pandas.concat({name: table[metric].astype(float) for name, table in scores.items()}, axis=1)
+        found = compare(
+            {name: columns[name].to_numpy() for name in columns},
+            control=methods[0].name,
+            higher_is_better=METRICS[metric][1],
+        )
+        tables.append(found.table.reset_index(names="method").assign(metric=metric))
+    table = pandas.concat(tables).set_index(["metric", "method"]).reset_index()
+    table.to_csv(out / "scores.csv", index=False)
+    pictures.draw_scores(scores, table, {name: METRICS[name][1] for name in metrics}, out / "scores.png")
+    _print_scores(table, methods[0].name)
+    _HERE.print(f"{out / 'scores.csv'}\n{out / 'scores.png'}", highlight=False, soft_wrap=True)
+    return max(codes)
+
+
+def list_names() -> int:
+    """What can be asked for."""
+    parts = {
+        "method": {name: entry.line for name, entry in METHODS.items()},
+        "metric": {name: line for name, (_, _, line) in METRICS.items()},
+        "upsampler": UPSAMPLERS,
+    }
+    for kind, lines in parts.items():
+        table = Table(kind, "", box=None, title_justify="left")
+        for name, line in lines.items():
+            table.add_row(name, line)
+        _HERE.print(table)
+        _HERE.print()
+    return OK
+
+
+def _target_of(loaded: LoadedModel, inputs: Tensor, target: int | str) -> int:
+    """The class to explain of one photograph."""
+    scores = outputs(loaded.model, inputs)
+    if target == "label":
+        raise ArgumentError("target", 'a number or "predicted" for one photograph', '"label"')
+    chosen = int(scores.argmax(1)) if isinstance(target, str) else target
+    if not 0 <= chosen < scores.shape[1]:
+        raise ArgumentError("target", f"an index from 0 to {scores.shape[1] - 1}, the model's outputs", str(chosen))
+    return chosen
+
+
+def _check_picture(out: Path) -> None:
+    if out.suffix not in (".png", ".npy"):
+        raise ArgumentError("out", "a file .png or .npy", str(out))
+    out.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _save(out: Path, values: Any, loaded: LoadedModel, inputs: Tensor, title: str) -> None:
+    if out.suffix == ".npy":
+        np.save(out, values)
+    else:
+        photograph = loaded.preparation.displayable(inputs)[0].numpy()
+        pictures.draw_maps(photograph, {"": values}, title, out)
+
+
+def _report(found: DatasetAttributions) -> int:
+    """Say what there is now, and which files failed."""
+    _HERE.print(
+        f"{len(found)} of {found.manifest['n_samples']} images in {found.folder}", highlight=False, soft_wrap=True
+    )
+    for failure in found.failures[:10]:
+        _HERE.print(
+            f"  no row: {escape(str(failure['name']))}: {escape(failure['error'])}", highlight=False, soft_wrap=True
+        )
+    if len(found.failures) > 10:
+        _HERE.print(f"  and {len(found.failures) - 10} more; see {found.folder / 'manifest.json'}", soft_wrap=True)
+    return FAILED if found.failures else OK
+
+
+def _print_scores(table: Any, control: str) -> None:
+    shown = Table("metric", "method", "n", "mean", "95 % interval", f"p against {control} (Holm)", box=None)
+    for _, row in table.iterrows():
+        p = "" if row["method"] == control else f"{row['p_holm']:.2g}"
+        interval = f"{row['ci_low']:.3g} to {row['ci_high']:.3g}"
+        shown.add_row(row["metric"], row["method"], f"{row['n']:.0f}", f"{row['mean']:.3g}", interval, p)
+    _HERE.print(shown)
+
+
+@contextmanager
+def _bar(description: str) -> Iterator[Callable[[int, int], object]]:
+    """A rich bar, as the function that is told about samples."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(description, total=None)
+        yield partial(_update, progress, task)
+
+
+@contextmanager
+def _reported_below() -> Iterator[None]:
+    """Without the warning that some samples have no row, which `_report` tells in full."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*samples have no row")
+        yield
+
+
+def _update(progress: Progress, task: Any, done: int, total: int) -> None:
+    progress.update(task, completed=done, total=total)

@@ -1,0 +1,256 @@
+"""The command line: its examples as they stand in the help, what it writes, and how it says what went wrong."""
+
+import json
+import shlex
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from captum_ext.dataset import DatasetAttributions
+from captum_ext.references import ReferenceDistribution
+from captum_ext_integrations.cli.app import EXAMPLES, app
+from captum_ext_integrations.cli.methods import METHODS, METRICS, UPSAMPLERS
+
+OWN = [
+    "--model",
+    "tests.integrations.cli.tiny:model",
+    "--resize",
+    "32",
+    "--crop",
+    "32",
+    "--mean",
+    "0.5",
+    "--std",
+    "0.5",
+]
+FEW_STEPS = [*OWN, "--n-steps", "4"]
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+def succeed(*arguments):
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def fail(*arguments):
+    """What is said when nothing could be done."""
+    result = call(*arguments)
+    assert result.exit_code == 2, result.output
+    return " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_the_example_in_the_help_of_a_command_works_as_it_stands(command, here):
+    text = succeed(command, "--help")
+    shown = text[text.index("Example:") :].removeprefix("Example:").replace("\\\n", " ")
+    assert shlex.split(shown) == shlex.split(" ".join(EXAMPLES[command]))
+    output = succeed(*shlex.split(shown)[1:])
+    made = {
+        "explain": ["map.png"],
+        "upsample": ["cam.png"],
+        "evaluate": ["scores/scores.csv", "scores/scores.png"],
+        "fit-references": ["references.safetensors"],
+        "run": ["attributions/manifest.json"],
+        "list": [],
+    }
+    for path in made[command]:
+        assert (here / path).stat().st_size > 0
+        assert path in output or command == "run"
+
+
+def test_every_command_is_in_the_help_of_all():
+    text = succeed("--help")
+    assert all(command in text for command in EXAMPLES)
+
+
+def test_the_list_has_every_name_with_a_line():
+    text = succeed("list")
+    for name in (*METHODS, *METRICS, *UPSAMPLERS):
+        line = next(line for line in text.splitlines() if line.split()[:1] == [name])
+        assert len(line.split()) > 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_gives_numbers(method, here):
+    references = ["--references", "photos"] if method in ("eg", "lpi") else []
+    succeed("explain", "cat.png", *FEW_STEPS, "--method", method, "--out", "map.npy", *references)
+    values = np.load("map.npy")
+    assert values.shape == (32, 32)
+    assert np.abs(values).max() > 0
+
+
+def test_integrated_gradients_on_the_command_line_is_the_method_itself(here):
+    from captum_ext.attr import IntegratedGradients
+    from captum_ext_integrations.cli.images import open_image
+    from captum_ext_integrations.cli.models import Preparation
+    from tests.integrations.cli import tiny
+
+    output = succeed("explain", "cat.png", *FEW_STEPS, "--out", "map.npy", "--target", 2)
+    image = Preparation(32, 32, (0.5,) * 3, (0.5,) * 3)(open_image(here / "cat.png"))[None]
+    maps = IntegratedGradients(tiny.model()).attribute(image, target=2, n_steps=4)
+    np.testing.assert_allclose(np.load("map.npy"), maps[0].sum(0).numpy(), rtol=1e-5, atol=1e-8)
+    assert f"score {tiny.model()(image)[0, 2].item():.3g}" in output
+
+
+@pytest.mark.parametrize("upsampler", UPSAMPLERS)
+def test_every_upsampler_can_be_chosen(upsampler, here):
+    output = succeed("upsample", "cat.png", *OWN, "--upsampler", upsampler, "--out", "cam.npy", "--layer", "0")
+    assert np.load("cam.npy").shape == (32, 32)
+    assert f"upsampled by {upsampler}" in output
+
+
+def test_fitted_references_serve_later_calls(here):
+    succeed("fit-references", "photos", *OWN, "--n-references", 3, "--out", "new/references.safetensors")
+    fitted = ReferenceDistribution.load("new/references.safetensors")
+    assert 1 <= len(fitted.density[0]) <= 3
+    for method in ("lpi", "eg", "weighted-ig"):
+        more = ["--references", "new/references.safetensors", "--out", f"{method}.npy"]
+        succeed("explain", "cat.png", *OWN, "--n-steps", 6, "--method", method, *more)
+    assert "a new file, or --overwrite" in fail("fit-references", "photos", *OWN, "--out", "new/references.safetensors")
+
+
+def test_a_folder_is_explained_scored_and_gone_on_with(here):
+    arguments = ["run", "photos", *FEW_STEPS, "--metric", "deletion", "--size", 8, "--target", "label", "--out", "out"]
+    assert "4 of 4 images in out" in succeed(*arguments)
+    found = DatasetAttributions("out")
+    rows = found.table().to_pydict()
+    assert rows["name"] == ["a/astronaut.jpg", "a/rocket.jpg", "b/chelsea.jpg", "b/coffee.jpg"]
+    assert rows["target"] == [0, 0, 1, 1]
+    assert {"score", "delta", "deletion", "map_scale"} < set(rows)
+    assert found.maps().shape == (4, 8, 8)
+    succeed(*arguments)
+    assert "the run was made with" not in succeed(*arguments)
+    assert "attribute_kwargs.n_steps was int 4, now int 5" in fail(*[*arguments, "--n-steps", 5])
+    assert "since resume is off" in fail(*arguments, "--no-resume")
+
+
+def test_a_flat_folder_has_no_labels_but_predictions(here):
+    succeed("run", "photos/a", *FEW_STEPS, "--no-maps", "--out", "out", "--limit", 1)
+    assert len(DatasetAttributions("out")) == 1
+    assert '"label" only with one folder for each class' in fail("run", "photos/a", *FEW_STEPS, "--target", "label")
+
+
+def test_files_that_are_no_images_are_named_and_the_exit_code_says_so(here, tmp_path):
+    folder = tmp_path / "mixed" / "class"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (40, 40), "red").save(folder / "good.png")
+    (folder / "broken.jpg").write_bytes((here / "photos/a/rocket.jpg").read_bytes()[:1000])
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden").write_text("left out")
+    result = call("run", "mixed", *FEW_STEPS, "--out", "out")
+    assert result.exit_code == 1
+    assert "no row: class/broken.jpg" in result.output
+    failures = json.loads((tmp_path / "out/manifest.json").read_text())["failures"]
+    assert [entry["name"] for entry in failures] == ["class/broken.jpg", "class/notes.txt"]
+    assert "cannot identify image file" in failures[1]["error"]
+
+
+def test_methods_are_compared_in_a_table_and_a_figure(here):
+    output = succeed("evaluate", "photos", *FEW_STEPS, "--method", "ig", "--method", "saliency", "--out", "scores")
+    assert len((here / "scores/scores.csv").read_text().splitlines()) == 1 + 2 * len(METRICS)
+    assert all(metric in output for metric in METRICS)
+    with Image.open("scores/scores.png") as figure:
+        assert figure.size[0] > 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["explain", "cat.png", "--model", "torchvision:resnet19"],
+            "no model torchvision:resnet19. Close matches: torchvision:resnet1",
+        ),
+        (
+            ["explain", "cat.png", "--model", "resnet18"],
+            "as torchvision:NAME, timm:NAME or MODULE:FUNCTION, but got 'resnet18'",
+        ),
+        (["explain", "cat.png", "--model", "no_such_module:model"], "No module named 'no_such_module'"),
+        (
+            ["explain", "cat.png", "--model", "tests.integrations.cli.tiny:modle"],
+            "Close matches: tests.integrations.cli.tiny:model",
+        ),
+        (
+            ["explain", "cat.png", "--model", "tests.integrations.cli.tiny:no_model"],
+            "to return a torch.nn.Module, but got int",
+        ),
+        (
+            ["explain", "cat.png", *OWN, "--target", 3],
+            "`target` to be an index from 0 to 2, the model's outputs, but got 3",
+        ),
+        (["explain", "cat.png", *OWN, "--target", "cat"], 'a number, "predicted" or "label", not \'cat\''),
+        (["explain", "cat.png", *OWN, "--target", "label"], 'a number or "predicted" for one photograph'),
+        (["explain", "cat.png", *OWN, "--mean", "1,2"], "one number, or three with commas, not '1,2'"),
+        (["explain", "cat.png", *OWN, "--mean", "x"], "one number, or three with commas, not 'x'"),
+        (["explain", "cat.png", *OWN, "--method", "lime"], '`method` to be one of "ig", "eg"'),
+        (["explain", "cat.png", *OWN, "--method", "lpi"], "given for lpi (--references FOLDER or FILE)"),
+        (["explain", "cat.png", *OWN, "--method", "eg", "--references", "cat.png"], "cat.png is damaged or incomplete"),
+        (["explain", "cat.png", *OWN, "--out", "map.tiff"], "a file .png or .npy"),
+        (["explain", "dog.png", *OWN], "No such file or directory"),
+        (["explain", "resnet18.pth", *OWN], "cannot identify image file"),
+        (["explain", "cat.png", *OWN, "--device", "cuda:99"], "`device` to be one that torch can use here"),
+        (["explain", "cat.png", *OWN, "--method", "gradcam", "--layer", "9"], "`layer` to be one of 0, 1, 2, 3"),
+        (["upsample", "cat.png", *OWN, "--cam", "Grad"], "`cam` to be one of FEM, KPCA_CAM"),
+        (["run", "nowhere", *OWN], "no folder nowhere"),
+        (
+            ["evaluate", "photos", *OWN, "--method", "ig", "--metric", "speed"],
+            '`metric` to be one of "insertion", "deletion"',
+        ),
+    ],
+)
+def test_mistakes_are_one_line_and_the_exit_code_two(arguments, message, here):
+    assert message in fail(*arguments)
+
+
+def test_weights_that_do_not_fit_say_what_differs(here, tmp_path):
+    known = ["explain", "cat.png", "--model"]
+    other = fail(*known, "torchvision:resnet34", "--weights", "resnet18.pth")
+    assert "got another architecture" in other
+    assert "missing, such as layer1.2.conv1.weight" in other
+    assert "fc.weight (1000, 512) instead of (7, 512)" in fail(
+        *known, "torchvision:resnet18", "--weights", "resnet18.pth", "--n-classes", 7
+    )
+    assert "Expected weights of torchvision:resnet18" in fail(*known, "torchvision:resnet18", "--weights", "cat.png")
+    assert "No such file" in fail(*known, "torchvision:resnet18", "--weights", "none.pth")
+
+
+class _Evil:
+    def __reduce__(self):
+        return (open, ("executed", "w"))
+
+
+def test_weights_are_never_unpickled_code(here):
+    torch.save({"weight": _Evil()}, "evil.pth")
+    text = fail("explain", "cat.png", "--model", "torchvision:resnet18", "--weights", "evil.pth")
+    assert "Expected weights of torchvision:resnet18 (safetensors or a state dict), but got evil.pth" in text
+    assert not (here / "executed").exists()
+
+
+def test_weights_that_cannot_be_downloaded_name_the_option(here, monkeypatch):
+    from urllib.error import URLError
+
+    def offline(*_, **options):
+        assert options["weights_only"]
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
+    text = fail("explain", "cat.png", "--model", "torchvision:resnet18")
+    assert "could not be downloaded (<urlopen error no route to host>)" in text
+    assert "--weights FILE" in text
+
+
+def test_a_missing_extra_is_named(monkeypatch, capsys):
+    from captum_ext_integrations import cli
+
+    monkeypatch.setitem(sys.modules, "typer", None)
+    with pytest.raises(
+        SystemExit, match=r"captum-ext: typer is needed here. Install it with: pip install 'captum-ext\[cli\]'"
+    ):
+        cli.main()
