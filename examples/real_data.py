@@ -1,9 +1,15 @@
-"""A pretrained network and real images that come with packages from PyPI, for examples and benchmarks."""
+"""A pretrained network and real images that come with packages from PyPI, for examples and benchmarks.
+
+    python -m examples.real_data [outputs/images]
+
+writes a photograph (cat.png) and the 20 ImageNet images (photos/) as files, for the command line.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,3 +97,22 @@ def photographs(*names: str) -> Tensor:
 
 # The ImageNet classes that the examples meet, for readable output.
 CLASS_NAMES = {282: "tiger cat", 285: "Egyptian cat", 967: "espresso", 504: "coffee mug"}
+
+
+def export_images(folder: Path) -> None:
+    """Write cat.png and photos/CLASS/*.jpg."""
+    import shutil
+
+    import foolbox
+    from skimage import data
+
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(data.chelsea()).save(folder / "cat.png")
+    for path in sorted((Path(foolbox.__file__).parent / "data").glob("imagenet_*.jpg")):
+        place = folder / "photos" / path.stem.rsplit("_", 1)[1] / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+
+
+if __name__ == "__main__":
+    export_images(Path(sys.argv[1] if len(sys.argv) > 1 else "outputs/images"))

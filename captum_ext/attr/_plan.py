@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from captum_ext._checks import check_choice, describe
+from captum_ext._random import fresh_generator
 from captum_ext._types import Tensors
 from captum_ext.attr._adaptive import MINIMAL_STEPS, integrate_adaptively
 from captum_ext.attr._integration import PathIntegral, integrate
@@ -74,9 +75,7 @@ def generators_for(generator: Generators | None, n_rows: int) -> Sequence[torch.
         ArgumentError: another number of generators than of rows, or generators of another device than the CPU.
     """
     if generator is None:
-        fresh = torch.Generator()
-        fresh.seed()
-        return [fresh] * n_rows
+        return [fresh_generator()] * n_rows
     if isinstance(generator, torch.Generator):
         given: Sequence[torch.Generator] = [generator] * n_rows
     elif isinstance(generator, Sequence) and all(isinstance(entry, torch.Generator) for entry in generator):

@@ -1,80 +1,160 @@
-"""What a run was made with, as JSON: small values as they are, tensors and weights by a digest of their content."""
+"""What a run was made with, as JSON: small values as they are, tensors, weights and code by a digest of their content.
+
+Equal settings have equal descriptions, in another process too. Different ones have different descriptions, but for what
+cannot be seen from the object: global variables that a function reads, and files.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import re
+import types
+import weakref
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import ConcatDataset, Subset, TensorDataset
+from torch.utils.hooks import RemovableHandle
 
-_NOT_SETTINGS = {"_fitted", "_warned", "forward_func", "gradient_func"}  # what methods remember, and the model
+# What methods remember between calls or while one lasts.
+_NOT_SETTINGS = {"_fitted", "_warned", "gradient_func", "interpretable_model", "verbose", "layers"}
+_NOT_SETTINGS |= {"backward_handles", "forward_handles", "removable_handles"}
 _DEEPEST = 6
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
-def fingerprint(value: Any, depth: int = 0) -> Any:
-    """A description that is equal for equal values and, up to functions of one name, differs for others.
+class Fingerprints:
+    """Descriptions of values; a model that is described elsewhere, and its layers, count by name."""
 
-    Models count by class and state dict, functions by name, objects by their class and attributes.
-    """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Tensor):
-        return f"tensor {tuple(value.shape)} {value.dtype} {digest(value)}"
-    if isinstance(value, nn.Module):
-        return f"{_name(type(value))} {digest(*value.state_dict().items())}"
-    if isinstance(value, Mapping):
-        return {str(key): fingerprint(entry, depth + 1) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [fingerprint(entry, depth + 1) for entry in value]
-    if isinstance(value, functools.partial):
-        return [fingerprint(value.func, depth + 1), fingerprint(value.args), fingerprint(value.keywords)]
-    if callable(value) and hasattr(value, "__qualname__"):
-        owner = getattr(value, "__self__", None)
-        return (
-            _name(value) if owner is None or isinstance(owner, type) else [_name(value), fingerprint(owner, depth + 1)]
-        )
-    return _of_object(value, depth)
+    def __init__(self, model: Any = None) -> None:
+        self._known = {id(model): "the model"} if model is not None else {}
+        if isinstance(model, nn.Module):
+            self._known.update({id(module): f"layer {name}" for name, module in model.named_modules() if name})
+
+    def of(self, value: Any, depth: int = 0) -> Any:
+        """A description of a value."""
+        if id(value) in self._known:
+            return self._known[id(value)]
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)  # NaN differs from itself
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, Tensor | np.ndarray):
+            return f"{type(value).__name__} {tuple(value.shape)} {value.dtype} {digest(value)}"
+        if isinstance(value, nn.Module):
+            return of_module(value)
+        if isinstance(value, np.generic | torch.dtype | torch.device):
+            return str(value)
+        if depth >= _DEEPEST or isinstance(value, RemovableHandle | weakref.ref | type | types.ModuleType):
+            return _name(value if isinstance(value, type) else type(value))
+        return self._of_structure(value, depth + 1)
+
+    def _of_structure(self, value: Any, depth: int) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): self.of(entry, depth) for key, entry in value.items()}
+        if isinstance(value, set | frozenset):
+            return sorted(repr(self.of(entry, depth)) for entry in value)
+        if isinstance(value, list | tuple):
+            return [self.of(entry, depth) for entry in value]
+        if isinstance(value, functools.partial):
+            return [self.of(value.func, depth), self.of(value.args, depth), self.of(value.keywords, depth)]
+        if isinstance(value, types.MethodType):
+            return [self._of_function(value.__func__, depth), self.of(value.__self__, depth)]
+        if isinstance(value, types.FunctionType):
+            return self._of_function(value, depth)
+        if isinstance(value, types.BuiltinFunctionType):
+            return str(value.__qualname__)
+        return self._of_object(value, depth)
+
+    def _of_function(self, function: Any, depth: int) -> Any:
+        if not isinstance(function, types.FunctionType):
+            return _name(function)
+        bound = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+        values = [function.__defaults__, function.__kwdefaults__, bound]
+        described = [self.of(entry, depth) for entry in values if entry]
+        about = f"{_name(function)} {hashlib.sha256(_code(function.__code__).encode()).hexdigest()[:16]}"
+        return [about, *described] if described else about
+
+    def _of_object(self, value: Any, depth: int) -> Any:
+        content = dict(getattr(value, "__dict__", {}))
+        slots = [name for base in type(value).__mro__ for name in _slots(base)]
+        content.update({name: getattr(value, name) for name in slots if hasattr(value, name)})
+        content = {name: entry for name, entry in content.items() if name not in _NOT_SETTINGS}
+        if not content:
+            return _ADDRESS.sub("", repr(value))
+        return {"class": _name(type(value)), **{name: self.of(entry, depth) for name, entry in content.items()}}
+
+
+def of_module(module: nn.Module) -> str:
+    """A network by its layers, their settings and modes, and its weights."""
+    modes = "".join("t" if one.training else "e" for one in module.modules())
+    structure = hashlib.sha256(f"{_ADDRESS.sub('', repr(module))} {modes}".encode()).hexdigest()[:8]
+    return f"{_name(type(module))} {structure} {digest(*module.state_dict().items())}"
+
+
+def of_dataset(dataset: Any) -> dict[str, Any]:
+    """A data set by its class, length, files and transformations, and what it is made of where that can be seen."""
+    prints = Fingerprints()
+    found: dict[str, Any] = {"class": type(dataset).__qualname__, "n_samples": len(dataset)}
+    if isinstance(dataset, Subset):
+        found |= {"indices": prints.of(np.asarray(dataset.indices)), "of": of_dataset(dataset.dataset)}
+    elif isinstance(dataset, ConcatDataset):
+        found["of"] = [of_dataset(one) for one in dataset.datasets]
+    elif isinstance(dataset, TensorDataset):
+        found["tensors"] = prints.of(dataset.tensors)
+    for name in ("transform", "target_transform"):
+        transform = getattr(dataset, name, None)
+        if transform is not None:
+            found[name] = prints.of(transform)
+    return found
 
 
 def digest(*parts: Any) -> str:
-    """The first 16 hexadecimal digits of a SHA-256 of tensors, or of pairs of a name and a tensor."""
+    """The first 16 hexadecimal digits of a SHA-256 of tensors and arrays, or of pairs of a name and one of them."""
     found = hashlib.sha256()
     for part in parts:
-        name, tensor = part if isinstance(part, tuple) else ("", part)
+        name, value = part if isinstance(part, tuple) else ("", part)
         found.update(name.encode())
-        if isinstance(tensor, Tensor):
-            content = tensor.detach().cpu().contiguous()
+        if isinstance(value, Tensor):
+            content = value.detach().cpu().contiguous()
             found.update(f"{tuple(content.shape)} {content.dtype}".encode())
             found.update(content.reshape(-1).view(torch.uint8).numpy().tobytes())  # also of bfloat16
+        elif isinstance(value, np.ndarray) and value.dtype != object:
+            found.update(f"{value.shape} {value.dtype}".encode())
+            found.update(value.tobytes())
         else:
-            found.update(repr(tensor).encode())
+            found.update(_ADDRESS.sub("", repr(value)).encode())
     return found.hexdigest()[:16]
 
 
 def digest_of_names(names: list[str]) -> str:
     """The same of a list of texts."""
-    return hashlib.sha256("\0".join(names).encode()).hexdigest()[:16]
+    return hashlib.sha256("\0".join(names).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def _of_object(value: Any, depth: int) -> Any:
-    if isinstance(value, np.generic | torch.dtype | torch.device):
-        return str(value)
-    if depth >= _DEEPEST:
-        return _name(type(value))
-    if is_dataclass(value):
-        content = {field.name: getattr(value, field.name) for field in fields(value)}
-    else:
-        content = {key: entry for key, entry in getattr(value, "__dict__", {}).items() if key not in _NOT_SETTINGS}
-    if not content:
-        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-    return {"class": _name(type(value)), **{key: fingerprint(entry, depth + 1) for key, entry in content.items()}}
+def _code(code: types.CodeType) -> str:
+    """What a function does, without where it stands."""
+    constants = [_code(one) if isinstance(one, types.CodeType) else repr(one) for one in code.co_consts]
+    return repr((code.co_code, code.co_names, constants))
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 (raises where a variable has no value yet)
+    except ValueError:
+        return False
+    return True
+
+
+def _slots(base: type) -> list[str]:
+    slots = base.__dict__.get("__slots__", ())
+    return [slots] if isinstance(slots, str) else [name for name in slots if not name.startswith("__")]
 
 
 def _name(value: Any) -> str:
-    return f"{value.__module__}.{value.__qualname__}"
+    return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"

@@ -67,7 +67,7 @@ class MapFormat:
             return maps.numpy().astype(self.dtype), None
         scale = maps.reshape(len(maps), -1).abs().amax(1)
         divisor = torch.where(scale > 0, scale, 1.0).reshape(-1, *(1,) * (maps.dim() - 1))
-        return (maps / divisor).numpy().astype(np.float16), scale.numpy().astype(np.float32)
+        return (maps / divisor).numpy().astype(np.float16), scale.numpy()
 
 
 def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -85,6 +85,6 @@ def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
 @lru_cache(maxsize=8)
 def overlaps(new: int, old: int) -> Tensor:
     """(new, old) float64: which share of each of `old` equal parts of a line lies in each of `new` equal parts."""
-    cells = torch.arange(new, dtype=torch.float64)[:, None] * old
-    pixels = torch.arange(old, dtype=torch.float64)[None] * new  # both in units of 1 / (new * old)
+    cells = torch.arange(new, dtype=torch.float64, device="cpu")[:, None] * old
+    pixels = torch.arange(old, dtype=torch.float64, device="cpu")[None] * new  # both in units of 1 / (new * old)
     return ((cells + old).minimum(pixels + new) - cells.maximum(pixels)).clamp(min=0) / new

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 import torch
@@ -17,9 +15,10 @@ from torch import Tensor
 
 from captum_ext._checks import check_finite, check_tensors, describe
 from captum_ext._model import RowwiseModel, find_module, model_outputs
+from captum_ext._random import generator_of, globally_seeded
 from captum_ext._rows import RowLimit
 from captum_ext._types import ForwardFunc
-from captum_ext.dataset._fingerprint import fingerprint
+from captum_ext.dataset._fingerprint import Fingerprints
 from captum_ext.dataset._maps import MapFormat
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from captum_ext.metrics import PerturbationCurve, deletion, diff_id, insertion
@@ -29,6 +28,9 @@ Metric: TypeAlias = Callable[[ForwardFunc, Tensor, Tensor, Tensor | None], Pertu
 Columns: TypeAlias = dict[str, Any]
 
 METRICS: dict[str, Metric] = {"insertion": insertion, "deletion": deletion, "diff_id": diff_id}
+# Whose NaN or infinity belongs to a sample; that of references, say, is the caller's mistake.
+_OF_SAMPLES = ("dataset", "attributions", "forward_func", "forward_func(inputs)")
+_NO_MATTER = ("internal_batch_size", "show_progress")  # for the rows
 FIELDS = ("prediction", "score", "delta", "map", *METRICS)
 
 
@@ -60,8 +62,9 @@ class Settings:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        known = isinstance(self.target, int) and not isinstance(self.target, bool)
-        if not (self.target is None or known or self.target in ("predicted", "label")):
+        if isinstance(self.target, SupportsIndex) and not isinstance(self.target, bool):
+            object.__setattr__(self, "target", operator.index(self.target))
+        elif not (self.target is None or (isinstance(self.target, str) and self.target in ("predicted", "label"))):
             raise ArgumentTypeError("target", 'an int, "predicted", "label" or None', describe(self.target))
         for name in self.fields:
             if name not in FIELDS:
@@ -69,8 +72,9 @@ class Settings:
         for name in self.metrics:
             if name in (*FIELDS, "index", "name", "target", "map_scale"):
                 raise ArgumentError("metrics", "functions under names of their own", describe(name))
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+        if isinstance(self.seed, bool) or not hasattr(self.seed, "__index__") or self.seed < 0:
             raise ArgumentError("seed", "an integer from 0", describe(self.seed))
+        object.__setattr__(self, "seed", operator.index(self.seed))
         for name in ("target", "return_convergence_delta", "generator", "inputs"):
             if name in self.attribute_kwargs:
                 raise ArgumentError("attribute_kwargs", f"without {name!r}, which is set for each batch", "it")
@@ -108,20 +112,21 @@ class RowMaker:
         module = None if self.forward_func is None else find_module(self.forward_func)
         parameter = None if module is None else next(module.parameters(), None)
         self.device = None if parameter is None else parameter.device
+        self._draws = False  # from the global random state: known when it was seen
 
     def configuration(self) -> dict[str, Any]:
         """What rows depend on beside the samples, as JSON takes it."""
-        settings, method = self.settings, self.method
-        by_content = hasattr(method, "attribute") or hasattr(method, "__qualname__") or isinstance(method, partial)
+        settings, prints = self.settings, Fingerprints(self.forward_func)
+        kwargs = {name: value for name, value in settings.attribute_kwargs.items() if name not in _NO_MATTER}
         return {
-            "method": fingerprint(method if by_content else type(method)),
-            "model": fingerprint(self.forward_func),
+            "method": prints.of(self.method),
+            "model": Fingerprints().of(self.forward_func),
             "target": settings.target,
             "fields": list(settings.fields),
-            "map_format": fingerprint(settings.map_format),
+            "map_format": prints.of(settings.map_format),
             "seed": settings.seed,
-            "attribute_kwargs": fingerprint(settings.attribute_kwargs),
-            "metrics": fingerprint(settings.metrics),
+            "attribute_kwargs": prints.of(kwargs),
+            "metrics": prints.of(settings.metrics),
         }
 
     def rows(self, batch: Batch) -> tuple[Columns, dict[int, str]]:
@@ -130,11 +135,23 @@ class RowMaker:
         A sample is left out for NaN or infinity in it, in its scores or in its attributions; other errors are the
         caller's.
         """
-        try:
-            return self._columns(batch), {}
-        except NonFiniteError as error:
-            if len(batch.indices) == 1:
-                return {}, {batch.indices[0]: f"{type(error).__name__}: {error}"}
+        alone = len(batch.indices) == 1
+        if not (self._draws and not alone):
+            try:
+                with globally_seeded(self.settings.seed, batch.indices[0], self.device, watch=not alone) as drawn:
+                    columns = self._columns(batch)
+                    self._draws = self._draws or drawn()
+                if alone or not self._draws:
+                    return columns, {}
+            except NonFiniteError as error:
+                if error.argument.split("[")[0] not in _OF_SAMPLES:
+                    raise
+                if alone:
+                    return {}, {batch.indices[0]: f"{type(error).__name__}: {error}"}
+        return self._one_by_one(batch)
+
+    def _one_by_one(self, batch: Batch) -> tuple[Columns, dict[int, str]]:
+        """The same, each sample on its own: where one fails, or where random numbers have to be the sample's own."""
         parts, failures = [], {}
         for place in range(len(batch.indices)):
             columns, failed = self.rows(batch.row(place))
@@ -174,9 +191,7 @@ class RowMaker:
         if not wanted or self.forward_func is None:
             return None
         model = RowwiseModel(self.forward_func, len(inputs), channels_last=False)
-        outputs = model_outputs(model, (inputs,), RowLimit(None, (inputs,)))
-        check_finite("forward_func(inputs)", outputs)
-        return outputs
+        return model_outputs(model, (inputs,), RowLimit(None, (inputs,)))
 
     def _targets(self, batch: Batch, outputs: Tensor | None) -> Tensor | None:
         target = self.settings.target
@@ -185,40 +200,47 @@ class RowMaker:
         if target == "predicted" and outputs is not None:
             if outputs.dim() != 2:
                 raise ArgumentError("target", "None for a model without classes", '"predicted"')
-            return outputs.argmax(1)
+            predicted = outputs.argmax(1)
+            check_finite("forward_func(inputs)", outputs.gather(1, predicted[:, None]))
+            return predicted
         if target == "label" and batch.labels is None:
             expected = 'not "label", since the samples have none that is an integer'
             raise ArgumentError("target", expected, '"label"')
         chosen = batch.labels if target == "label" else [target] * len(batch.indices)
         if outputs is not None and outputs.dim() == 2:
             _check_in_range(chosen, batch, outputs.shape[1])  # type: ignore[arg-type]
+        if outputs is not None:
+            return torch.tensor(chosen, device=outputs.device)
         return torch.tensor(chosen, device=batch.inputs.device if self.device is None else self.device)
 
     def _of_outputs(self, outputs: Tensor | None, target: Tensor | None) -> Columns:
         found: Columns = {}
         if outputs is None:
             return found
-        if "prediction" in self.settings.fields and outputs.dim() == 2:
+        if "prediction" in self.settings.fields:
+            if outputs.dim() != 2:
+                raise ArgumentError("fields", 'without "prediction" for a model without classes', describe(outputs))
             found["prediction"] = outputs.argmax(1).cpu().numpy()
         if "score" in self.settings.fields:
             model = RowwiseModel(_no_model, len(outputs), target)
-            found["score"] = model.select(outputs, torch.arange(len(outputs), device="cpu")).double().cpu().numpy()
+            scores = model.select(outputs, torch.arange(len(outputs), device="cpu")).cpu().double()
+            check_finite("forward_func(inputs)", scores)
+            found["score"] = scores.numpy()
         return found
 
     def _attribute(self, inputs: Tensor, target: Tensor | None, indices: Sequence[int]) -> tuple[Tensor, Any]:
-        seed, with_delta = self.settings.seed, "delta" in self.settings.fields
+        with_delta = "delta" in self.settings.fields
         kwargs = dict(self.settings.attribute_kwargs)
         if self._takes_generator:
-            kwargs["generator"] = [generator_of(seed, index) for index in indices]
+            kwargs["generator"] = [generator_of(self.settings.seed, index) for index in indices]
         if with_delta:
             kwargs["return_convergence_delta"] = True
         if isinstance(self.method, GradientAttribution) and not self._takes_generator:
             inputs = inputs.detach().requires_grad_()  # else Captum's methods warn that they do it
-        with globally_seeded(seed, indices[0], self.device):
-            if hasattr(self.method, "attribute"):
-                found = self.method.attribute(inputs, target=target, **kwargs)
-            else:
-                found = self.method(inputs, target)
+        if hasattr(self.method, "attribute"):
+            found = self.method.attribute(inputs, target=target, **kwargs)
+        else:
+            found = self.method(inputs.clone(), target)
         attributions, delta = found if with_delta else (found, None)
         if not isinstance(attributions, Tensor):  # a CAM gives an array
             attributions = torch.as_tensor(np.asarray(attributions))
@@ -226,12 +248,7 @@ class RowMaker:
             raise ArgumentError(
                 "method", f"one that returns {len(inputs)} rows for as many inputs", describe(attributions)
             )
-        return attributions.detach(), None if delta is None else _numbers("delta", delta, len(inputs))
-
-
-def generator_of(seed: int, index: int) -> torch.Generator:
-    """The random points of one sample: the same wherever, whenever and beside whatever it is explained."""
-    return torch.Generator().manual_seed(seed_of(seed, index))
+        return attributions.detach(), None if delta is None else _deltas(delta, len(inputs))
 
 
 def joined(parts: Sequence[Columns]) -> Columns:
@@ -244,28 +261,19 @@ def seed_of(seed: int, index: int) -> int:
     return int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-@contextmanager
-def globally_seeded(seed: int, index: int, device: torch.device | None = None) -> Iterator[None]:
-    """The global random states of a sample inside the block, for what knows no generators; then put back."""
-    on_gpu = device is not None and device.type == "cuda"
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    chosen = seed_of(seed, index)
-    try:
-        with torch.random.fork_rng(devices=[device] if on_gpu else []):
-            torch.manual_seed(chosen)
-            np.random.seed(chosen % 2**32)  # noqa: NPY002 (Captum's GradientShap draws its baselines from it)
-            random.seed(chosen)
-            yield
-    finally:
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        random.setstate(python_state)
+def _deltas(delta: Any, n_rows: int) -> Any:
+    """One delta for each row; Captum's methods that draw several points for each row give one for each of them."""
+    values = torch.as_tensor(delta).detach()
+    if values.dim() == 1 and len(values) % n_rows == 0:
+        values = values.reshape(n_rows, -1).mean(1)
+    return _numbers("delta", values, n_rows)
 
 
 def _numbers(name: str, value: PerturbationCurve | Tensor, n_rows: int) -> Any:
     """One float64 for each row; NaN where a curve is not valid."""
     if isinstance(value, PerturbationCurve):
-        value = torch.where(value.valid, value.auc.double(), torch.nan)
-    numbers = torch.as_tensor(value).detach().double().cpu()
+        value = torch.where(value.valid, value.auc, torch.nan)
+    numbers = torch.as_tensor(value).detach().cpu().double()
     if numbers.shape != (n_rows,):
         raise ArgumentError("fields", f"one number of {name} for each of the {n_rows} rows", describe(numbers))
     return numbers.numpy()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     Dataset,
     IterableDataset,
@@ -21,9 +22,10 @@ from torch.utils.data import (
 )
 
 from captum_ext._checks import check_positive_int, describe
-from captum_ext.dataset._fingerprint import digest_of_names
-from captum_ext.dataset._rows import Batch, globally_seeded
-from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext._random import globally_seeded
+from captum_ext.dataset._fingerprint import Fingerprints, digest_of_names, of_dataset
+from captum_ext.dataset._rows import Batch
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError, CaptumExtError
 
 Collate = Callable[[list[Any]], Any]
 DEFAULT_BATCH = 16
@@ -39,10 +41,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Read:
-    """A batch as read: None where all of its samples failed."""
+    """A batch as read: None where all of its samples failed.
+
+    The caller's mistake comes as a value, since a worker process would hand over its text only.
+    """
 
     batch: Batch | None
     failures: list[Failure]
+    mistake: CaptumExtError | None = None
 
 
 class Batches(Sampler[list[int]]):
@@ -67,12 +73,16 @@ class Samples:
 
     def __init__(self, dataset: Any, batch_size: int | None, num_workers: int) -> None:
         self._collate: Collate = default_collate
+        self._worker_options: dict[str, Any] = {}
         if isinstance(dataset, DataLoader):
-            if not isinstance(dataset.sampler, SequentialSampler | RandomSampler) or dataset.batch_sampler is None:
-                expected = "a DataLoader in order or shuffled; to choose samples, pass a torch.utils.data.Subset"
-                raise ArgumentError("dataset", expected, describe(dataset.sampler))
+            _check_loader(dataset)
             self._collate = dataset.collate_fn
-            batch_size = batch_size or dataset.batch_size
+            self._worker_options = {
+                "worker_init_fn": dataset.worker_init_fn,
+                "timeout": dataset.timeout,
+                "multiprocessing_context": dataset.multiprocessing_context,
+            }
+            batch_size = dataset.batch_size if batch_size is None else batch_size
             num_workers = num_workers or dataset.num_workers
             dataset = dataset.dataset
         if isinstance(dataset, IterableDataset) or not (
@@ -98,30 +108,43 @@ class Samples:
 
     def configuration(self) -> dict[str, Any]:
         """By what a data set is known again: its class, length, file names and transformation."""
-        transform = getattr(self.dataset, "transform", None)
         return {
-            "class": type(self.dataset).__qualname__,
-            "n_samples": len(self),
+            **of_dataset(self.dataset),
             "files": None if self.names is None else digest_of_names(self.names),
-            "transform": None if transform is None else re.sub(r" at 0x[0-9a-f]+", "", repr(transform)),
+            "collate": Fingerprints().of(self._collate),
         }
 
     def read(self, todo: Sequence[bool], seed: int) -> Iterator[Read]:
         """Batches of the samples that are to be done; random transformations are those of (seed, index)."""
-        yield from DataLoader(
+        loader = DataLoader(
             _Guarded(self.dataset, seed),
             batch_sampler=Batches(todo, self.batch_size),
             num_workers=self.num_workers,
-            collate_fn=self.collate,
-            generator=torch.Generator(),  # else the loader would draw from the global one
+            collate_fn=partial(self._collated, seed),
+            generator=torch.Generator(device=torch.get_default_device()),  # else it would draw from the global one
+            **(self._worker_options if self.num_workers else {}),
         )
+        for read in loader:
+            if read.mistake is not None:
+                raise read.mistake
+            yield read
 
     def read_batch(self, indices: Sequence[int], seed: int) -> Read:
         """The samples at these places."""
         guarded = _Guarded(self.dataset, seed)
-        return self.collate([guarded[index] for index in indices])
+        read = self._collated(seed, [guarded[index] for index in indices])
+        if read.mistake is not None:
+            raise read.mistake
+        return read
 
-    def collate(self, entries: list[tuple[int, Any]]) -> Read:
+    def _collated(self, seed: int, entries: list[tuple[int, Any]]) -> Read:
+        try:
+            with globally_seeded(seed, entries[0][0]):
+                return self._batch_of(entries)
+        except CaptumExtError as error:
+            return Read(None, [], error)
+
+    def _batch_of(self, entries: list[tuple[int, Any]]) -> Read:
         """A batch of the entries of `_Guarded` that could be read."""
         failures = [entry for _, entry in entries if isinstance(entry, Failure)]
         good = [(index, entry) for index, entry in entries if not isinstance(entry, Failure)]
@@ -134,6 +157,9 @@ class Samples:
             expected = "of tensors of one shape (images of several sizes need batch_size=1)"
             raise ArgumentTypeError("dataset", expected, f"samples {indices}: {error}") from error
         inputs, labels = _parts(collated)
+        if len(inputs) != len(indices):
+            expected = f"of {len(indices)} rows in order after collation"
+            raise ArgumentError("dataset", expected, f"{len(inputs)} rows")
         names = None if self.names is None else [self.names[index] for index in indices]
         return Read(Batch(indices, inputs, labels, names), failures)
 
@@ -152,6 +178,19 @@ class _Guarded(Dataset[tuple[int, Any]]):
             return index, Failure(index, f"{type(error).__name__}: {error}")
 
 
+def _check_loader(loader: DataLoader[Any]) -> None:
+    """Refuse a loader that chooses samples: the run does, by their places."""
+    expected = "a DataLoader in order or shuffled; to choose samples, pass a torch.utils.data.Subset"
+    if isinstance(loader.dataset, IterableDataset):
+        return  # refused with its own message
+    if type(loader.batch_sampler) is not BatchSampler or loader.batch_sampler.sampler is not loader.sampler:
+        raise ArgumentError("dataset", expected, describe(loader.batch_sampler))
+    sampler = loader.sampler
+    shuffled = isinstance(sampler, RandomSampler) and not sampler.replacement and len(sampler) == len(loader.dataset)  # type: ignore[arg-type]
+    if not shuffled and not isinstance(sampler, SequentialSampler):
+        raise ArgumentError("dataset", expected, describe(sampler))
+
+
 def _parts(collated: Any) -> tuple[Tensor, list[int] | None]:
     """Inputs and labels of a collated batch: a tensor, or a tuple or list that starts with one."""
     parts = (collated,) if isinstance(collated, Tensor) else collated
@@ -160,7 +199,7 @@ def _parts(collated: Any) -> tuple[Tensor, list[int] | None]:
         raise ArgumentTypeError("dataset", expected, describe(collated))
     label = parts[1] if len(parts) > 1 else None
     is_label = isinstance(label, Tensor) and label.dim() == 1 and not label.is_floating_point()
-    return parts[0], label.tolist() if is_label else None  # type: ignore[union-attr]
+    return parts[0], [int(entry) for entry in label.tolist()] if is_label else None  # type: ignore[union-attr]
 
 
 def _names(dataset: Any) -> list[str] | None:
@@ -169,7 +208,7 @@ def _names(dataset: Any) -> list[str] | None:
     if not isinstance(samples, list) or not samples or not isinstance(samples[0], tuple | list):
         return None
     paths = [Path(entry[0]) for entry in samples if isinstance(entry[0], str | Path)]
-    if len(paths) != len(samples):
+    if not len(paths) == len(samples) == len(dataset):
         return None
     return [_relative(path, root) for path in paths]
 

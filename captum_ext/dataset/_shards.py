@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "captum_ext.dataset", 1
 _LOCK = ".lock"
+_LOCK_SECONDS = 10.0  # processes that read for a killed run hold its lock until they notice
 _NONE: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
 
@@ -85,15 +86,16 @@ class RunFolder:
             ArgumentError: it holds a run and `resume` is off.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(".*.tmp"):  # of a process that was killed
-            leftover.unlink(missing_ok=True)
+        leftovers = [*self.folder.glob(".rows-*.parquet.*.tmp"), *self.folder.glob(f".{MANIFEST}.*.tmp")]
         configuration = json.loads(json.dumps(configuration))
-        content = [path for path in self.folder.iterdir() if path.name != _LOCK]
+        content = [path for path in self.folder.iterdir() if path.name != _LOCK and path not in leftovers]
         if not content:
             self._write_manifest(configuration, n_samples, np.zeros(n_samples, dtype=bool), [])
         elif not resume:
             raise ArgumentError("out", "a new or empty folder, since resume is off", str(self.folder))
         manifest = self.manifest
+        if not {"configuration", "versions", "n_samples"} <= manifest.keys():
+            raise RunFolderError(f"{self.folder / MANIFEST} is not the manifest of a run.")
         differences = list(_differences(manifest["configuration"], configuration))
         differences += list(_differences(manifest["versions"], versions(), "versions"))
         if differences:
@@ -101,27 +103,30 @@ class RunFolder:
                 f"{self.folder} holds a run with other settings; its rows would not be comparable. Choose another "
                 f"folder, or go back to what it was made with: {'; '.join(differences)}."
             )
+        for leftover in leftovers:  # of a process that was killed
+            leftover.unlink(missing_ok=True)
         return self.done(n_samples)
 
     def done(self, n_samples: int) -> NDArray[np.bool_]:
         """(n_samples,) which samples have their row. A damaged shard is set aside, and its rows are computed again."""
         pq = require("pyarrow.parquet", "dataset")
+        ArrowInvalid = require("pyarrow", "dataset").ArrowInvalid  # noqa: N806 (a class)
         done = np.zeros(n_samples, dtype=bool)
         for path in self.shards():
             try:
                 indices = pq.read_table(path, columns=["index"])["index"].to_numpy()
-            except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            except (ArrowInvalid, KeyError) as error:
                 path.replace(path.with_suffix(".damaged"))
                 warn_caller(f"{path} is damaged ({error}); its rows are computed again.")
                 continue
             done[indices] = True
         return done
 
-    def write(self, columns: Columns) -> None:
-        """One shard with these columns."""
+    def write(self, columns: Columns, asked: Sequence[int] | None = None) -> None:
+        """One shard with these columns, named by the samples `asked` for, of which some may have failed."""
         pq = require("pyarrow.parquet", "dataset")
-        indices = columns["index"]
-        path = self.folder / f"rows-{int(indices[0]):09d}-{int(indices[-1]):09d}.parquet"
+        indices = columns["index"] if asked is None else asked
+        path = self.folder / f"rows-{int(min(indices)):09d}-{int(max(indices)):09d}.parquet"
         with replaced(path) as temporary:
             pq.write_table(table_of(columns), temporary, compression="zstd", use_dictionary=["name"])
 
@@ -139,11 +144,15 @@ class RunFolder:
         """
         filelock = require("filelock", "dataset")
         self.folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.folder / _LOCK, timeout=_LOCK_SECONDS)
         try:
-            with filelock.FileLock(self.folder / _LOCK, timeout=0):
-                yield
+            lock.acquire()
         except filelock.Timeout as error:
             raise RunFolderError(f"Another process writes to {self.folder}.") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _write_manifest(
         self,
@@ -177,10 +186,18 @@ class ShardWriter:
     def add(self, columns: Columns) -> NDArray[np.int64]:
         """Keep columns; the indices that are now in a file because of it."""
         if columns:
+            self._check_shape(columns)
             self._parts.append(columns)
         full = sum(len(part["index"]) for part in self._parts) >= self.rows
         late = time.monotonic() - self._since >= self.seconds
         return self.flush() if full or late else _NONE
+
+    def _check_shape(self, columns: Columns) -> None:
+        shapes = [part["map"].shape[1:] for part in (*self._parts[:1], columns) if "map" in part]
+        if len(set(shapes)) > 1:
+            raise ArgumentError(
+                "map_format", "of one `size` for images of several sizes", " and ".join(map(str, shapes))
+            )
 
     def flush(self) -> NDArray[np.int64]:
         """Write what there is; its indices."""

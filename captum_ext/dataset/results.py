@@ -27,7 +27,7 @@ class DatasetAttributions:
 
     Attributes:
         folder: the same.
-        manifest: configuration, versions, numbers of samples and of done rows, failures.
+        manifest: configuration, versions, numbers of samples and of done rows, failures; as of the last finished file.
 
     Raises:
         RunFolderError: the folder holds no run.
@@ -75,6 +75,8 @@ class DatasetAttributions:
         pq = require("pyarrow.parquet", "dataset")
         shards = self._run.shards()
         if not shards:
+            if columns is not None:
+                raise ArgumentError("columns", "None, since no sample has a row", str(list(columns)))
             return pa.table({})
         names = pq.read_schema(shards[0]).names
         wanted = [name for name in names if name != "map"] if columns is None else list(columns)
@@ -98,7 +100,7 @@ class DatasetAttributions:
         for index, maps in self.batches():
             for place, number in enumerate(index.tolist()):
                 if wanted is None or number in wanted:
-                    found[number] = maps[place]
+                    found[number] = maps[place].clone()  # not a view of the whole file
         order = sorted(found) if indices is None else [int(index) for index in indices]
         missing = [index for index in order if index not in found]
         if missing:
@@ -116,8 +118,14 @@ class DatasetAttributions:
         pq = require("pyarrow.parquet", "dataset")
         if "map" not in self.manifest["configuration"]["fields"]:
             raise ArgumentError("fields", 'with "map", to read maps', str(self.manifest["configuration"]["fields"]))
+        seen = np.zeros(self.manifest["n_samples"], dtype=bool)
         for path in self._run.shards():
             table = pq.read_table(path).combine_chunks()
+            new = ~seen[table["index"].to_numpy()]  # two machines may have written a row that one of them lost
+            seen[table["index"].to_numpy()] = True
+            table = table.filter(new).combine_chunks() if not new.all() else table
+            if not len(table):
+                continue
             stored = table["map"].chunk(0).to_numpy_ndarray()
             maps = torch.from_numpy(stored.astype(np.float64 if stored.dtype == np.float64 else np.float32))
             if "map_scale" in table.column_names:

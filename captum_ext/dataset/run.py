@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from captum_ext._checks import check_positive_int, describe
 from captum_ext._types import ForwardFunc
 from captum_ext._warnings import warn_caller
+from captum_ext.dataset._fingerprint import Fingerprints
 from captum_ext.dataset._maps import MapFormat
 from captum_ext.dataset._rows import Metric, RowMaker, Settings
 from captum_ext.dataset._samples import Samples
@@ -51,23 +52,24 @@ def attribute_dataset(
     all: a run that was killed loses the rows that were not yet in a file, at most those of five minutes, and goes on
     from there when it is called again. Memory does not grow with the data set.
 
-    Random points are drawn from generators of (seed, index), so that a row depends neither on the order nor on the
+    Random numbers are those of (seed, index), so that a row depends neither on the order nor on the
     workers or machines, and on its batch only by the model's own rounding; batches begin at multiples of
     `batch_size`, so that an interrupted run repeats them and its rows are bit for bit those of an undisturbed one.
 
     Args:
         method: an object with Captum's `attribute` (this package's, Captum's or your own), or a function
-            `f(inputs, target)` that returns attributions (N, ...). A method without a `generator` argument draws from
-            the global random state, which is seeded for each batch and put back.
+            `f(inputs, target)` that returns attributions (N, ...). Where the method, the model or a metric draws from
+            the global random states, samples are explained one by one, with states of their own, which are put back.
         dataset: a map-style data set of tensors, or of tuples that start with a tensor (C, H, W) and a label; or a
-            DataLoader, of which data set, batch size, workers and collation are taken, and shuffling is ignored.
+            DataLoader, of which data set, batch size, workers and collation (which has to keep the order) are taken,
+            and shuffling is ignored.
         out: folder. A run of the same configuration in it is continued.
         target: class to explain: an int for all, "predicted", "label" (the second entry of a sample), or None for
             models with one output.
         batch_size: samples given to the method at once. None: the DataLoader's, else 16.
         fields: what is stored beside index, target and, for folders of images, name: "prediction" (class), "score"
             (of the target), "delta" (convergence delta), "map", "insertion", "deletion", "diff_id" (areas; null where
-            the curve is not valid). None: prediction, score, map, and delta where the method has one.
+            the curve is not valid). None: score, map, prediction where there is a target, and delta where the method has one.
         map_format: size, dtype and channels of the stored maps. None: float16, channels summed, full size.
         metrics: further numbers by name: functions of (forward_func, inputs, attributions, target) that return a
             `PerturbationCurve`, whose area is stored, or one number (N,) for each row.
@@ -106,11 +108,9 @@ def attribute_dataset(
         (torch.Size([3, 2, 2]), {'target': [0, 1, 0]})
     """
     samples = Samples(dataset, batch_size, num_workers)
-    if isinstance(fields, str):
-        raise ArgumentTypeError("fields", "a sequence of names", describe(fields))
     settings = Settings(
         target,
-        default_fields(method) if fields is None else tuple(fields),
+        default_fields(method, target) if fields is None else field_names(fields),
         map_format or MapFormat(),
         seed,
         dict(attribute_kwargs or {}),
@@ -118,7 +118,11 @@ def attribute_dataset(
     )
     maker = RowMaker(method, settings, forward_func)
     check_positive_int("shard_rows", shard_rows)
-    about = {**maker.configuration(), "dataset": samples.configuration(), "given": dict(configuration or {})}
+    about = {
+        **maker.configuration(),
+        "dataset": samples.configuration(),
+        "given": Fingerprints().of(dict(configuration or {})),
+    }
     folder = RunFolder(Path(out))
     with folder.locked(), progress(show_progress, len(samples)) as on_done:
         _run(maker, samples, folder, about, resume, shard_rows, on_done)
@@ -127,10 +131,18 @@ def attribute_dataset(
     return result
 
 
-def default_fields(method: Any) -> tuple[str, ...]:
-    """Prediction, score and map, and the delta of a method that has one."""
+def default_fields(method: Any, target: int | str | None = "predicted") -> tuple[str, ...]:
+    """Score and map, the prediction where there are classes, and the delta of a method that has one."""
     has_delta = getattr(method, "has_convergence_delta", lambda: False)()
-    return ("prediction", "score", "delta", "map") if has_delta else ("prediction", "score", "map")
+    prediction = () if target is None else ("prediction",)
+    return (*prediction, "score", *(("delta",) if has_delta else ()), "map")
+
+
+def field_names(fields: Sequence[str]) -> tuple[str, ...]:
+    """Several names, not the letters of one."""
+    if isinstance(fields, str):
+        raise ArgumentTypeError("fields", "a sequence of names", describe(fields))
+    return tuple(fields)
 
 
 def warn_of_failures(result: DatasetAttributions) -> None:
@@ -169,21 +181,21 @@ def _run(
             columns, failed = ({}, {}) if read.batch is None else maker.rows(read.batch)
             failures.update({failure.index: failure.error for failure in read.failures})
             failures.update(failed)
-            n_done += len(columns.get("index", ()))
-            on_done(n_done + len(failures), n_samples)
-            with _space_left(folder):
+            with space_left(folder):
                 written = writer.add(columns)
                 if len(written):
                     done[written] = True
                     record()
+            n_done += len(columns.get("index", ()))
+            on_done(n_done + len(failures), n_samples)
     finally:  # also after an error or Ctrl-C: what was computed is kept
-        with _space_left(folder):
+        with space_left(folder):
             done[writer.flush()] = True
             record()
 
 
 @contextmanager
-def _space_left(folder: RunFolder) -> Iterator[None]:
+def space_left(folder: RunFolder) -> Iterator[None]:
     """Say what a full disk means for the run."""
     try:
         yield

@@ -155,7 +155,7 @@ class ReferenceDistribution:
         outputs = outputs.detach().reshape(len(outputs), -1).to("cpu", torch.float32)
         found = find_neighborhoods(outputs, n_neighborhoods, n_references, seed)
         indices = [index for part in found for index in part.members.tolist()]
-        collected = check_tensors("collect(indices)", collect(indices))
+        collected = tuple(part.detach().cpu() for part in check_tensors("collect(indices)", collect(indices)))
         if len(collected[0]) != len(indices):
             raise ArgumentError("collect", f"a function that returns {len(indices)} samples", describe(collected[0]))
         chosen = {index: tuple(tensor[place] for tensor in collected) for place, index in enumerate(indices)}

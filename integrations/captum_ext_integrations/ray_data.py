@@ -24,10 +24,11 @@ from captum_ext._model import RowwiseModel, find_module, model_outputs
 from captum_ext._optional import require
 from captum_ext._rows import RowLimit
 from captum_ext.dataset import DatasetAttributions, MapFormat
+from captum_ext.dataset._fingerprint import Fingerprints
 from captum_ext.dataset._rows import Batch, Columns, Metric, RowMaker, Settings, joined
 from captum_ext.dataset._samples import Samples
 from captum_ext.dataset._shards import RunFolder
-from captum_ext.dataset.run import OnDone, default_fields, progress, warn_of_failures
+from captum_ext.dataset.run import OnDone, default_fields, field_names, progress, space_left, warn_of_failures
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, CaptumExtError
 from captum_ext.references import ReferenceDistribution
 
@@ -68,7 +69,7 @@ class _Job:
     def maker(self) -> RowMaker:
         """The method, loaded here, with its settings."""
         method = self.make_method()
-        fields = default_fields(method) if self.fields is None else self.fields
+        fields = default_fields(method, self.target) if self.fields is None else self.fields
         settings = Settings(
             self.target, fields, self.map_format, self.seed, dict(self.attribute_kwargs), dict(self.metrics)
         )
@@ -150,7 +151,7 @@ def explain(
     job = _Job(
         make_method=make_method,
         target=target,
-        fields=None if fields is None else tuple(fields),
+        fields=None if fields is None else field_names(fields),
         map_format=map_format or MapFormat(),
         seed=seed,
         batch_size=batch_size,
@@ -164,8 +165,8 @@ def explain(
     folder = RunFolder(job.folder)
     with _plain_errors(), folder.locked(), progress(show_progress, n_samples) as on_done:
         about = ray.get(_configuration.options(num_cpus=num_cpus, num_gpus=num_gpus).remote(job))
-        about["dataset"] = _about(samples) if local is None else local.configuration()
-        about["given"] = dict(configuration or {})
+        about["dataset"] = _about(samples, source, n_samples) if local is None else local.configuration()
+        about["given"] = Fingerprints().of(dict(configuration or {}))
         done = folder.begin(about, n_samples, resume)
         on_done(int(done.sum()), n_samples)
         if not done.all():
@@ -260,11 +261,12 @@ class _Explainer:
         self.job = job
         self.maker = job.maker()
         self.folder = RunFolder(job.folder)
+        self._source = job.source or Source()
 
     def __call__(self, task: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         try:
             indices, errors = self._done(task)
-        except CaptumExtError as error:  # the caller's mistake: Ray would hand over its text only
+        except (CaptumExtError, OSError) as error:  # Ray would hand over its text only
             indices, errors = [_FATAL], [pickle.dumps(error).hex()]
         return {"index": np.array(indices, dtype=np.int64), "error": np.array(errors, dtype=object)}
 
@@ -272,12 +274,18 @@ class _Explainer:
         """Indices of the task's samples, and what went wrong with each, mostly nothing."""
         failures: dict[int, str] = {}
         parts: list[Columns] = []
+        own = self.job.samples is None
+        asked = [int(index) for index in (task[self._source.index] if own else task["indices"][0])]
+        if len(set(asked)) != len(asked):
+            raise ArgumentError(
+                "source", "an index that differs for every sample", f"{self._source.index!r} with repeats"
+            )
         for batch in self._batches(task, failures):
             columns, failed = self.maker.rows(batch)
             failures.update(failed)
             parts += [columns] if columns else []
         if parts:
-            self.folder.write(joined(parts))
+            self.folder.write(joined(parts), asked)
         done = [int(index) for part in parts for index in part["index"]]
         return [*done, *failures], [""] * len(done) + list(failures.values())
 
@@ -319,7 +327,7 @@ def _configuration(job: _Job) -> dict[str, Any]:
 def _run(results: Any, folder: RunFolder, done: NDArray[np.bool_], samples: Samples | None, on_done: OnDone) -> None:
     """Let the workers work, and keep the manifest."""
     failures: list[dict[str, Any]] = []
-    try:
+    with space_left(folder):
         for part in results.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
             for index, error in zip(part["index"].tolist(), part["error"].tolist(), strict=True):
                 if index == _FATAL:
@@ -327,12 +335,12 @@ def _run(results: Any, folder: RunFolder, done: NDArray[np.bool_], samples: Samp
                 if error:
                     name = None if samples is None else samples.name(index)
                     failures.append({"index": index, "name": name, "error": error})
+                elif done[index]:
+                    raise ArgumentError("source", "an index that differs for every sample", f"{index} twice")
                 else:
                     done[index] = True
             folder.finish_manifest(done, failures)
             on_done(int(done.sum()) + len(failures), len(done))
-    finally:
-        folder.finish_manifest(folder.done(len(done)), failures)
 
 
 def _groups(done: NDArray[np.bool_], batch_size: int, shard_rows: int) -> Any:
@@ -347,10 +355,6 @@ def _groups(done: NDArray[np.bool_], batch_size: int, shard_rows: int) -> Any:
 
 def _rows_to_do(samples: Any, source: Source, done: NDArray[np.bool_]) -> Any:
     """The rows of a Ray data set that are not done."""
-    names = samples.schema().names
-    for column in (source.image, source.index, source.label, source.name):
-        if column is not None and column not in names:
-            raise ArgumentError("source", f"columns of the data set ({', '.join(names)})", repr(column))
 
     def wanted(row: dict[str, Any]) -> bool:
         index = int(row[source.index])
@@ -380,8 +384,13 @@ def _tensor(images: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values))
 
 
-def _about(samples: Any) -> dict[str, Any]:
-    return {"class": "ray.data.Dataset", "n_samples": samples.count(), "columns": list(samples.schema().names)}
+def _about(samples: Any, source: Source, n_samples: int) -> dict[str, Any]:
+    names = list(samples.schema().names)
+    for column in (source.image, source.index, source.label, source.name):
+        if column is not None and column not in names:
+            raise ArgumentError("source", f"columns of the data set ({', '.join(names)})", repr(column))
+    about = {"class": "ray.data.Dataset", "n_samples": n_samples, "columns": names}
+    return {**about, "source": Fingerprints().of(source)}
 
 
 def _pool(concurrency: Concurrency) -> Any:
@@ -396,7 +405,7 @@ def _plain_errors() -> Iterator[None]:
         yield
     except Exception as error:
         inner: BaseException | None = error
-        while inner is not None and not isinstance(inner, CaptumExtError):
+        while inner is not None and (hasattr(inner, "cause") or not isinstance(inner, CaptumExtError)):
             inner = getattr(inner, "cause", None) or inner.__cause__
         if inner is None or inner is error:
             raise

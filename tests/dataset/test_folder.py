@@ -4,6 +4,7 @@ import errno
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -48,15 +49,16 @@ def test_what_is_no_run_is_refused(tmp_path):
 
 def test_a_full_disk_keeps_what_is_whole_and_the_run_goes_on_later(tmp_path, monkeypatch):
     out, written = tmp_path / "out", []
-    real = _shards.RunFolder.write
+    real = pq.write_table
 
-    def full(self, columns):
+    def full(table, path, **options):
         if written:
+            path.write_bytes(b"half of a file")
             raise OSError(errno.ENOSPC, "No space left on device")
         written.append(1)
-        real(self, columns)
+        real(table, path, **options)
 
-    monkeypatch.setattr(_shards.RunFolder, "write", full)
+    monkeypatch.setattr(pq, "write_table", full)
     with pytest.raises(OSError, match="No space left for .*Finished rows are kept: make room and run again to go on"):
         run(linear(), Images(12), out, shard_rows=4)
     monkeypatch.undo()
@@ -75,12 +77,21 @@ def test_another_error_of_the_file_system_is_passed_on_as_it_is(tmp_path, monkey
 
 
 def test_temporary_files_of_a_killed_process_are_removed(tmp_path):
+    run(linear(), Images(2), tmp_path)
     (tmp_path / ".rows-1.parquet.77.tmp").write_text("half")
     run(linear(), Images(2), tmp_path)
     assert list(tmp_path.glob(".*.tmp")) == []
 
 
-def test_a_folder_belongs_to_one_process_at_a_time(tmp_path):
+def test_files_of_others_are_left_alone(tmp_path):
+    (tmp_path / ".mine.tmp").write_text("not yours")
+    with pytest.raises(RunFolderError, match="not the manifest of a run"):
+        run(linear(), Images(2), tmp_path)
+    assert (tmp_path / ".mine.tmp").exists()
+
+
+def test_a_folder_belongs_to_one_process_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(_shards, "_LOCK_SECONDS", 0.1)
     code = f"""
 import filelock, sys
 lock = filelock.FileLock({str(tmp_path / ".lock")!r})

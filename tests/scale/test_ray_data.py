@@ -10,12 +10,13 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from captum.attr import GradientShap, Saliency
 
 from captum_ext.attr import IntegratedGradients
 from captum_ext.dataset import DatasetAttributions, attribute_dataset
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, RunFolderError
 from captum_ext.references import ReferenceDistribution
-from tests.dataset.toy import Images, Linear
+from tests.dataset.toy import Bent, Images, Linear
 from tests.scale.program import SETTINGS, Noise, make_method
 
 pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("default")]
@@ -40,6 +41,10 @@ def explain(*arguments, **keywords):
 
 def linear():
     return IntegratedGradients(Linear())
+
+
+def saliency():
+    return Saliency(Linear())
 
 
 def table(n_samples):
@@ -79,7 +84,7 @@ def test_two_workers_of_which_one_is_killed_give_the_rows_of_the_local_run(tmp_p
         killed.extend(pids)
         os.kill(pids[0], signal.SIGKILL)
 
-    killer = threading.Thread(target=kill_one)
+    killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
     found = explain(Noise(), make_method, out, concurrency=2, **SETTINGS)
     killer.join()
@@ -117,6 +122,35 @@ def test_a_ray_data_set_gives_the_same_rows(tmp_path):
     assert found.table(names).equals(local.table(names))
     torch.testing.assert_close(found.maps(), local.maps(), rtol=1e-3, atol=1e-6)
     assert explain(table(20), linear, tmp_path / "ray", target="label", source=columns(), batch_size=4).complete
+
+
+def random_method():
+    return GradientShap(Bent())
+
+
+def test_random_methods_give_the_rows_of_the_local_run(tmp_path):
+    images = np.stack([Images(12)[i][0].numpy() for i in range(12)])
+    arguments = {"target": 0, "attribute_kwargs": {"baselines": torch.eye(4).reshape(4, 2, 2, 1), "n_samples": 2}}
+    local = attribute_dataset(
+        random_method(), Images(12), tmp_path / "a", batch_size=5, show_progress=False, **arguments
+    )
+    rows = [{"picture": images[i], "number": i} for i in range(12)]
+    found = explain(
+        ray.data.from_items(rows, override_num_blocks=3),
+        random_method,
+        tmp_path / "b",
+        source=columns().__class__("picture", "number"),
+        batch_size=4,
+        **arguments,
+    )
+    assert found.table().equals(local.table())
+    assert torch.equal(found.maps(), local.maps())
+
+
+def test_an_index_that_repeats_is_refused(tmp_path):
+    repeated = table(6).map(lambda row: {**row, "number": row["number"] % 3})
+    with pytest.raises(ArgumentError, match="an index that differs for every sample"):
+        explain(repeated, linear, tmp_path, target=0, source=columns(), batch_size=2, shard_rows=2)
 
 
 def test_samples_that_fail_are_recorded_by_workers_too(tmp_path):
@@ -161,6 +195,9 @@ def test_mistakes_are_reported_as_locally(tmp_path):
         fit_references(Images(4), Linear)
     with pytest.raises(ArgumentError, match="an index that differs for every sample"):
         fit_references(table(4), Linear, source=Source("picture", "class"))
+    with pytest.raises(ArgumentError, match='without "delta", which this method does not have') as caught:
+        explain(Images(4), saliency, tmp_path / "f", target=0, fields=("delta",))
+    assert "ray::" not in str(caught.value)
     explain(Images(4), linear, tmp_path / "d", target=0)
     with pytest.raises(RunFolderError, match="seed was int 0, now int 1"):
         explain(Images(4), linear, tmp_path / "d", target=0, seed=1)

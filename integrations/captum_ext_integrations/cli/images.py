@@ -35,7 +35,7 @@ class Images(Dataset[tuple[Tensor, int]]):
         self.has_labels = root.is_dir() and any(_is_class(path) for path in root.iterdir())
         samples = _class_folders(root) if self.has_labels else _flat(root)
         if limit is not None and limit < len(samples):
-            samples = [samples[round(k * len(samples) / limit)] for k in range(limit)]
+            samples = [samples[k * len(samples) // limit] for k in range(limit)]
         self.samples = samples
 
     def __len__(self) -> int:
