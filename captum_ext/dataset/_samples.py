@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -214,6 +215,5 @@ def _names(dataset: Any) -> list[str] | None:
 
 
 def _relative(path: Path, root: Any) -> str:
-    if root is not None and path.is_relative_to(root):
-        return path.relative_to(root).as_posix()
-    return path.name
+    inside = path.relative_to(root).as_posix() if root is not None and path.is_relative_to(root) else path.name
+    return os.fsencode(inside).decode("utf-8", "backslashreplace")  # also of names that are not UTF-8

@@ -89,7 +89,7 @@ class RunFolder:
         leftovers = [*self.folder.glob(".rows-*.parquet.*.tmp"), *self.folder.glob(f".{MANIFEST}.*.tmp")]
         configuration = json.loads(json.dumps(configuration))
         content = [path for path in self.folder.iterdir() if path.name != _LOCK and path not in leftovers]
-        if not content:
+        if not content or (content == [self.folder / MANIFEST] and self._is_run()):  # nothing was computed yet
             self._write_manifest(configuration, n_samples, np.zeros(n_samples, dtype=bool), [])
         elif not resume:
             raise ArgumentError("out", "a new or empty folder, since resume is off", str(self.folder))
@@ -106,6 +106,12 @@ class RunFolder:
         for leftover in leftovers:  # of a process that was killed
             leftover.unlink(missing_ok=True)
         return self.done(n_samples)
+
+    def _is_run(self) -> bool:
+        try:
+            return bool(self.manifest)
+        except RunFolderError:
+            return False
 
     def done(self, n_samples: int) -> NDArray[np.bool_]:
         """(n_samples,) which samples have their row. A damaged shard is set aside, and its rows are computed again."""

@@ -69,7 +69,7 @@ def attribute_dataset(
         batch_size: samples given to the method at once. None: the DataLoader's, else 16.
         fields: what is stored beside index, target and, for folders of images, name: "prediction" (class), "score"
             (of the target), "delta" (convergence delta), "map", "insertion", "deletion", "diff_id" (areas; null where
-            the curve is not valid). None: score, map, prediction where there is a target, and delta where the method has one.
+            the curve is not valid). None: score, map, prediction if there is a target, delta if the method has one.
         map_format: size, dtype and channels of the stored maps. None: float16, channels summed, full size.
         metrics: further numbers by name: functions of (forward_func, inputs, attributions, target) that return a
             `PerturbationCurve`, whose area is stored, or one number (N,) for each row.

@@ -26,6 +26,7 @@ def save_tensors(
         FileExistsError: the path exists and `overwrite` is off.
         FileNotFoundError: the folder does not exist.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     target = Path(path)
@@ -35,7 +36,10 @@ def save_tensors(
         raise FileNotFoundError(f"{target.parent} is not a folder.")
     metadata = {"format": _FORMAT, "version": str(_VERSION), "settings": json.dumps(settings)}
     with replaced(target) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+        except SafetensorError as error:  # a full disk, for one
+            raise OSError(f"{target} could not be written: {error}") from error
 
 
 def load_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, int]]:

@@ -142,7 +142,7 @@ def ray_workers(runs: int, fast: bool) -> None:
 
     from captum_ext_integrations.ray_data import explain
 
-    n_samples = 8 if fast else 160
+    n_samples = 8 if fast else 96
     path = str(Path(__file__).parent.parent.parent)
     environment = {"env_vars": {"PYTHONPATH": f"{path}:{path}/integrations"}}
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", runtime_env=environment)

@@ -10,7 +10,17 @@ def main() -> None:
     from captum_ext.exceptions import MissingExtraError
 
     try:
-        for module in ("typer", "rich", "PIL", "torchvision", "matplotlib", "pandas", "pyarrow"):
+        for module in (
+            "typer",
+            "rich",
+            "PIL",
+            "torchvision",
+            "matplotlib",
+            "pandas",
+            "pyarrow",
+            "statsmodels",
+            "filelock",
+        ):
             require(module, "cli")
     except MissingExtraError as error:
         sys.exit(f"captum-ext: {error}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import os
 import sys
 from collections.abc import Callable
 from enum import Enum
@@ -11,9 +13,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from captum_ext._checks import check_choice
-from captum_ext.exceptions import CaptumExtError
+from captum_ext.exceptions import ArgumentError, CaptumExtError
 from captum_ext_integrations.cli import commands
 from captum_ext_integrations.cli.methods import METHODS, METRICS, UPSAMPLERS, MethodSpec
 from captum_ext_integrations.cli.models import ModelSpec
@@ -100,7 +103,7 @@ Layer = Annotated[
 ]
 Upsampler = Annotated[str, typer.Option(metavar="NAME", help=f"How the CAM is upsampled: {', '.join(UPSAMPLERS)}.")]
 Method = Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(METHODS)}.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of random points.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of random points.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images at once.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many images, spread over the folder.")]
 
@@ -122,10 +125,18 @@ def _with_messages(command: Callable[..., int]) -> Callable[..., None]:
         try:
             code = command(*arguments, **options)
         except (CaptumExtError, OSError) as error:
-            Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {_plain(error)}", highlight=False)
+            _say(str(error))
+            code = MISTAKE
+        except typer.Exit:
+            raise
+        except Exception as error:  # of the model, of torch, of Ray
+            if os.environ.get("CAPTUM_EXT_TRACEBACK"):
+                raise
+            lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+            _say(f"{type(error).__name__}: {lines[-1].strip()} (CAPTUM_EXT_TRACEBACK=1 shows where)")
             code = MISTAKE
         except KeyboardInterrupt:
-            Console(stderr=True).print("Stopped. What is finished is kept.")
+            Console(stderr=True).print("Stopped.")
             code = 130
         sys.stdout.flush()
         raise typer.Exit(code)
@@ -133,10 +144,9 @@ def _with_messages(command: Callable[..., int]) -> Callable[..., None]:
     return run
 
 
-def _plain(error: Exception) -> str:
-    from rich.markup import escape
-
-    return escape(str(error))
+def _say(message: str) -> None:
+    text = Text.assemble(("Error: ", "bold red"), " ".join(message.split("\n")))
+    Console(stderr=True, soft_wrap=True).print(text)
 
 
 def _model(
@@ -149,7 +159,7 @@ def _model(
     std: str | None,
     device: str,
 ) -> ModelSpec:
-    return ModelSpec(name, weights, n_classes, resize, crop, _numbers("--mean", mean), _numbers("--std", std), device)
+    return ModelSpec(name, weights, n_classes, resize, crop, _numbers("mean", mean), _numbers("std", std), device)
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
@@ -158,10 +168,13 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
         return None
     try:
         values = tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise typer.BadParameter(f"one number, or three with commas, not {text!r}", param_hint=option) from error
-    if len(values) not in (1, 3):
-        raise typer.BadParameter(f"one number, or three with commas, not {text!r}", param_hint=option)
+    except ValueError:
+        values = ()
+    least = 0.0 if option == "std" else -math.inf
+    if len(values) not in (1, 3) or not all(math.isfinite(value) and value > least for value in values):
+        raise ArgumentError(
+            option, "one number, or three with commas" + (", above 0" if least == 0 else ""), repr(text)
+        )
     return values if len(values) == 3 else values * 3
 
 
@@ -171,7 +184,7 @@ def _target(text: str) -> int | str:
     try:
         return int(text)
     except ValueError as error:
-        raise typer.BadParameter(f'a number, "predicted" or "label", not {text!r}', param_hint="--target") from error
+        raise ArgumentError("target", 'a number, "predicted" or "label"', repr(text)) from error
 
 
 @app.command(epilog=_example("explain"))
@@ -257,9 +270,9 @@ def evaluate(
     """Score one or several methods on a folder: a table with intervals and paired tests, and a figure."""
     spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
     names = list(dict.fromkeys(method))
-    chosen = [MethodSpec(name, spec, references, n_steps, layer, upsampler, seed) for name in names]
+    several = MethodSpec.several(names, spec, references, n_steps, layer, upsampler, seed)
     metrics = _metrics(metric or list(METRICS))
-    return commands.evaluate(folder, chosen, metrics, _target(target), out, limit, batch_size)
+    return commands.evaluate(folder, several, metrics, _target(target), out, limit, batch_size)
 
 
 @app.command("fit-references", epilog=_example("fit-references"))
@@ -279,7 +292,7 @@ def fit_references(
     mean: Mean = None,
     std: Std = None,
     device: Device = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of the clustering.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the clustering.")] = 0,
 ) -> int:
     """Fit the reference images of Local Path Integration to a folder, once for all later calls."""
     spec = _model(model, weights, n_classes, resize, crop, mean, std, device)

@@ -11,6 +11,9 @@ from captum_ext.exceptions import ArgumentError
 from captum_ext_integrations.cli.methods import upsampler
 from captum_ext_integrations.cli.models import LoadedModel
 
+# They compare classes by themselves, explain no layer, or give maps without their mass.
+_NOT_OFFERED = ("FinerCAM", "FullGrad", "RefineCAM", "SESS")
+
 
 class Cam:
     """A function of inputs and target that returns maps (N, H, W).
@@ -31,13 +34,16 @@ class Cam:
     ) -> None:
         from captum_ext_integrations import grad_cam
 
-        if cam not in grad_cam.__all__:
-            raise ArgumentError("cam", "one of " + ", ".join(grad_cam.__all__), repr(cam))
+        offered = [name for name in grad_cam.__all__ if name not in _NOT_OFFERED]
+        if cam not in offered:
+            raise ArgumentError("cam", "one of " + ", ".join(offered), repr(cam))
         self.forward_func = loaded.model
         self.layer = layer or last_layer_with_positions(loaded)
         modules = dict(loaded.model.named_modules())
         if self.layer not in modules:
             raise ArgumentError("layer", "one of " + ", ".join(name for name in modules if name), repr(self.layer))
+        if self.layer == layer:
+            _check_layer(loaded, self.layer, modules[self.layer])
         self._class = getattr(grad_cam, cam)
         self._target_layer = modules[self.layer]
         self._upsampler = upsampler(upsampler_name, loaded.preparation)
@@ -58,6 +64,21 @@ class Cam:
         return maps
 
 
+def _check_layer(loaded: LoadedModel, name: str, module: nn.Module) -> None:
+    """Refuse a layer that the model does not call, or whose output has no positions."""
+    shapes: list[Any] = []
+    side = loaded.preparation.crop
+    handle = module.register_forward_hook(lambda *given: shapes.append(getattr(given[-1], "shape", None)))
+    try:
+        with torch.no_grad():
+            loaded.model(torch.zeros(1, 3, side, side, device=loaded.device))
+    finally:
+        handle.remove()
+    if not shapes or shapes[-1] is None or len(shapes[-1]) != 4:
+        received = "is not called by the model" if not shapes else f"gives {shapes[-1]}"
+        raise ArgumentError("layer", "one whose output is (N, C, h, w)", f"{name!r}, which {received}")
+
+
 def last_layer_with_positions(loaded: LoadedModel) -> str:
     """Name of the last module, in the order of computation, whose output is (N, C, h, w) with several positions."""
     found: list[str] = []
@@ -65,8 +86,12 @@ def last_layer_with_positions(loaded: LoadedModel) -> str:
 
     def watch(name: str, module: nn.Module) -> Any:
         def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.dim() == 4 and output.shape[-1] * output.shape[-2] > 1:
+            if not isinstance(output, Tensor) or output.dim() < 3:
+                return
+            if output.dim() == 4 and output.shape[-1] == output.shape[-2] > 1:
                 found.append(name)
+            elif output.shape[1] * output[0, 0].numel() > output.shape[1]:
+                found.append("")  # positions in another order: those of a transformer
 
         return module.register_forward_hook(note)
 
@@ -78,6 +103,8 @@ def last_layer_with_positions(loaded: LoadedModel) -> str:
     finally:
         for handle in handles:
             handle.remove()
-    if not found:
-        raise ArgumentError("layer", "a layer with positions (transformers need a script of their own)", "none found")
+    if not found or not found[-1]:
+        raise ArgumentError(
+            "layer", "one whose output is (N, C, h, w); the tokens of transformers need a script", "none at the end"
+        )
     return found[-1]

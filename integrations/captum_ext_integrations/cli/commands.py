@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from torch import Tensor
@@ -31,7 +30,6 @@ from captum_ext_integrations.cli.methods import METHODS, METRICS, UPSAMPLERS, Me
 from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, load_model
 
 OK, FAILED = 0, 1
-_HERE = Console()
 
 
 def explain(image: Path, spec: MethodSpec, target: int | str, out: Path) -> int:
@@ -51,7 +49,7 @@ def explain(image: Path, spec: MethodSpec, target: int | str, out: Path) -> int:
     title = f"{spec.name}: {loaded.class_name(chosen)}, score {columns['score'][0]:.3g}"
     _save(out, columns["map"][0], loaded, inputs, title)
     delta = f", convergence delta {columns['delta'][0]:.2g}" if "delta" in columns else ""
-    _HERE.print(f"{title}{delta}\n{out}", highlight=False, soft_wrap=True)
+    _print(f"{title}{delta}\n{out}")
     return OK
 
 
@@ -75,9 +73,7 @@ def upsample(
         np.save(out, maps[upsampler])
     else:
         pictures.draw_maps(loaded.preparation.displayable(inputs)[0].numpy(), maps, title, out)
-    _HERE.print(
-        f"{title}, upsampled by {upsampler}, mass {maps[upsampler].sum():.4g}\n{out}", highlight=False, soft_wrap=True
-    )
+    _print(f"{title}, upsampled by {upsampler}, mass {maps[upsampler].sum():.4g}\n{out}")
     return OK
 
 
@@ -101,7 +97,7 @@ def fit_references(
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     fitted.save(out, overwrite=overwrite)
-    _HERE.print(f"{escape(str(fitted))}\n{out}", highlight=False, soft_wrap=True)
+    _print(f"{fitted}\n{out}")
     return OK
 
 
@@ -123,14 +119,17 @@ class FolderRun:
 
     def images(self, loaded: LoadedModel) -> Images:
         """The folder, prepared for the model."""
+        if self.out.resolve().is_relative_to(self.folder.resolve()):
+            raise ArgumentError("out", f"outside of {self.folder}, whose files are the images", str(self.out))
         images = Images(self.folder, loaded.preparation, self.limit)
-        if self.target == "label" and not images.has_labels:
-            raise ArgumentError("target", '"label" only with one folder for each class', str(self.folder))
+        if self.target == "label" and images.n_classes != loaded.n_classes:
+            received = f"{images.n_classes} folders in {self.folder} for {loaded.n_classes} outputs"
+            raise ArgumentError("target", '"label" only with one folder for each class of the model', received)
         return images
 
     def arguments(self, method: Any) -> dict[str, Any]:
         """What both engines are told."""
-        fields = [name for name in default_fields(method) if self.maps or name != "map"]
+        fields = [name for name in default_fields(method, self.target) if self.maps or name != "map"]
         return {
             "target": self.target,
             "batch_size": self.batch_size,
@@ -141,6 +140,16 @@ class FolderRun:
             "resume": self.resume,
             "configuration": self._configuration(),
         }
+
+    def for_workers(self, num_gpus: float) -> FolderRun:
+        """The same with paths and a device that mean the same elsewhere."""
+        spec = self.method
+        weights = None if spec.model.weights is None else spec.model.weights.absolute()
+        device = spec.model.device if spec.model.device != "auto" else "cuda" if num_gpus else "cpu"
+        model = replace(spec.model, weights=weights, device=device)
+        references = None if spec.references is None else spec.references.absolute()
+        method = replace(spec, model=model, references=references)
+        return replace(self, method=method, folder=self.folder.absolute())
 
     def _configuration(self) -> dict[str, Any]:
         spec = self.method
@@ -168,14 +177,17 @@ def run_with_ray(job: FolderRun, workers: int, num_gpus: float) -> int:
     """A folder on workers of Ray: those of RAY_ADDRESS, or of this machine."""
     from captum_ext_integrations import ray_data
 
-    loaded = load_model(job.method.model)
+    job = job.for_workers(num_gpus)
+    on_cpu = replace(job.method.model, device="cpu")  # the driver explains nothing
+    loaded = load_model(on_cpu)
     images, method = job.images(loaded), job.method.build(loaded)
     path = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
     settings: dict[str, Any] = {"runtime_env": {"env_vars": {"PYTHONPATH": path}}, "logging_level": "ERROR"}
     if "RAY_ADDRESS" not in os.environ:
-        settings.update(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+        settings.update(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False)
     ray_data.ray.init(ignore_reinit_error=True, **settings)
     try:
+        _check_cluster(ray_data.ray.cluster_resources(), workers, num_gpus)
         with _bar(f"{job.method.name}, {workers} workers") as on_done, _reported_below():
             found = ray_data.explain(
                 images,
@@ -189,6 +201,14 @@ def run_with_ray(job: FolderRun, workers: int, num_gpus: float) -> int:
     finally:
         ray_data.ray.shutdown()
     return _report(found)
+
+
+def _check_cluster(resources: dict[str, float], workers: int, num_gpus: float) -> None:
+    """Refuse to wait for what the cluster does not have."""
+    for name, wanted in (("CPU", float(workers)), ("GPU", workers * num_gpus)):
+        if wanted > resources.get(name, 0):
+            received = f"{workers} workers, who want {wanted:g} {name}s of {resources.get(name, 0):g}"
+            raise ArgumentError("workers", "within what the cluster has", received)
 
 
 def evaluate(
@@ -209,21 +229,24 @@ def evaluate(
             folder, spec, target, out / spec.name, tuple(metrics), maps=False, limit=limit, batch_size=batch_size
         )
         codes.append(run_here(job))
-        scores[spec.name] = DatasetAttributions(job.out).table(["index", *metrics]).to_pandas().set_index("index")
+        found = DatasetAttributions(job.out)
+        if not len(found):
+            return FAILED
+        scores[spec.name] = found.table(["index", *metrics]).to_pandas().set_index("index")
     tables = []
     for metric in metrics:
         columns = pandas.concat({name: table[metric].astype(float) for name, table in scores.items()}, axis=1)
-        found = compare(
+        compared = compare(
             {name: columns[name].to_numpy() for name in columns},
             control=methods[0].name,
             higher_is_better=METRICS[metric][1],
         )
-        tables.append(found.table.reset_index(names="method").assign(metric=metric))
+        tables.append(compared.table.reset_index(names="method").assign(metric=metric))
     table = pandas.concat(tables).set_index(["metric", "method"]).reset_index()
     table.to_csv(out / "scores.csv", index=False)
     pictures.draw_scores(scores, table, {name: METRICS[name][1] for name in metrics}, out / "scores.png")
     _print_scores(table, methods[0].name)
-    _HERE.print(f"{out / 'scores.csv'}\n{out / 'scores.png'}", highlight=False, soft_wrap=True)
+    _print(f"{out / 'scores.csv'}\n{out / 'scores.png'}")
     return max(codes)
 
 
@@ -238,8 +261,8 @@ def list_names() -> int:
         table = Table(kind, "", box=None, title_justify="left")
         for name, line in lines.items():
             table.add_row(name, line)
-        _HERE.print(table)
-        _HERE.print()
+        Console().print(table)
+        _print("")
     return OK
 
 
@@ -268,17 +291,18 @@ def _save(out: Path, values: Any, loaded: LoadedModel, inputs: Tensor, title: st
         pictures.draw_maps(photograph, {"": values}, title, out)
 
 
+def _print(message: str) -> None:
+    """A line as it is: paths may hold what rich takes for markup."""
+    Console().print(message, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
 def _report(found: DatasetAttributions) -> int:
     """Say what there is now, and which files failed."""
-    _HERE.print(
-        f"{len(found)} of {found.manifest['n_samples']} images in {found.folder}", highlight=False, soft_wrap=True
-    )
+    _print(f"{len(found)} of {found.manifest['n_samples']} images in {found.folder}")
     for failure in found.failures[:10]:
-        _HERE.print(
-            f"  no row: {escape(str(failure['name']))}: {escape(failure['error'])}", highlight=False, soft_wrap=True
-        )
+        _print(f"  no row: {failure['name']}: {failure['error']}")
     if len(found.failures) > 10:
-        _HERE.print(f"  and {len(found.failures) - 10} more; see {found.folder / 'manifest.json'}", soft_wrap=True)
+        _print(f"  and {len(found.failures) - 10} more; see {found.folder / 'manifest.json'}")
     return FAILED if found.failures else OK
 
 
@@ -288,7 +312,7 @@ def _print_scores(table: Any, control: str) -> None:
         p = "" if row["method"] == control else f"{row['p_holm']:.2g}"
         interval = f"{row['ci_low']:.3g} to {row['ci_high']:.3g}"
         shown.add_row(row["metric"], row["method"], f"{row['n']:.0f}", f"{row['mean']:.3g}", interval, p)
-    _HERE.print(shown)
+    Console().print(shown)
 
 
 @contextmanager

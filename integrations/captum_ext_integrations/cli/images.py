@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -13,12 +16,14 @@ from torch.utils.data import Dataset
 from captum_ext._optional import require
 from captum_ext.exceptions import ArgumentError
 
+_IMAGES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
+
 
 class Images(Dataset[tuple[Tensor, int]]):
     """Every file of a folder with one folder for each class, or of a flat folder, whose labels are all 0.
 
     Files that are no images are samples too, which fail when they are read: a run records them by name. Hidden files
-    are left out.
+    and folders are left out.
 
     Args:
         root: the folder.
@@ -32,8 +37,9 @@ class Images(Dataset[tuple[Tensor, int]]):
     def __init__(self, root: Path, transform: Callable[[Any], Tensor], limit: int | None = None) -> None:
         self.root = str(root)
         self.transform = transform
-        self.has_labels = root.is_dir() and any(_is_class(path) for path in root.iterdir())
-        samples = _class_folders(root) if self.has_labels else _flat(root)
+        classes = sorted(path.name for path in root.iterdir() if _is_class(path)) if root.is_dir() else []
+        self.n_classes = len(classes)
+        samples = _class_folders(root) if classes else _flat(root)
         if limit is not None and limit < len(samples):
             samples = [samples[k * len(samples) // limit] for k in range(limit)]
         self.samples = samples
@@ -54,8 +60,25 @@ def open_image(path: Path) -> Any:
     """
     image = require("PIL.Image", "cli")
     turned = require("PIL.ImageOps", "cli").exif_transpose
-    with image.open(path) as opened:
-        return turned(opened).convert("RGB")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of very large images and odd palettes
+            with image.open(path) as opened:
+                return _as_rgb(turned(opened))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Pillow's formats raise what they like
+        raise OSError(f"{path}: {error}") from error
+
+
+def _as_rgb(image: Any) -> Any:
+    """Eight bits a channel; Pillow would clip the sixteen of others."""
+    if image.mode.startswith(("I", "F")):
+        pixels = np.asarray(image, dtype=np.float64)
+        if pixels.max() > 255:
+            pixels = pixels / 257
+        image = require("PIL.Image", "cli").fromarray(pixels.clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def load(images: Images) -> Tensor:
@@ -69,26 +92,36 @@ def load(images: Images) -> Tensor:
         try:
             loaded.append(images.transform(open_image(Path(path))))
         except OSError as error:  # noqa: PERF203 (reading a file costs more)
-            raise ArgumentError("references", "a folder of images", f"{path}: {error}") from error
+            raise ArgumentError("references", "a folder of images", str(error)) from error
     return torch.stack(loaded)
 
 
 def _class_folders(root: Path) -> list[tuple[str, int]]:
-    datasets = require("torchvision.datasets", "cli")
-    try:
-        found: list[tuple[str, int]] = datasets.ImageFolder(str(root), is_valid_file=_is_visible).samples
-    except FileNotFoundError as error:
-        raise ArgumentError("folder", "a folder of images, or of one folder for each class", str(error)) from error
-    return found
+    """What torchvision's ImageFolder finds, without hidden folders, which would count as classes there."""
+    beside = [path.name for path in sorted(root.iterdir()) if path.is_file() and path.suffix.lower() in _IMAGES]
+    if beside:
+        received = f"{len(beside)} images beside folders in {root}, such as {beside[0]}"
+        raise ArgumentError("folder", "images, or one folder of images for each class, not both", received)
+    classes = sorted(path.name for path in root.iterdir() if _is_class(path))
+    make_dataset = require("torchvision.datasets.folder", "cli").make_dataset
+    places = {name: place for place, name in enumerate(classes)}
+    found = make_dataset(str(root), places, is_valid_file=partial(_is_visible_below, root), allow_empty=True)
+    if not found:
+        raise ArgumentError("folder", "a folder of images, or of one folder for each class", f"{root}, which is empty")
+    return list(found)
 
 
 def _flat(root: Path) -> list[tuple[str, int]]:
     if not root.is_dir():
         raise ArgumentError("folder", "a folder of images, or of one folder for each class", f"no folder {root}")
-    found = [(str(path), 0) for path in sorted(root.iterdir()) if path.is_file() and _is_visible(str(path))]
+    found = [(str(path), 0) for path in sorted(root.iterdir()) if not path.is_dir() and _is_visible(str(path))]
     if not found:
         raise ArgumentError("folder", "a folder of images, or of one folder for each class", f"{root}, which is empty")
     return found
+
+
+def _is_visible_below(root: Path, path: str) -> bool:
+    return not any(part.startswith(".") for part in Path(path).relative_to(root).parts)
 
 
 def _is_visible(path: str) -> bool:

@@ -29,6 +29,7 @@ from captum_ext_integrations.cli.images import Images, load
 from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, Preparation, load_model
 
 MOST_REFERENCES = 20
+_WITH_REFERENCES = ("eg", "lpi", "weighted-ig")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class MethodSpec:
         n_steps: gradients.
         layer: of GradCAM, as in `model.named_modules()`; None: the last one with positions.
         upsampler: of GradCAM, a key of `UPSAMPLERS`.
-        seed: which images of a large folder are references.
+        seed: of random points.
     """
 
     name: str
@@ -56,6 +57,39 @@ class MethodSpec:
     def __post_init__(self) -> None:
         check_choice("method", self.name, METHODS)
         check_choice("upsampler", self.upsampler, UPSAMPLERS)
+        if self.references is not None and self.name not in _WITH_REFERENCES:
+            raise ArgumentError("references", f"given for {', '.join(_WITH_REFERENCES)} only", f"it with {self.name}")
+        if self.layer is not None and self.name != "gradcam":
+            raise ArgumentError("layer", "given for gradcam only", f"{self.layer!r} with {self.name}")
+
+    @classmethod
+    def several(
+        cls,
+        names: list[str],
+        model: ModelSpec,
+        references: Path | None,
+        n_steps: int,
+        layer: str | None,
+        upsampler: str,
+        seed: int,
+    ) -> list[MethodSpec]:
+        """Several methods, each with the settings that it has."""
+        specs = [
+            cls(
+                name,
+                model,
+                references if name in _WITH_REFERENCES else None,
+                n_steps,
+                layer if name == "gradcam" else None,
+                upsampler,
+                seed,
+            )
+            for name in names
+        ]
+        for spec in specs:
+            if spec.name in ("eg", "lpi"):
+                saved_references(spec)  # a mistake in the last is told before the first has run
+        return specs
 
     @property
     def attribute_kwargs(self) -> dict[str, Any]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
+import re
 import sys
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -20,6 +21,11 @@ from captum_ext._optional import require
 from captum_ext.exceptions import ArgumentError, ModelLoadError
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+# Heads that help in training only, and are not built here.
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+_OLD_DENSENET = re.compile(
+    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ class LoadedModel:
     model: nn.Module
     preparation: Preparation
     device: torch.device
+    n_classes: int
     class_names: tuple[str, ...] = ()
 
     def class_name(self, index: int) -> str:
@@ -108,8 +115,29 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     load = {"torchvision": _torchvision, "timm": _timm}.get(source)
     model, preparation, names = _own(source, name, spec) if load is None else load(name, spec)
     changed = {key: getattr(spec, key) for key in ("resize", "crop", "mean", "std") if getattr(spec, key) is not None}
+    if "crop" in changed and "resize" not in changed:
+        changed["resize"] = max(changed["crop"], preparation.resize)
+    prepared = replace(preparation, **changed)
+    if prepared.crop > prepared.resize:
+        raise ArgumentError("crop", f"at most resize, {prepared.resize}", str(prepared.crop))
     device = _device(spec.device)
-    return LoadedModel(model.eval().to(device), replace(preparation, **changed), device, names)
+    model = model.eval().requires_grad_(True).to(device)
+    return LoadedModel(model, prepared, device, _n_classes(model, prepared, device, spec.name), names)
+
+
+def _n_classes(model: nn.Module, preparation: Preparation, device: torch.device, name: str) -> int:
+    """Number of outputs, from one blank image."""
+    side = preparation.crop
+    try:
+        with torch.no_grad():
+            outputs = model(torch.zeros(1, 3, side, side, device=device))
+    except Exception as error:
+        reason = _first_line(error)
+        raise ModelLoadError(f"Expected {name} to take images of {side} x {side} (--crop), but: {reason}") from error
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2:
+        received = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ModelLoadError(f"Expected {name} to return one row of scores for each image, but got {received}.")
+    return outputs.shape[1]
 
 
 def load_weights(model: nn.Module, path: Path, name: str) -> None:
@@ -118,33 +146,54 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
     Raises:
         ModelLoadError: there is no such file, it is no state dict, or it belongs to another architecture.
     """
-    loaded = _read(path, name)
+    _fill(model, _read(path, name), name, str(path))
+
+
+def _fill(model: nn.Module, loaded: dict[str, Tensor], name: str, where: str) -> None:
+    """Put weights into a model, whose own rules for older files apply."""
+    loaded = _renamed(loaded)
     own = model.state_dict()
-    missing = [key for key in own if key not in loaded and not key.endswith("num_batches_tracked")]  # old files lack it
-    unexpected = [key for key in loaded if key not in own]
     other = [
         f"{key} {tuple(loaded[key].shape)} instead of {tuple(own[key].shape)}"
         for key in own
         if key in loaded and loaded[key].shape != own[key].shape
     ]
+    fitting = {key: value for key, value in loaded.items() if key not in own or value.shape == own[key].shape}
+    if hasattr(loaded, "_metadata"):
+        fitting = _with_metadata(fitting, loaded._metadata)
+    else:  # safetensors has none: as the model's own, which is the newest
+        fitting = _with_metadata(fitting, getattr(own, "_metadata", {}))
+    result = model.load_state_dict(fitting, strict=False)
+    wrong = {entry.split(" ")[0] for entry in other}
+    missing = [key for key in result.missing_keys if not key.endswith("num_batches_tracked") and key not in wrong]
+    unexpected = [key for key in result.unexpected_keys if not key.startswith(_AUXILIARY)]
     if missing or unexpected or other:
         parts = {"missing": missing, "unexpected": unexpected, "of another shape": other}
         found = "; ".join(f"{len(keys)} {what}, such as {keys[0]}" for what, keys in parts.items() if keys)
         raise ModelLoadError(
-            f"Expected the {len(own)} tensors of {name} in {path}, but got another architecture: {found}."
+            f"Expected the {len(own)} tensors of {name} in {where}, but got another architecture: {found}."
         )
-    model.load_state_dict(loaded, strict=False)
+
+
+def _with_metadata(weights: dict[str, Tensor], metadata: Any) -> dict[str, Tensor]:
+    found = OrderedDict(weights)
+    found._metadata = metadata  # type: ignore[attr-defined]
+    return found
+
+
+def _renamed(loaded: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Torchvision's DenseNet files have names from before 2017, such as `denselayer1.norm.1.weight`."""
+    if not any(_OLD_DENSENET.match(key) for key in loaded):
+        return loaded
+    return {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in loaded.items()}
 
 
 def _read(path: Path, name: str) -> dict[str, Tensor]:
-    import pickle
-
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # a file that is no weights fails in as many ways as there are files
         raise ModelLoadError(
-            f"Expected weights of {name} (safetensors or a state dict), but got {path}: {reason}"
+            f"Expected weights of {name} (safetensors or a state dict), but got {path}: {_first_line(error)}"
         ) from error
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise ModelLoadError(f"Expected a state dict of {name} in {path}, but got {type(loaded).__name__}.")
@@ -157,23 +206,32 @@ def _torchvision(name: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tu
     if name not in known:
         raise ModelLoadError(_unknown(f"torchvision:{name}", [f"torchvision:{one}" for one in known]))
     pretrained = models.get_model_weights(name).DEFAULT
-    classes = spec.n_classes or len(pretrained.meta["categories"])
-    model = models.get_model(name, weights=None, num_classes=classes, **_without_initialisation(name))
-    if spec.weights is not None:
-        load_weights(model, spec.weights, f"torchvision:{name}")
-    else:
-        model.load_state_dict(_downloaded(pretrained, name))
+    n_pretrained = len(pretrained.meta["categories"])
+    classes = spec.n_classes or n_pretrained
+    _check_classes(spec, n_pretrained)
+    model = models.get_model(name, weights=None, num_classes=classes, **_options(name, pretrained))
+    weights = _downloaded(pretrained, name) if spec.weights is None else _read(spec.weights, spec.name)
+    _fill(model, weights, spec.name, "the download" if spec.weights is None else str(spec.weights))
     preset = pretrained.transforms()
     preparation = Preparation(
         preset.resize_size[0], preset.crop_size[0], tuple(preset.mean), tuple(preset.std), preset.interpolation.value
     )
-    names = tuple(pretrained.meta["categories"]) if classes == len(pretrained.meta["categories"]) else ()
+    names = tuple(pretrained.meta["categories"]) if classes == n_pretrained else ()
     return model, preparation, names
 
 
-def _without_initialisation(name: str) -> dict[str, bool]:
-    """Two families draw their first weights slowly, and warn, unless told not to; weights are loaded anyway."""
-    return {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+def _options(name: str, pretrained: Any) -> dict[str, Any]:
+    """What torchvision sets by itself only where it loads the weights."""
+    if name in ("googlenet", "inception_v3"):  # their weights want another normalisation, done in the model
+        return {"init_weights": False, "transform_input": True}
+    if name.startswith("vit_"):
+        return {"image_size": pretrained.meta["min_size"][0]}
+    return {}
+
+
+def _check_classes(spec: ModelSpec, n_pretrained: int | None) -> None:
+    if spec.weights is None and spec.n_classes not in (None, n_pretrained):
+        raise ArgumentError("n_classes", "given together with --weights FILE of such a model", str(spec.n_classes))
 
 
 def _downloaded(weights: Any, name: str) -> dict[str, Tensor]:
@@ -181,7 +239,7 @@ def _downloaded(weights: Any, name: str) -> dict[str, Tensor]:
         found: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
             weights.url, map_location="cpu", check_hash=True, weights_only=True
         )
-    except (URLError, OSError) as error:
+    except Exception as error:  # no connection, a wrong hash, a damaged cache
         raise ModelLoadError(_offline(f"torchvision:{name}", error)) from error
     return found
 
@@ -194,6 +252,9 @@ def _timm(name: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tuple[str
     architecture = name.split(".")[0]
     if architecture not in timm.list_models():
         raise ModelLoadError(_unknown(f"timm:{name}", [f"timm:{one}" for one in timm.list_models()]))
+    if "." in name and name not in timm.list_pretrained():
+        raise ModelLoadError(_unknown(f"timm:{name}", [f"timm:{one}" for one in timm.list_pretrained()]))
+    _check_classes(spec, None)
     extra: dict[str, Any] = {} if spec.n_classes is None else {"num_classes": spec.n_classes}
     try:
         model = timm.create_model(name, pretrained=spec.weights is None, **extra)
@@ -204,8 +265,10 @@ def _timm(name: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tuple[str
     if spec.weights is not None:
         load_weights(model, spec.weights, f"timm:{name}")
     config = timm.data.resolve_model_data_config(model)
-    crop = config["input_size"][-1]
-    resize = round(crop / config["crop_pct"])
+    channels, height, crop = config["input_size"]
+    if channels != 3 or height != crop or config["crop_mode"] not in ("center", "squash"):
+        raise ModelLoadError(f"timm:{name} wants images that are not a square RGB crop: {config}.")
+    resize = math.floor(crop / config["crop_pct"])
     return model, Preparation(resize, crop, config["mean"], config["std"], config["interpolation"]), ()
 
 
@@ -214,14 +277,21 @@ def _own(module: str, function: str, spec: ModelSpec) -> tuple[nn.Module, Prepar
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)  # as `python -m` does
+    if spec.n_classes is not None:
+        raise ArgumentError("n_classes", "for models of torchvision and timm only", str(spec.n_classes))
     try:
         found = importlib.import_module(module)
-    except ImportError as error:
-        raise ModelLoadError(f"Expected {spec.name} to name a function of a module, but {module}: {error}.") from error
+    except Exception as error:  # whatever the module does
+        reason = f"{type(error).__name__}: {_first_line(error)}"
+        raise ModelLoadError(f"Expected {spec.name} to name a function of a module, but {module}: {reason}.") from error
     if not callable(getattr(found, function, None)):
         names = [f"{module}:{one}" for one in vars(found) if callable(getattr(found, one)) and not one.startswith("_")]
         raise ModelLoadError(_unknown(spec.name, names))
-    model = getattr(found, function)()
+    try:
+        model = getattr(found, function)()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {_first_line(error)}"
+        raise ModelLoadError(f"Expected {spec.name}() to return a model, but: {reason}") from error
     if not isinstance(model, nn.Module):
         raise ModelLoadError(f"Expected {spec.name} to return a torch.nn.Module, but got {type(model).__name__}.")
     if spec.weights is not None:
@@ -230,17 +300,24 @@ def _own(module: str, function: str, spec: ModelSpec) -> tuple[nn.Module, Prepar
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=5, cutoff=0.5)
+    source = name.partition(":")[0]
+    close = get_close_matches(
+        name.removeprefix(f"{source}:"), [one.partition(":")[2] for one in known], n=5, cutoff=0.6
+    )
+    close = [f"{source}:{one}" for one in close]
     hint = f"Close matches: {', '.join(close)}." if close else f"There are {len(known)} such names."
     return f"There is no model {name}. {hint}"
 
 
 def _offline(name: str, error: Exception) -> str:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return (
-        f"The pretrained weights of {name} could not be downloaded ({reason}). Without a connection, pass a local file "
-        "with --weights FILE (safetensors or a state dict)."
+        f"The pretrained weights of {name} could not be downloaded ({_first_line(error)}). Without a connection, "
+        "pass a local file with --weights FILE (safetensors or a state dict)."
     )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _device(name: str) -> torch.device:

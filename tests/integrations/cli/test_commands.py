@@ -44,7 +44,10 @@ def fail(*arguments):
     """What is said when nothing could be done."""
     result = call(*arguments)
     assert result.exit_code == 2, result.output
-    return " ".join(result.output.split())
+    assert isinstance(result.exception, SystemExit)  # and no traceback
+    errors = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    return errors[0]
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
@@ -118,16 +121,17 @@ def test_fitted_references_serve_later_calls(here):
 
 
 def test_a_folder_is_explained_scored_and_gone_on_with(here):
-    arguments = ["run", "photos", *FEW_STEPS, "--metric", "deletion", "--size", 8, "--target", "label", "--out", "out"]
+    arguments = ["run", "photos", *FEW_STEPS, "--metric", "deletion", "--size", 8, "--target", 1, "--out", "out"]
     assert "4 of 4 images in out" in succeed(*arguments)
     found = DatasetAttributions("out")
     rows = found.table().to_pydict()
     assert rows["name"] == ["a/astronaut.jpg", "a/rocket.jpg", "b/chelsea.jpg", "b/coffee.jpg"]
-    assert rows["target"] == [0, 0, 1, 1]
+    assert rows["target"] == [1] * 4
     assert {"score", "delta", "deletion", "map_scale"} < set(rows)
     assert found.maps().shape == (4, 8, 8)
+    before = [path.stat().st_mtime_ns for path in sorted((here / "out").glob("rows-*"))]
     succeed(*arguments)
-    assert "the run was made with" not in succeed(*arguments)
+    assert before == [path.stat().st_mtime_ns for path in sorted((here / "out").glob("rows-*"))]
     assert "attribute_kwargs.n_steps was int 4, now int 5" in fail(*[*arguments, "--n-steps", 5])
     assert "since resume is off" in fail(*arguments, "--no-resume")
 
@@ -136,6 +140,12 @@ def test_a_flat_folder_has_no_labels_but_predictions(here):
     succeed("run", "photos/a", *FEW_STEPS, "--no-maps", "--out", "out", "--limit", 1)
     assert len(DatasetAttributions("out")) == 1
     assert '"label" only with one folder for each class' in fail("run", "photos/a", *FEW_STEPS, "--target", "label")
+    for name in "ab", "cd", "ef":  # as many classes as the model has
+        (here / "classes" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 40), name and "red").save(here / "classes" / name / "x.png")
+    (here / "classes" / ".hidden").mkdir()
+    succeed("run", "classes", *FEW_STEPS, "--target", "label", "--out", "labels")
+    assert DatasetAttributions("labels").table().to_pydict()["target"] == [0, 1, 2]
 
 
 def test_files_that_are_no_images_are_named_and_the_exit_code_says_so(here, tmp_path):
@@ -166,7 +176,7 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
     [
         (
             ["explain", "cat.png", "--model", "torchvision:resnet19"],
-            "no model torchvision:resnet19. Close matches: torchvision:resnet1",
+            "no model torchvision:resnet19. Close matches: torchvision:resnet18",
         ),
         (
             ["explain", "cat.png", "--model", "resnet18"],
@@ -185,10 +195,27 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
             ["explain", "cat.png", *OWN, "--target", 3],
             "`target` to be an index from 0 to 2, the model's outputs, but got 3",
         ),
-        (["explain", "cat.png", *OWN, "--target", "cat"], 'a number, "predicted" or "label", not \'cat\''),
+        (["explain", "cat.png", *OWN, "--target", "cat"], 'a number, "predicted" or "label", but got \'cat\''),
+        (["explain", "cat.png", *OWN, "--std", "0"], "`std` to be one number, or three with commas, above 0"),
+        (["explain", "cat.png", *OWN, "--crop", "64", "--resize", "32"], "`crop` to be at most resize, 32, but got 64"),
+        (["explain", "cat.png", "--model", OWN[1]], "to take images of 224 x 224 (--crop), but: mat1 and mat2"),
+        (["explain", "cat.png", *OWN, "--n-classes", "7"], "`n_classes` to be for models of torchvision and timm only"),
+        (["explain", "cat.png", "--model", "torchvision:resnet18", "--n-classes", "7"], "together with --weights FILE"),
+        (
+            ["explain", "cat.png", *OWN, "--references", "photos"],
+            "given for eg, lpi, weighted-ig only, but got it with ig",
+        ),
+        (["explain", "cat.png", *OWN, "--layer", "0"], "given for gradcam only, but got '0' with ig"),
+        (["explain", "cat.png", *OWN, "--method", "gradcam", "--layer", "3"], "'3', which gives torch.Size([1, 3])"),
+        (["run", "photos", *OWN, "--out", "photos/out"], "`out` to be outside of photos"),
+        (["run", "mixed", *OWN], "1 images beside folders in mixed, such as cat.png"),
+        (
+            ["evaluate", "photos", *OWN, "--method", "ig", "--method", "lpi"],
+            "given for lpi (--references FOLDER or FILE)",
+        ),
         (["explain", "cat.png", *OWN, "--target", "label"], 'a number or "predicted" for one photograph'),
-        (["explain", "cat.png", *OWN, "--mean", "1,2"], "one number, or three with commas, not '1,2'"),
-        (["explain", "cat.png", *OWN, "--mean", "x"], "one number, or three with commas, not 'x'"),
+        (["explain", "cat.png", *OWN, "--mean", "1,2"], "`mean` to be one number, or three with commas, but got '1,2'"),
+        (["explain", "cat.png", *OWN, "--mean", "x"], "one number, or three with commas, but got 'x'"),
         (["explain", "cat.png", *OWN, "--method", "lime"], '`method` to be one of "ig", "eg"'),
         (["explain", "cat.png", *OWN, "--method", "lpi"], "given for lpi (--references FOLDER or FILE)"),
         (["explain", "cat.png", *OWN, "--method", "eg", "--references", "cat.png"], "cat.png is damaged or incomplete"),
@@ -206,6 +233,8 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
     ],
 )
 def test_mistakes_are_one_line_and_the_exit_code_two(arguments, message, here):
+    (here / "mixed" / "class").mkdir(parents=True)
+    (here / "mixed" / "cat.png").symlink_to(here / "cat.png")
     assert message in fail(*arguments)
 
 
@@ -254,3 +283,38 @@ def test_a_missing_extra_is_named(monkeypatch, capsys):
         SystemExit, match=r"captum-ext: typer is needed here. Install it with: pip install 'captum-ext\[cli\]'"
     ):
         cli.main()
+
+
+def test_a_mistake_before_the_first_row_does_not_block_the_folder(here):
+    assert "but got 9 for sample 0" in fail("run", "photos", *FEW_STEPS, "--target", 9, "--out", "out")
+    succeed("run", "photos", *FEW_STEPS, "--target", 2, "--out", "out")
+
+
+def test_a_folder_without_any_readable_image_has_no_scores(here):
+    (here / "bad").mkdir()
+    (here / "bad" / "a.png").write_text("no image")
+    result = call("evaluate", "bad", *FEW_STEPS, "--method", "ig", "--out", "scores")
+    assert result.exit_code == 1
+    assert "no row: a.png" in result.output
+
+
+def test_paths_may_look_like_markup(here):
+    assert "maps[red]/[/a].npy" in succeed("explain", "cat.png", *FEW_STEPS, "--out", "maps[red]/[/a].npy")
+
+
+@pytest.mark.parametrize("cam", ["GradCAMPlusPlus", "LayerCAM", "HiResCAM", "EigenCAM", "ScoreCAM"])
+def test_other_cams_can_be_chosen(cam, here):
+    succeed("upsample", "cat.png", *OWN, "--cam", cam, "--upsampler", "bilinear", "--out", "cam.npy", "--layer", "0")
+    assert np.load("cam.npy").shape == (32, 32)
+
+
+def test_an_unexpected_error_is_one_line_too_and_shows_its_place_on_request(here, monkeypatch):
+    from captum_ext_integrations.cli import commands
+
+    def broken(*_):
+        raise RuntimeError("first line\nCUDA out of memory")
+
+    monkeypatch.setattr(commands, "load_model", broken)
+    assert "RuntimeError: CUDA out of memory (CAPTUM_EXT_TRACEBACK=1 shows where)" in fail("explain", "cat.png", *OWN)
+    monkeypatch.setenv("CAPTUM_EXT_TRACEBACK", "1")
+    assert isinstance(call("explain", "cat.png", *OWN).exception, RuntimeError)

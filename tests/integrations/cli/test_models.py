@@ -1,5 +1,7 @@
 """Models by name: torchvision, timm, and the user's own."""
 
+import re
+
 import pytest
 import timm
 import torch
@@ -7,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from captum_ext.exceptions import ModelLoadError
+from captum_ext.exceptions import ArgumentError, ModelLoadError
 from captum_ext_integrations.cli.models import ModelSpec, Preparation, load_model, load_weights
 
 
@@ -69,3 +71,70 @@ def test_a_preparation_and_its_inverse_show_the_same_photograph():
     prepared = Preparation(32, 32)(Image.new("RGB", (64, 48), (255, 0, 51)))
     shown = Preparation(32, 32).displayable(prepared[None])
     torch.testing.assert_close(shown[0, 0, 0], torch.tensor([1.0, 0.0, 0.2]))
+
+
+@pytest.fixture
+def downloads(monkeypatch):
+    """What torchvision's builders download, made here."""
+    made = {}
+
+    def load(url, **options):
+        assert options["weights_only"]
+        return made["weights"]
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", load)
+    return made
+
+
+def test_pretrained_weights_are_loaded_with_what_torchvision_sets_for_them(downloads):
+    built = models.inception_v3(init_weights=False)
+    downloads["weights"] = built.state_dict()
+    loaded = load_model(ModelSpec("torchvision:inception_v3"))
+    assert loaded.model.transform_input  # these weights want another normalisation
+    assert loaded.preparation.crop == 299
+
+
+def test_densenet_files_with_names_of_old_are_read(downloads):
+    weights = models.densenet121().state_dict()
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))(\d\.)", r"\1.\2", key): value for key, value in weights.items()}
+    assert set(old) != set(weights)
+    downloads["weights"] = old
+    loaded = load_model(ModelSpec("torchvision:densenet121"))
+    assert torch.equal(loaded.model.state_dict()["features.norm5.weight"], weights["features.norm5.weight"])
+    assert torch.equal(
+        loaded.model.features.denseblock1.denselayer1.conv1.weight,
+        weights["features.denseblock1.denselayer1.conv1.weight"],
+    )
+
+
+def test_models_that_change_older_weights_themselves_read_safetensors(tmp_path):
+    save_file(models.mnasnet0_5().state_dict(), tmp_path / "weights.safetensors")
+    assert load_model(ModelSpec("torchvision:mnasnet0_5", tmp_path / "weights.safetensors")).n_classes == 1000
+
+
+def test_googlenet_files_with_auxiliary_heads_are_read(tmp_path):
+    torch.save(models.googlenet(init_weights=False, aux_logits=True).state_dict(), tmp_path / "weights.pth")
+    assert load_model(ModelSpec("torchvision:googlenet", tmp_path / "weights.pth")).model.transform_input
+
+
+def test_layers_of_transformers_are_not_taken_for_maps(tmp_path):
+    from captum_ext_integrations.cli.cams import last_layer_with_positions
+
+    save_file(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "vit.safetensors")
+    with pytest.raises(ArgumentError, match="the tokens of transformers need a script"):
+        last_layer_with_positions(load_model(ModelSpec("timm:vit_tiny_patch16_224", tmp_path / "vit.safetensors")))
+    torch.save(models.resnet18().state_dict(), tmp_path / "resnet.pth")
+    assert last_layer_with_positions(load_model(ModelSpec("torchvision:resnet18", tmp_path / "resnet.pth"))) == "layer4"
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "shown"), [("I;16", 32896, 128), ("L", 128, 128), ("CMYK", (0, 0, 0, 127), 128)]
+)
+def test_photographs_of_all_modes_become_rgb(tmp_path, mode, value, shown):
+    from PIL import Image
+
+    from captum_ext_integrations.cli.images import open_image
+
+    path = tmp_path / ("x.tiff" if mode == "CMYK" else "x.png")
+    Image.new(mode, (4, 4), value).save(path)
+    assert open_image(path).getpixel((0, 0)) == (shown,) * 3
