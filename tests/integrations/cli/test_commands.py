@@ -275,6 +275,13 @@ def test_weights_that_cannot_be_downloaded_name_the_option(here, monkeypatch):
     assert "--weights FILE" in text
 
 
+def test_ray_that_is_not_installed_names_its_extra(here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "captum_ext_integrations.ray_data", raising=False)
+    message = fail("run", "photos", *FEW_STEPS, "--engine", "ray")
+    assert "ray is needed here. Install it with: pip install 'captum-ext[ray]'" in message
+
+
 def test_a_missing_extra_is_named(monkeypatch, capsys):
     from captum_ext_integrations import cli
 
