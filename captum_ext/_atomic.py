@@ -21,6 +21,14 @@ def replaced(target: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # as a plain open would; safetensors makes files for their owner only
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's mask, which can be read by setting it only."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

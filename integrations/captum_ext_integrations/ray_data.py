@@ -119,7 +119,8 @@ def explain(
         source: the columns of a Ray data set. None: "image" and "index".
         resume: as in `attribute_dataset`.
         seed: as in `attribute_dataset`.
-        shard_rows: rows of a file, and the most that are lost with a worker.
+        shard_rows: rows of a file at most, and the most that are lost with a worker; a quarter of a worker's share
+            if that is less.
         concurrency: number of workers, or the least and the most.
         num_cpus: CPUs, and threads, of each.
         num_gpus: GPUs of each; may be a fraction.
@@ -170,14 +171,16 @@ def explain(
         done = folder.begin(about, n_samples, resume)
         on_done(int(done.sum()), n_samples)
         if not done.all():
-            tasks = _rows_to_do(samples, source, done) if local is None else _groups(done, batch_size, shard_rows)
+            most = concurrency if isinstance(concurrency, int) else concurrency[1]
+            rows = min(shard_rows, -(-int((~done).sum()) // (4 * most)))  # so that no worker waits long for the last
+            tasks = _rows_to_do(samples, source, done) if local is None else _groups(done, batch_size, rows)
             _run(
                 tasks.map_batches(
                     _Explainer,
                     fn_constructor_kwargs={"job": job},
                     batch_size=shard_rows if local is None else 1,
                     batch_format="numpy",
-                    compute=_pool(concurrency),
+                    compute=_pool(concurrency, in_flight=2 if local is None else 1),
                     num_cpus=num_cpus,
                     num_gpus=num_gpus,
                 ),
@@ -393,9 +396,10 @@ def _about(samples: Any, source: Source, n_samples: int) -> dict[str, Any]:
     return {**about, "source": Fingerprints().of(source)}
 
 
-def _pool(concurrency: Concurrency) -> Any:
+def _pool(concurrency: Concurrency, in_flight: int = 2) -> Any:
+    """Workers with few tasks ahead of them: what waits for one worker cannot be done by another that is free."""
     least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
-    return ray_data.ActorPoolStrategy(min_size=least, max_size=most)
+    return ray_data.ActorPoolStrategy(min_size=least, max_size=most, max_tasks_in_flight_per_actor=in_flight)
 
 
 @contextmanager
