@@ -39,7 +39,7 @@ def test_twenty_kills_in_a_row_cost_no_row_and_repeat_none(tmp_path):
     out, chance = tmp_path / "killed", random.Random(0)
     n_done = 0
     for _ in range(KILLS):
-        assert killed_after(start(out), chance.randint(0, 14), chance.uniform(0.0, 0.1)), (
+        assert killed_after(start(out), chance.randint(0, 8), chance.uniform(0.0, 0.05)), (
             "it ended before it was killed"
         )
         found = int(RunFolder(out).done(N_SAMPLES).sum()) if (out / "manifest.json").exists() else 0
