@@ -44,6 +44,13 @@ def find_module(forward_func: ForwardFunc) -> nn.Module | None:
     return owner if isinstance(owner, nn.Module) else None
 
 
+def device_of(forward_func: ForwardFunc) -> torch.device | None:
+    """Where the model's parameters are, if that can be seen: samples are moved there."""
+    module = find_module(forward_func)
+    parameter = None if module is None else next(module.parameters(), None)
+    return None if parameter is None else parameter.device
+
+
 @contextmanager
 def frozen_parameters(forward_func: ForwardFunc) -> Iterator[None]:
     """Switch off gradients of the model's parameters inside the block: autograd then keeps fewer activations.

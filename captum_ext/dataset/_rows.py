@@ -14,7 +14,7 @@ from captum.attr import GradientAttribution
 from torch import Tensor
 
 from captum_ext._checks import check_finite, check_tensors, describe
-from captum_ext._model import RowwiseModel, find_module, model_outputs
+from captum_ext._model import RowwiseModel, device_of, model_outputs, scores_of
 from captum_ext._random import generator_of, globally_seeded
 from captum_ext._rows import RowLimit
 from captum_ext._types import ForwardFunc
@@ -109,9 +109,7 @@ class RowMaker:
         has_delta = "return_convergence_delta" in parameters or getattr(method, "has_convergence_delta", bool)()
         if "delta" in settings.fields and not has_delta:
             raise ArgumentError("fields", 'without "delta", which this method does not have', str(settings.fields))
-        module = None if self.forward_func is None else find_module(self.forward_func)
-        parameter = None if module is None else next(module.parameters(), None)
-        self.device = None if parameter is None else parameter.device
+        self.device = None if self.forward_func is None else device_of(self.forward_func)
         self._draws = False  # from the global random state: known when it was seen
 
     def configuration(self) -> dict[str, Any]:
@@ -222,8 +220,7 @@ class RowMaker:
                 raise ArgumentError("fields", 'without "prediction" for a model without classes', describe(outputs))
             found["prediction"] = outputs.argmax(1).cpu().numpy()
         if "score" in self.settings.fields:
-            model = RowwiseModel(_no_model, len(outputs), target)
-            scores = model.select(outputs, torch.arange(len(outputs), device="cpu")).cpu().double()
+            scores = scores_of(outputs, target, len(outputs)).cpu().double()
             check_finite("forward_func(inputs)", scores)
             found["score"] = scores.numpy()
         return found
@@ -256,11 +253,6 @@ def joined(parts: Sequence[Columns]) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
-def seed_of(seed: int, index: int) -> int:
-    """The seed of one sample of a run."""
-    return int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 def _deltas(delta: Any, n_rows: int) -> Any:
     """One delta for each row; Captum's methods that draw several points for each row give one for each of them."""
     values = torch.as_tensor(delta).detach()
@@ -284,7 +276,3 @@ def _check_in_range(target: Sequence[int], batch: Batch, n_classes: int) -> None
         if not 0 <= entry < n_classes:
             received = f"{entry} for sample {batch.indices[place]}"
             raise ArgumentError("target", f"an index from 0 to {n_classes - 1}, the model's outputs", received)
-
-
-def _no_model(*_: Any) -> Any:
-    raise NotImplementedError("outputs are known")

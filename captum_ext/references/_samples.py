@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 from tqdm.auto import tqdm
 
 from captum_ext._checks import check_finite, check_tensors, describe
-from captum_ext._model import RowwiseModel, find_module
+from captum_ext._model import RowwiseModel, device_of
 from captum_ext._rows import RowLimit, for_each_chunk
 from captum_ext._types import ForwardFunc, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
@@ -59,7 +59,7 @@ class SampleSource:
             ArgumentError: no sample.
             NonFiniteError: NaN or infinity in a sample or an output.
         """
-        model, device = RowwiseModel(forward_func, 0), _device_of(forward_func)
+        model, device = RowwiseModel(forward_func, 0), device_of(forward_func)
         n_samples = self._length()
         parts: list[Tensor] = []
         fingerprints: list[Tensor] = []
@@ -185,10 +185,3 @@ def _fingerprint(batch: Tensors) -> Tensor:
         flat = tensor.detach().reshape(len(tensor), -1).double()
         numbers.append(torch.stack([flat.sum(1), flat @ torch.linspace(0, 1, flat.shape[1]).to(flat)], 1))
     return torch.stack(numbers).sum(0).cpu()
-
-
-def _device_of(forward_func: ForwardFunc) -> torch.device | None:
-    """Where the model's parameters are, if that can be seen: samples are moved there."""
-    module = find_module(forward_func)
-    parameter = None if module is None else next(module.parameters(), None)
-    return None if parameter is None else parameter.device

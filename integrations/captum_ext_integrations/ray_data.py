@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_ext._checks import check_positive_int, describe
-from captum_ext._model import RowwiseModel, find_module, model_outputs
+from captum_ext._model import RowwiseModel, device_of, model_outputs
 from captum_ext._optional import require
 from captum_ext._rows import RowLimit
 from captum_ext.dataset import DatasetAttributions, MapFormat
@@ -310,9 +310,7 @@ class _Outputs:
 
     def __init__(self, make_model: Callable[[], Any], source: Source) -> None:
         self.model, self.source = make_model(), source
-        module = find_module(self.model)
-        parameter = None if module is None else next(module.parameters(), None)
-        self.device = torch.device("cpu") if parameter is None else parameter.device
+        self.device = device_of(self.model) or torch.device("cpu")
 
     def __call__(self, rows: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         images = _tensor(rows[self.source.image]).to(self.device)

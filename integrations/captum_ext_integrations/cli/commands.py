@@ -19,7 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from captum_ext.dataset import DatasetAttributions, MapFormat, attribute_dataset
-from captum_ext.dataset._rows import RowMaker, Settings
+from captum_ext.dataset._rows import Batch, RowMaker, Settings
 from captum_ext.dataset.run import default_fields
 from captum_ext.exceptions import ArgumentError
 from captum_ext.metrics import compare
@@ -41,8 +41,6 @@ def explain(image: Path, spec: MethodSpec, target: int | str, out: Path) -> int:
     method = spec.build(loaded)
     fields = tuple(name for name in default_fields(method) if name != "prediction")
     settings = Settings(chosen, fields, MapFormat(dtype="float32"), spec.seed, spec.attribute_kwargs)
-    from captum_ext.dataset._rows import Batch
-
     columns, failures = RowMaker(method, settings).rows(Batch([0], inputs))
     if failures:
         raise ArgumentError("image", "one whose attributions are finite", failures[0])
@@ -239,12 +237,12 @@ def evaluate(
         compared = compare(
             {name: columns[name].to_numpy() for name in columns},
             control=methods[0].name,
-            higher_is_better=METRICS[metric][1],
+            higher_is_better=METRICS[metric][0],
         )
         tables.append(compared.table.reset_index(names="method").assign(metric=metric))
     table = pandas.concat(tables).set_index(["metric", "method"]).reset_index()
     table.to_csv(out / "scores.csv", index=False)
-    pictures.draw_scores(scores, table, {name: METRICS[name][1] for name in metrics}, out / "scores.png")
+    pictures.draw_scores(scores, table, {name: METRICS[name][0] for name in metrics}, out / "scores.png")
     _print_scores(table, methods[0].name)
     _print(f"{out / 'scores.csv'}\n{out / 'scores.png'}")
     return max(codes)
@@ -254,7 +252,7 @@ def list_names() -> int:
     """What can be asked for."""
     parts = {
         "method": {name: entry.line for name, entry in METHODS.items()},
-        "metric": {name: line for name, (_, _, line) in METRICS.items()},
+        "metric": {name: line for name, (_, line) in METRICS.items()},
         "upsampler": UPSAMPLERS,
     }
     for kind, lines in parts.items():

@@ -22,7 +22,6 @@ from captum_ext.attr import (
     WeightedIntegratedGradients,
 )
 from captum_ext.exceptions import ArgumentError
-from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.references import ReferenceDistribution, standard_baselines
 from captum_ext.upsampling import InterpolationUpsampler, USUUpsampler
 from captum_ext_integrations.cli.images import Images, load
@@ -166,10 +165,10 @@ METHODS: dict[str, Entry] = {
     "gradcam": Entry(_grad_cam, "GradCAM of a layer (--layer), upsampled (--upsampler)", has_steps=False),
 }
 
-METRICS: dict[str, tuple[Callable[..., Any], bool, str]] = {
-    "insertion": (insertion, True, "area under the score as the most important pixels are inserted; higher is better"),
-    "deletion": (deletion, False, "area under the score as the most important pixels are deleted; lower is better"),
-    "diff_id": (diff_id, True, "score without the least minus without the most important pixels; higher is better"),
+METRICS: dict[str, tuple[bool, str]] = {
+    "insertion": (True, "area under the score as the most important pixels are inserted; higher is better"),
+    "deletion": (False, "area under the score as the most important pixels are deleted; lower is better"),
+    "diff_id": (True, "score without the least minus without the most important pixels; higher is better"),
 }
 
 UPSAMPLERS: dict[str, str] = {

@@ -142,7 +142,7 @@ def test_a_flat_folder_has_no_labels_but_predictions(here):
     assert '"label" only with one folder for each class' in fail("run", "photos/a", *FEW_STEPS, "--target", "label")
     for name in "ab", "cd", "ef":  # as many classes as the model has
         (here / "classes" / name).mkdir(parents=True)
-        Image.new("RGB", (40, 40), name and "red").save(here / "classes" / name / "x.png")
+        Image.new("RGB", (40, 40), "red").save(here / "classes" / name / "x.png")
     (here / "classes" / ".hidden").mkdir()
     succeed("run", "classes", *FEW_STEPS, "--target", "label", "--out", "labels")
     assert DatasetAttributions("labels").table().to_pydict()["target"] == [0, 1, 2]
