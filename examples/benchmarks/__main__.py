@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.benchmarks import report
-from examples.benchmarks.core.environment import environment, record_cost
+from examples.benchmarks.core.environment import environment, record_cost, watched_memory
 from examples.benchmarks.core.experiment import Options, parts_of, run, store_of
 from examples.benchmarks.core.results import Rows, accuracy_of, commits_of, digest, keep, kept, rows_of
 from examples.benchmarks.suite import Only
@@ -92,7 +91,8 @@ def measured(
     about = environment(options, workers)
     experiments = build(options)
     done = sum(store_of(one, options).has(part) for one in experiments for part in parts_of(one))
-    failures = run(build, options, workers, retry_failed)
+    with watched_memory() as memory:
+        failures = run(build, options, workers, retry_failed)
     rows = rows_of(experiments, options)
     parts = sum(len(one.parts()) for one in experiments)
     minutes = (time.perf_counter() - start) / 60
@@ -106,15 +106,9 @@ def measured(
             for one in experiments
             if one.name in rows
         ],
-        "cost": record_cost(options, parts - done, minutes, peak_memory(workers)),
+        "cost": record_cost(options, parts - done, minutes, memory.peak),
     }
     return rows, about
-
-
-def peak_memory(workers: int) -> float:
-    """GB of this process and of as many workers as large as the largest."""
-    own, largest = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return (own + workers * largest) * (1 if sys.platform == "darwin" else 1024) / 2**30
 
 
 def main(given: Sequence[str] | None = None) -> int:

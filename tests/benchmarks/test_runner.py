@@ -1,10 +1,13 @@
 """A run: parts, what fails, and going on."""
 
 import errno
+import subprocess
+import sys
 
 import pyarrow.parquet as pq
 import pytest
 
+from examples.benchmarks.core.environment import watched_memory
 from examples.benchmarks.core.experiment import Options, parts_of, recorded_failures, run, store_of
 from examples.benchmarks.core.results import digest, keep, kept, rows_of
 from examples.benchmarks.core.store import Store
@@ -107,3 +110,15 @@ def test_kept_rows_come_back_without_pictures(tmp_path, options):
     changed = {"toy": found["toy"].assign(score=found["toy"]["score"] + 1e-12)}
     assert digest(changed) != digest(found)
     assert digest({"toy": found["toy"].assign(seconds=1.0)}) == digest(found)
+
+
+def test_the_memory_of_a_run_is_that_of_all_its_processes():
+    with watched_memory() as alone:
+        pass
+    program = "block = b'x' * 2**28; print(len(block), flush=True); input()"
+    with watched_memory() as together:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        child = subprocess.Popen([sys.executable, "-c", program], text=True, **pipes)
+        assert child.stdout.readline() == f"{2**28}\n"
+    child.communicate("\n")
+    assert 0.25 < together.peak - alone.peak < 0.35

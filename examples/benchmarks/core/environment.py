@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -36,6 +40,46 @@ def environment(options: Options, workers: int) -> dict[str, Any]:
     }
 
 
+@dataclass
+class Memory:
+    """The largest sum of memory of this process and of all that it started, in GB."""
+
+    peak: float = 0.0
+
+
+@contextmanager
+def watched_memory(interval: float = 2.0) -> Iterator[Memory]:
+    """Add up memory every `interval` seconds of the block, pages that processes share once, not once for each."""
+    memory, stop, process = Memory(), threading.Event(), psutil.Process()
+
+    def sample() -> None:
+        sizes = [_own_share(one) for one in (process, *process.children(recursive=True))]
+        memory.peak = max(memory.peak, sum(sizes) / 2**30)
+
+    def watch() -> None:
+        while not stop.wait(interval):
+            sample()
+
+    sample()
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield memory
+    finally:
+        stop.set()
+        thread.join()
+        sample()
+
+
+def _own_share(process: psutil.Process) -> int:
+    """Bytes of a process: its proportional set size, which only Linux has, else what it would free by ending."""
+    try:
+        found = process.memory_full_info()
+    except psutil.Error:  # it has ended
+        return 0
+    return int(getattr(found, "pss", found.uss))
+
+
 def record_cost(options: Options, parts: int, minutes: float, gigabytes: float) -> str:
     """Add what an invocation cost to those before it, and say what all of them cost together."""
     path = options.output / "cost.json"
@@ -50,7 +94,8 @@ def record_cost(options: Options, parts: int, minutes: float, gigabytes: float) 
         return "no parts were run"
     minutes, largest = sum(one["minutes"] for one in before), max(one["gigabytes"] for one in before)
     times = f" in {len(before)} invocations" if len(before) > 1 else ""
-    return f"{sum(one['parts'] for one in before)} parts, {minutes:.0f} minutes{times}, at most {largest:.1f} GB"
+    parts = sum(one["parts"] for one in before)
+    return f"{parts} parts, {minutes:.0f} minutes{times}, at most {largest:.1f} GB of memory"
 
 
 def _version(name: str) -> str:
