@@ -47,6 +47,11 @@ class Network:
         return gaussian_blur(images, self.blur_sigma)
 
 
+def preparation_of(spec: str) -> Preparation:
+    """How a network wants its images, without building or training it."""
+    return {"efficientnet-lite0": real_data.preprocess, "five-layers": GREY}.get(spec, _TORCHVISION)
+
+
 def load_network(spec: str, cache: Path, weights: Path | None = None, n_classes: int = 1000) -> Network:
     """A network by name: efficientnet-lite0, five-layers, or torchvision:NAME with `weights`.
 
@@ -62,10 +67,10 @@ def load_network(spec: str, cache: Path, weights: Path | None = None, n_classes:
     """
     if spec == "efficientnet-lite0":
         model = real_data.efficientnet_lite0().to(memory_format=torch.channels_last)
-        return Network(spec, model, real_data.preprocess, model._bn1, 1000)  # its last ReLU6 is used twice
+        return Network(spec, model, preparation_of(spec), model._bn1, 1000)  # its last ReLU6 is used twice
     if spec == "five-layers":
         model, _ = five_layers_on_digits(cache)
-        return Network(spec, model, GREY, model[9], 10, blur_sigma=5.0)
+        return Network(spec, model, preparation_of(spec), model[9], 10, blur_sigma=5.0)
     family, separator, name = spec.partition(":")
     if not separator or family != "torchvision":
         names = "efficientnet-lite0, five-layers or torchvision:NAME"

@@ -21,7 +21,7 @@ from examples.benchmarks.core.measures import (
     sensitivity_columns,
 )
 from examples.benchmarks.core.methods import Asked, Explain, Methods, Setting, controls
-from examples.benchmarks.core.networks import Network, load_network
+from examples.benchmarks.core.networks import Network, load_network, preparation_of
 from examples.benchmarks.core.pictures import heat_map, photograph
 from examples.benchmarks.core.samples import Samples, load_samples
 from examples.benchmarks.core.store import Row
@@ -85,7 +85,7 @@ class PathGames:
     @cached_property
     def samples(self) -> Samples:
         """The images."""
-        return load_samples(self.data, self.network.preparation, self.limit, self.options.seed)
+        return load_samples(self.data, preparation_of(self.network_name), self.limit, self.options.seed)
 
     @property
     def not_run(self) -> dict[str, str]:

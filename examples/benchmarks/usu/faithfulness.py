@@ -23,7 +23,7 @@ from examples.benchmarks.core.measures import (
     randomised,
     upsampling_columns,
 )
-from examples.benchmarks.core.networks import Network, load_network
+from examples.benchmarks.core.networks import Network, load_network, preparation_of
 from examples.benchmarks.core.pictures import heat_map, photograph
 from examples.benchmarks.core.samples import Samples, load_samples
 from examples.benchmarks.core.store import Row
@@ -61,7 +61,8 @@ class Faithfulness:
         return f"{self.options.network}; {', '.join(self.cams)}"
 
     def prepare(self) -> None:
-        """Nothing: the weights are there."""
+        """See that the weights fit."""
+        _ = self.network
 
     @cached_property
     def network(self) -> Network:
@@ -72,7 +73,7 @@ class Faithfulness:
     @cached_property
     def samples(self) -> Samples:
         """The images."""
-        return load_samples(self.data, self.network.preparation, self.limit, self.options.seed)
+        return load_samples(self.data, preparation_of(self.options.network), self.limit, self.options.seed)
 
     def parts(self) -> list[str]:
         """One image each."""

@@ -18,8 +18,9 @@ from rich.text import Text
 from captum_ext._checks import check_choice
 from captum_ext.exceptions import ArgumentError, CaptumExtError
 from captum_ext_integrations.cli import commands
-from captum_ext_integrations.cli.methods import METHODS, METRICS, UPSAMPLERS, MethodSpec
+from captum_ext_integrations.cli.methods import DEFAULT_STEPS, METHODS, METRICS, MethodSpec
 from captum_ext_integrations.cli.models import ModelSpec
+from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -97,11 +98,18 @@ References = Annotated[
     Path | None,
     typer.Option(help="Folder of images (20 are used), or a file of fit-references; for eg, lpi, weighted-ig."),
 ]
-Steps = Annotated[int, typer.Option("--n-steps", min=1, help="Gradients for each image.")]
+Steps = Annotated[
+    int | None, typer.Option("--n-steps", min=1, help=f"Gradients for each image; without: {DEFAULT_STEPS}.")
+]
 Layer = Annotated[
     str | None, typer.Option(help="Layer of the CAM, as in named_modules(); without: the last with positions.")
 ]
-Upsampler = Annotated[str, typer.Option(metavar="NAME", help=f"How the CAM is upsampled: {', '.join(UPSAMPLERS)}.")]
+Upsampler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help=f"How the CAM is upsampled: {', '.join(UPSAMPLERS)}; without: {DEFAULT_UPSAMPLER}."
+    ),
+]
 Method = Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(METHODS)}.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of random points.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images at once.")]
@@ -115,6 +123,13 @@ def _example(command: str) -> str:
 
 def _metrics(names: list[str]) -> list[str]:
     return [check_choice("metric", name, METRICS) for name in dict.fromkeys(names)]
+
+
+def _check_engine(engine: Engine, owner: Engine, **options: float | None) -> None:
+    """Refuse options of an engine that does not run."""
+    for option, value in options.items():
+        if value is not None and engine is not owner:
+            raise ArgumentError(option, f"given with --engine {owner.value} only", f"{value:g} with {engine.value}")
 
 
 def _with_messages(command: Callable[..., int]) -> Callable[..., None]:
@@ -196,9 +211,9 @@ def explain(
     out: Annotated[Path, typer.Option(help="A picture (.png), or the map as numbers (.npy).")] = Path("map.png"),
     target: Target = "predicted",
     references: References = None,
-    n_steps: Steps = 20,
+    n_steps: Steps = None,
     layer: Layer = None,
-    upsampler: Upsampler = "usu",
+    upsampler: Upsampler = None,
     weights: Weights = None,
     n_classes: Classes = None,
     resize: Resize = None,
@@ -220,7 +235,7 @@ def upsample(
     image: Image,
     model: Model,
     cam: Annotated[str, typer.Option(help="A CAM class of pytorch-grad-cam.")] = "GradCAM",
-    upsampler: Upsampler = "usu",
+    upsampler: Upsampler = None,
     out: Annotated[Path, typer.Option(help="A picture (.png), or the map as numbers (.npy).")] = Path("cam.png"),
     target: Target = "predicted",
     layer: Layer = None,
@@ -234,7 +249,7 @@ def upsample(
 ) -> int:
     """A CAM, upsampled by redistributing its mass, beside the coarse map and bilinear interpolation."""
     spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
-    return commands.upsample(image, spec, cam, layer, upsampler, _target(target), out)
+    return commands.upsample(image, spec, cam, layer, upsampler or DEFAULT_UPSAMPLER, _target(target), out)
 
 
 @app.command(epilog=_example("evaluate"))
@@ -253,9 +268,9 @@ def evaluate(
     ),
     target: Target = "predicted",
     references: References = None,
-    n_steps: Steps = 20,
+    n_steps: Steps = None,
     layer: Layer = None,
-    upsampler: Upsampler = "usu",
+    upsampler: Upsampler = None,
     limit: Limit = None,
     batch_size: Batch = 8,
     weights: Weights = None,
@@ -270,7 +285,8 @@ def evaluate(
     """Score one or several methods on a folder: a table with intervals and paired tests, and a figure."""
     spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
     names = list(dict.fromkeys(method))
-    several = MethodSpec.several(names, spec, references, n_steps, layer, upsampler, seed)
+    options = {"references": references, "n_steps": n_steps, "layer": layer, "upsampler": upsampler}
+    several = MethodSpec.several(names, spec, seed, **options)
     metrics = _metrics(metric or list(METRICS))
     return commands.evaluate(folder, several, metrics, _target(target), out, limit, batch_size)
 
@@ -317,13 +333,17 @@ def run(
     dtype: Annotated[str, typer.Option(help="float16, float32 or float64.")] = "float16",
     target: Target = "predicted",
     references: References = None,
-    n_steps: Steps = 20,
+    n_steps: Steps = None,
     layer: Layer = None,
-    upsampler: Upsampler = "usu",
+    upsampler: Upsampler = None,
     engine: Annotated[Engine, typer.Option(help="local: this process; ray: workers (extra ray).")] = Engine.local,
-    workers: Annotated[int, typer.Option(min=1, help="Workers of Ray, with one CPU thread each.")] = 2,
-    num_gpus: Annotated[float, typer.Option(min=0, help="GPUs of each worker of Ray.")] = 0,
-    num_workers: Annotated[int, typer.Option(min=0, help="Processes that read images for the local engine.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Workers of Ray, with one CPU thread each; without: 2.")
+    ] = None,
+    num_gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of each worker of Ray; without: none.")] = None,
+    num_workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that read images for the local engine; without: this one.")
+    ] = None,
     limit: Limit = None,
     batch_size: Batch = 8,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = True,
@@ -340,6 +360,8 @@ def run(
 
     The exit code is 1 if a file could not be explained; the manifest names it.
     """
+    _check_engine(engine, Engine.ray, workers=workers, num_gpus=num_gpus)
+    _check_engine(engine, Engine.local, num_workers=num_workers)
     spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
     chosen = MethodSpec(method, spec, references, n_steps, layer, upsampler, seed)
     job = commands.FolderRun(
@@ -356,8 +378,8 @@ def run(
         resume=resume,
     )
     if engine is Engine.ray:
-        return commands.run_with_ray(job, workers, num_gpus)
-    return commands.run_here(job, num_workers)
+        return commands.run_with_ray(job, workers or 2, num_gpus or 0)
+    return commands.run_here(job, num_workers or 0)
 
 
 @app.command("list", epilog=_example("list"))

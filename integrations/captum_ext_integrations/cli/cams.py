@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext.exceptions import ArgumentError
-from captum_ext_integrations.cli.methods import upsampler
 from captum_ext_integrations.cli.models import LoadedModel
+from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, upsampler
 
 # They compare classes by themselves, explain no layer, or give maps without their mass.
 _NOT_OFFERED = ("FinerCAM", "FullGrad", "RefineCAM", "SESS")
@@ -30,7 +30,11 @@ class Cam:
     """
 
     def __init__(
-        self, loaded: LoadedModel, layer: str | None = None, upsampler_name: str = "usu", cam: str = "GradCAM"
+        self,
+        loaded: LoadedModel,
+        layer: str | None = None,
+        upsampler_name: str = DEFAULT_UPSAMPLER,
+        cam: str = "GradCAM",
     ) -> None:
         from captum_ext_integrations import grad_cam
 

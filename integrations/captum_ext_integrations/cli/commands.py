@@ -26,8 +26,9 @@ from captum_ext.metrics import compare
 from captum_ext.references import ReferenceDistribution
 from captum_ext_integrations.cli import pictures
 from captum_ext_integrations.cli.images import Images, open_image
-from captum_ext_integrations.cli.methods import METHODS, METRICS, UPSAMPLERS, MethodSpec, outputs
+from captum_ext_integrations.cli.methods import METHODS, METRICS, MethodSpec, outputs
 from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, load_model
+from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS
 
 OK, FAILED = 0, 1
 
@@ -151,7 +152,7 @@ class FolderRun:
 
     def _configuration(self) -> dict[str, Any]:
         spec = self.method
-        cam = {"layer": spec.layer, "upsampler": spec.upsampler} if spec.name == "gradcam" else {}
+        cam = {"layer": spec.layer, "upsampler": spec.upsampler or DEFAULT_UPSAMPLER} if spec.name == "gradcam" else {}
         return {"method": spec.name, "model": spec.model.name, **cam}
 
 

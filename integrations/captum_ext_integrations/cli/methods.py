@@ -1,4 +1,4 @@
-"""What the command line knows by name: methods, metrics, upsamplers, each with one line."""
+"""The methods and metrics that the command line knows by name, each with one line."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from captum_ext.attr import (
 )
 from captum_ext.exceptions import ArgumentError
 from captum_ext.references import ReferenceDistribution, standard_baselines
-from captum_ext.upsampling import InterpolationUpsampler, USUUpsampler
 from captum_ext_integrations.cli.images import Images, load
-from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, Preparation, load_model
+from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, load_model
+from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS
 
 MOST_REFERENCES = 20
-_WITH_REFERENCES = ("eg", "lpi", "weighted-ig")
+DEFAULT_STEPS = 20
+_OPTIONS = ("references", "n_steps", "layer", "upsampler")  # which some methods have and others do not
 
 
 @dataclass(frozen=True)
@@ -39,50 +40,41 @@ class MethodSpec:
         name: a key of `METHODS`.
         model: what is explained.
         references: a folder of images or a file of fitted references.
-        n_steps: gradients.
+        n_steps: gradients; None: 20, where the method has steps.
         layer: of GradCAM, as in `model.named_modules()`; None: the last one with positions.
-        upsampler: of GradCAM, a key of `UPSAMPLERS`.
+        upsampler: of GradCAM, a key of `UPSAMPLERS`; None: "usu".
         seed: of random points.
+
+    Raises:
+        ArgumentError: an unknown name, or an option that the method does not have.
     """
 
     name: str
     model: ModelSpec
     references: Path | None = None
-    n_steps: int = 20
+    n_steps: int | None = None
     layer: str | None = None
-    upsampler: str = "usu"
+    upsampler: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_choice("method", self.name, METHODS)
-        check_choice("upsampler", self.upsampler, UPSAMPLERS)
-        if self.references is not None and self.name not in _WITH_REFERENCES:
-            raise ArgumentError("references", f"given for {', '.join(_WITH_REFERENCES)} only", f"it with {self.name}")
-        if self.layer is not None and self.name != "gradcam":
-            raise ArgumentError("layer", "given for gradcam only", f"{self.layer!r} with {self.name}")
+        if self.upsampler is not None:
+            check_choice("upsampler", self.upsampler, UPSAMPLERS)
+        for option in _OPTIONS:
+            if getattr(self, option) is not None:
+                _check_option(option, [self.name])
 
     @classmethod
-    def several(
-        cls,
-        names: list[str],
-        model: ModelSpec,
-        references: Path | None,
-        n_steps: int,
-        layer: str | None,
-        upsampler: str,
-        seed: int,
-    ) -> list[MethodSpec]:
-        """Several methods, each with the settings that it has."""
+    def several(cls, names: list[str], model: ModelSpec, seed: int = 0, **options: Any) -> list[MethodSpec]:
+        """Several methods, each with those of the options that it has; each option has to be of one of them."""
+        given = {option: value for option, value in options.items() if value is not None}
+        for name in names:
+            check_choice("method", name, METHODS)
+        for option in given:
+            _check_option(option, names)
         specs = [
-            cls(
-                name,
-                model,
-                references if name in _WITH_REFERENCES else None,
-                n_steps,
-                layer if name == "gradcam" else None,
-                upsampler,
-                seed,
-            )
+            cls(name, model, seed=seed, **{key: value for key, value in given.items() if key in METHODS[name].options})
             for name in names
         ]
         for spec in specs:
@@ -93,7 +85,7 @@ class MethodSpec:
     @property
     def attribute_kwargs(self) -> dict[str, Any]:
         """What `attribute` gets beside inputs and target."""
-        return {"n_steps": self.n_steps} if METHODS[self.name].has_steps else {}
+        return {"n_steps": self.n_steps or DEFAULT_STEPS} if "n_steps" in METHODS[self.name].options else {}
 
     def build(self, loaded: LoadedModel | None = None) -> Any:
         """The method on its model, which is loaded unless it is given."""
@@ -102,11 +94,18 @@ class MethodSpec:
 
 @dataclass(frozen=True)
 class Entry:
-    """A method by name: how it is made, and what is said of it."""
+    """A method by name: how it is made, what is said of it, and which of `_OPTIONS` it has."""
 
     build: Callable[[LoadedModel, MethodSpec], Any]
     line: str
-    has_steps: bool = True
+    options: tuple[str, ...] = ("n_steps",)
+
+
+def _check_option(option: str, names: list[str]) -> None:
+    """Refuse an option that none of the methods has."""
+    if not any(option in METHODS[name].options for name in names):
+        owners = ", ".join(name for name, entry in METHODS.items() if option in entry.options)
+        raise ArgumentError(option, f"given with a method that has it ({owners})", f"it with {', '.join(names)}")
 
 
 def _integrated_gradients(loaded: LoadedModel, _: MethodSpec) -> Any:
@@ -142,27 +141,29 @@ def _samp(loaded: LoadedModel, _: MethodSpec, **settings: Any) -> Any:
 def _grad_cam(loaded: LoadedModel, spec: MethodSpec) -> Any:
     from captum_ext_integrations.cli.cams import Cam
 
-    return Cam(loaded, spec.layer, spec.upsampler)
+    return Cam(loaded, spec.layer, spec.upsampler or DEFAULT_UPSAMPLER)
 
 
+_WITH_REFERENCES = ("n_steps", "references")
 METHODS: dict[str, Entry] = {
     "ig": Entry(_integrated_gradients, "Integrated Gradients from the mean colour"),
-    "eg": Entry(_expected_gradients, "Expected Gradients: the mean over references (--references)"),
+    "eg": Entry(_expected_gradients, "Expected Gradients: the mean over references (--references)", _WITH_REFERENCES),
     "lpi": Entry(
-        _local_path_integration, "Local Path Integration: references of the input's neighbourhood (--references)"
+        _local_path_integration,
+        "Local Path Integration: references of the input's neighbourhood (--references)",
+        _WITH_REFERENCES,
     ),
     "weighted-ig": Entry(
         _weighted_integrated_gradients,
         "Weighted Integrated Gradients: references weighted by fitness; standard baselines without --references",
+        _WITH_REFERENCES,
     ),
     "idgi": Entry(_important_direction, "Important Direction IG: every change of the score on the squared gradient"),
     "samp": Entry(partial(_samp, momentum=0, step_bound=None), "Salient Manipulation Path: the greedy path of pixels"),
     "samp++": Entry(_samp, "SAMP with step bound and momentum"),
-    "saliency": Entry(lambda loaded, _: Saliency(loaded.model), "Captum's absolute gradient", has_steps=False),
-    "input-x-gradient": Entry(
-        lambda loaded, _: InputXGradient(loaded.model), "Captum's input times gradient", has_steps=False
-    ),
-    "gradcam": Entry(_grad_cam, "GradCAM of a layer (--layer), upsampled (--upsampler)", has_steps=False),
+    "saliency": Entry(lambda loaded, _: Saliency(loaded.model), "Captum's absolute gradient", ()),
+    "input-x-gradient": Entry(lambda loaded, _: InputXGradient(loaded.model), "Captum's input times gradient", ()),
+    "gradcam": Entry(_grad_cam, "GradCAM of a layer (--layer), upsampled (--upsampler)", ("layer", "upsampler")),
 }
 
 METRICS: dict[str, tuple[bool, str]] = {
@@ -170,25 +171,6 @@ METRICS: dict[str, tuple[bool, str]] = {
     "deletion": (False, "area under the score as the most important pixels are deleted; lower is better"),
     "diff_id": (True, "score without the least minus without the most important pixels; higher is better"),
 }
-
-UPSAMPLERS: dict[str, str] = {
-    "usu": "redistribution of each cell's mass by what masking segments does to the model",
-    "usu-paper": "the same with the paper's settings (global redistribution)",
-    "nearest": "nearest neighbour",
-    "bilinear": "bilinear interpolation",
-    "bicubic": "bicubic interpolation",
-    "lanczos": "Lanczos interpolation",
-}
-
-
-def upsampler(name: str, preparation: Preparation) -> USUUpsampler | InterpolationUpsampler:
-    """An upsampler by name, for images prepared in this way."""
-    check_choice("upsampler", name, UPSAMPLERS)
-    if name == "usu":
-        return USUUpsampler(mean=preparation.mean, std=preparation.std)
-    if name == "usu-paper":
-        return USUUpsampler.paper(mean=preparation.mean, std=preparation.std)
-    return InterpolationUpsampler(name)
 
 
 def saved_references(spec: MethodSpec) -> ReferenceDistribution | None:

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from captum_ext.dataset import DatasetAttributions
 from captum_ext.references import ReferenceDistribution
 from captum_ext_integrations.cli.app import EXAMPLES, app
-from captum_ext_integrations.cli.methods import METHODS, METRICS, UPSAMPLERS
+from captum_ext_integrations.cli.methods import METHODS, METRICS
+from captum_ext_integrations.cli.upsamplers import UPSAMPLERS
 
 OWN = [
     "--model",
@@ -83,8 +84,9 @@ def test_the_list_has_every_name_with_a_line():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_gives_numbers(method, here):
-    references = ["--references", "photos"] if method in ("eg", "lpi") else []
-    succeed("explain", "cat.png", *FEW_STEPS, "--method", method, "--out", "map.npy", *references)
+    options = ["--references", "photos"] if method in ("eg", "lpi") else []
+    options += ["--n-steps", "4"] if "n_steps" in METHODS[method].options else []
+    succeed("explain", "cat.png", *OWN, "--method", method, "--out", "map.npy", *options)
     values = np.load("map.npy")
     assert values.shape == (32, 32)
     assert np.abs(values).max() > 0
@@ -203,9 +205,27 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         (["explain", "cat.png", "--model", "torchvision:resnet18", "--n-classes", "7"], "together with --weights FILE"),
         (
             ["explain", "cat.png", *OWN, "--references", "photos"],
-            "given for eg, lpi, weighted-ig only, but got it with ig",
+            "`references` to be given with a method that has it (eg, lpi, weighted-ig), but got it with ig",
         ),
-        (["explain", "cat.png", *OWN, "--layer", "0"], "given for gradcam only, but got '0' with ig"),
+        (["explain", "cat.png", *OWN, "--layer", "0"], "a method that has it (gradcam), but got it with ig"),
+        (["explain", "cat.png", *OWN, "--upsampler", "usu"], "a method that has it (gradcam), but got it with ig"),
+        (
+            ["explain", "cat.png", *FEW_STEPS, "--method", "saliency"],
+            "`n_steps` to be given with a method that has it (ig, eg, lpi, weighted-ig, idgi, samp, samp++)",
+        ),
+        (
+            ["evaluate", "photos", *OWN, "--method", "ig", "--method", "saliency", "--layer", "0"],
+            "a method that has it (gradcam), but got it with ig, saliency",
+        ),
+        (
+            ["run", "photos", *OWN, "--workers", "2"],
+            "`workers` to be given with --engine ray only, but got 2 with local",
+        ),
+        (["run", "photos", *OWN, "--num-gpus", "0.5"], "given with --engine ray only, but got 0.5 with local"),
+        (
+            ["run", "photos", *OWN, "--engine", "ray", "--num-workers", "0"],
+            "`num_workers` to be given with --engine local only, but got 0 with ray",
+        ),
         (["explain", "cat.png", *OWN, "--method", "gradcam", "--layer", "3"], "'3', which gives torch.Size([1, 3])"),
         (["run", "photos", *OWN, "--out", "photos/out"], "`out` to be outside of photos"),
         (["run", "mixed", *OWN], "1 images beside folders in mixed, such as cat.png"),
