@@ -13,15 +13,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from examples.benchmarks import report
-from examples.benchmarks.core.environment import environment, record_cost, watched_memory
-from examples.benchmarks.core.experiment import Options, parts_of, run, store_of
+from examples.benchmarks.core.environment import cost_of, environment, recorded_cost
+from examples.benchmarks.core.experiment import Options, run
 from examples.benchmarks.core.results import Rows, accuracy_of, commits_of, digest, keep, kept, rows_of
 from examples.benchmarks.suite import Only
 
@@ -87,15 +86,12 @@ def measured(
     options: Options, names: Sequence[str], workers: int, retry_failed: bool = False
 ) -> tuple[Rows, dict[str, Any]]:
     """Rows of a run, where they come from, and what failed."""
-    build, start = Only(tuple(names)), time.perf_counter()
+    build = Only(tuple(names))
     about = environment(options, workers)
     experiments = build(options)
-    done = sum(store_of(one, options).has(part) for one in experiments for part in parts_of(one))
-    with watched_memory() as memory:
+    with recorded_cost(options, experiments):
         failures = run(build, options, workers, retry_failed)
     rows = rows_of(experiments, options)
-    parts = sum(len(one.parts()) for one in experiments)
-    minutes = (time.perf_counter() - start) / 60
     about |= {
         "digest": digest(rows),
         "commit": ", ".join(commits_of(experiments, options)) or about["commit"],
@@ -106,7 +102,7 @@ def measured(
             for one in experiments
             if one.name in rows
         ],
-        "cost": record_cost(options, parts - done, minutes, memory.peak),
+        "cost": cost_of(options),
     }
     return rows, about
 

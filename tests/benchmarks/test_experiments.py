@@ -26,6 +26,7 @@ def tiny(monkeypatch):
     network = Network("tiny", model, SMALL, model[3], 5, blur_sigma=3.0)
     for module in (path_games, faithfulness):
         monkeypatch.setattr(module, "load_network", lambda *_: network)
+        monkeypatch.setattr(module, "preparation_of", lambda _: SMALL)
     return network
 
 
@@ -75,6 +76,9 @@ def test_rows_have_every_method_and_do_not_depend_on_the_batch(tiny, tmp_path):
     for name in ("IG (zero)", "EG", "LPI, 1 n.", "GradientShap", "SAMP", "IG (blur + zero)"):
         assert budget[name] <= 20, name
     assert budget["IG (zero)"] == budget["EG"] == 20
+    assert budget["IG (blur + zero), 28 gradients"] == budget["IG (zero), 28 gradients"] == 28 >= budget["SAMP++"]
+    costs = rows.groupby("method")[["gradients", "forwards"]].mean() @ [1, 0.4]
+    assert costs["EG, 7 baselines, 56 gradients"] >= costs["WG, 7 baselines"]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -101,7 +105,7 @@ def test_upsamplers_keep_what_they_keep_and_a_failing_cam_is_recorded(tiny, tmp_
     assert experiment.parts() == ["0000", "0001"]
     rows = pd.DataFrame(experiment.run("0001"))
     table = rows[rows["cam"] == "GradCAM"].set_index("method")
-    assert len(rows) == 13 + 5
+    assert len(rows) == 15 + 5
     assert "error" not in rows
     for name in ("nearest", "USU", "USU, paper", "USU, random scores", "USU, paper, random scores"):
         assert table.loc[name, "d1_error"] < 1e-6

@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from examples.benchmarks.core.experiment import THREADS, Options
+from examples.benchmarks.core.experiment import THREADS, Experiment, Options, count_done
 from examples.benchmarks.core.store import current_commit
 
 _PACKAGES = ("captum-ext", "captum", "grad-cam", "torch", "torchvision", "numpy", "scipy", "scikit-image", "pandas")
@@ -80,22 +81,38 @@ def _own_share(process: psutil.Process) -> int:
     return int(getattr(found, "pss", found.uss))
 
 
-def record_cost(options: Options, parts: int, minutes: float, gigabytes: float) -> str:
-    """Add what an invocation cost to those before it, and say what all of them cost together."""
-    path = options.output / "cost.json"
-    try:
-        before = json.loads(path.read_text())
-    except (OSError, ValueError):
-        before = []
-    if parts:
-        before.append({"parts": parts, "minutes": minutes, "gigabytes": gigabytes})
-        path.write_text(json.dumps(before))
-    if not before:
+@contextmanager
+def recorded_cost(options: Options, experiments: Sequence[Experiment]) -> Iterator[None]:
+    """Write down what the block cost beside what those before it did, also when it is interrupted."""
+    path, start = options.output / "cost.json", time.perf_counter()
+    before, done = _costs(options), count_done(experiments, options)
+    with watched_memory() as memory:
+        try:
+            yield
+        finally:
+            spent = {"parts": count_done(experiments, options) - done, "minutes": (time.perf_counter() - start) / 60}
+            if spent["parts"] or spent["minutes"] > 1:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps([*before, {**spent, "gigabytes": memory.peak}]))
+
+
+def cost_of(options: Options) -> str:
+    """What all invocations into this folder cost together."""
+    costs = _costs(options)
+    if not costs:
         return "no parts were run"
-    minutes, largest = sum(one["minutes"] for one in before), max(one["gigabytes"] for one in before)
-    times = f" in {len(before)} invocations" if len(before) > 1 else ""
-    parts = sum(one["parts"] for one in before)
+    parts, minutes = (sum(one[name] for one in costs) for name in ("parts", "minutes"))
+    times = f" in {len(costs)} invocations" if len(costs) > 1 else ""
+    largest = max(one["gigabytes"] for one in costs)
     return f"{parts} parts, {minutes:.0f} minutes{times}, at most {largest:.1f} GB of memory"
+
+
+def _costs(options: Options) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = json.loads((options.output / "cost.json").read_text())
+    except (OSError, ValueError):
+        return []
+    return found
 
 
 def _version(name: str) -> str:

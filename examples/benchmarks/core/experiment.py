@@ -126,6 +126,11 @@ def parts_of(experiment: Experiment) -> list[str]:
     return [f"{experiment.name}/{part}" for part in experiment.parts()]
 
 
+def count_done(experiments: Sequence[Experiment], options: Options) -> int:
+    """How many parts are there."""
+    return sum(store_of(one, options).has(part) for one in experiments for part in parts_of(one))
+
+
 def run(build: Build, options: Options, workers: int, retry_failed: bool = False) -> list[Failure]:
     """Run the parts that are not there yet, and return what failed, now or in the parts that were there.
 

@@ -28,7 +28,8 @@ class Setting:
         network: to explain.
         pool: images (M, C, H, W) for references, none of which is explained.
         budget: gradients for each map.
-        groups: of pixels in each of SAMP++'s directions: as many as make its gradients about the budget.
+        groups: of pixels in each of SAMP++'s directions. Its bound of a tenth of the way makes ten moves of each
+            direction at least, so that few groups bring it near the budget, but never to it.
         fine: numbers of neighbourhoods beside one, a coarse and a fine one.
         seed: of fits.
     """
@@ -73,6 +74,7 @@ class Explained:
     delta: Tensor | None = None
 
 
+SAMP_GRADIENTS = 28  # at least what SAMP++ takes, whose bound makes moves of its own beside the budget
 Explain = Callable[[Asked], Explained]
 Methods = dict[str, Explain]
 
@@ -102,19 +104,20 @@ def from_baselines(
 
 
 def from_references(
-    method: ExpectedGradients | LocalPathIntegration | WeightedIntegratedGradients, n_steps: int
+    method: ExpectedGradients | LocalPathIntegration | WeightedIntegratedGradients,
+    n_steps: int,
+    with_delta: bool = True,
 ) -> Explain:
-    """Straight paths from the references that a method holds, `n_steps` gradients in total."""
+    """Straight paths from the references that a method holds, `n_steps` gradients in total.
+
+    The delta takes a forward of every reference, which a method that draws few of many does not need otherwise.
+    """
 
     def explain(asked: Asked) -> Explained:
-        maps, delta = method.attribute(
-            asked.images,
-            target=asked.target,
-            n_steps=n_steps,
-            generator=asked.generators(),
-            return_convergence_delta=True,
-        )
-        return Explained(maps, delta)
+        shared: dict[str, Any] = {"target": asked.target, "n_steps": n_steps, "generator": asked.generators()}
+        if not with_delta:
+            return Explained(method.attribute(asked.images, **shared))
+        return Explained(*method.attribute(asked.images, return_convergence_delta=True, **shared))
 
     return explain
 
@@ -151,5 +154,9 @@ def controls(setting: Setting) -> Methods:
         **{f"IG ({name})": from_baselines(ig, [name], setting) for name in ("zero", "black", "mean", "blur")},
         "IG (zero, adaptive)": from_baselines(ig, ["zero"], setting, method="adaptive"),
         "IG (blur + zero)": from_baselines(ig, ["blur", "zero"], setting),
+        f"IG (zero), {SAMP_GRADIENTS} gradients": from_baselines(ig, ["zero"], setting, n_steps=SAMP_GRADIENTS),
+        f"IG (blur + zero), {SAMP_GRADIENTS} gradients": from_baselines(
+            ig, ["blur", "zero"], setting, n_steps=SAMP_GRADIENTS
+        ),
         "IDGI (zero)": from_baselines(idgi, ["zero"], setting),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -123,7 +124,7 @@ class PathGames:
         places = self._half(1 - half)
         if len(places) > POOL:
             places = sorted(generator.permutation(places)[:POOL].tolist())
-        others = [self.samples.source[self.samples.indices[place]][0] for place in places]
+        others = list(self._readable(places))
         images = [preparation(image) for image in others]
         if len(others) < 100:
             images += [preparation(_crop(image, generator)) for image in others for _ in range(CROPS)]
@@ -131,6 +132,14 @@ class PathGames:
                 more = load_samples(name, preparation)
                 images += list(more.load(range(len(more)))[0])
         return torch.stack(images)
+
+    def _readable(self, places: list[int]) -> Iterator[Image.Image]:
+        """Images at places; one that cannot be read is no reference, and its own part fails and says so."""
+        for place in places:
+            try:
+                yield self.samples.source[self.samples.indices[place]][0]
+            except OSError:  # noqa: PERF203 (reading a file costs more)
+                continue
 
     def run(self, part: str) -> list[Row]:
         """Every method on a batch of images."""

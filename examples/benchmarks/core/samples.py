@@ -187,6 +187,8 @@ def cub200(folder: Path) -> Source:
     )
     if not paths.keys() == labels.keys() == training.keys():
         raise ValueError(f"Expected {expected}, all of the same images, but got other ids in {root}.")
+    if not (root / "images").is_dir():
+        raise ValueError(f"Expected {expected}, but there is no folder {root / 'images'}.")
     chosen = [key for key in paths if training[key] == "0"]
     return Files(tuple(root / "images" / paths[key] for key in chosen), tuple(int(labels[key]) - 1 for key in chosen))
 

@@ -32,9 +32,9 @@ def methods(setting: Setting) -> Methods:
         "LPI, 1 n., equal densities": from_references(lpi(1, weighted=False), setting.budget),
         f"LPI, {coarse} n., equal densities": from_references(lpi(coarse, weighted=False), setting.budget),
     }
-    for count in GRADIENTS:
+    for count in GRADIENTS:  # EG's delta would take a forward of the whole pool: it stands in the table of the budget
         chosen[f"IG (zero), {count} gradients"] = from_baselines(ig, ["zero"], setting, n_steps=count)
-        chosen[f"EG, {count} gradients"] = from_references(eg, count)
+        chosen[f"EG, {count} gradients"] = from_references(eg, count, with_delta=False)
         chosen[f"LPI, 1 n., {count} gradients"] = from_references(lpi(1), count)
         chosen[f"LPI, {coarse} n., {count} gradients"] = from_references(lpi(coarse), count)
     return chosen

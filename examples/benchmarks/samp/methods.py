@@ -8,7 +8,7 @@ from captum_ext import SAMP
 from examples.benchmarks.core.methods import Asked, Explain, Explained, Methods, Setting, named_baseline
 
 PAPER_GROUPS = 14  # of pixels, for each direction: the paper's step on ImageNet
-BOUNDS = (50, 100)  # beside 10, for Sensitivity-N
+BOUNDS = (50, 100, 200)  # beside 10: Table 2 and Sensitivity-N
 
 
 def methods(setting: Setting) -> Methods:
@@ -31,7 +31,7 @@ def methods(setting: Setting) -> Methods:
     for name in ("zero", "white", "uniform"):
         chosen[f"SAMP + bound, zero + {name}"] = _explain(setting, insertion=name, momentum=0)
     for bound in BOUNDS:
-        chosen[f"SAMP++, R = {bound}"] = _explain(setting, step_bound=bound)
+        chosen[f"SAMP + bound, R = {bound}"] = _explain(setting, momentum=0, step_bound=bound)
     return chosen
 
 
@@ -39,10 +39,10 @@ def methods(setting: Setting) -> Methods:
 SENSITIVITY = (
     "IG (zero)",
     "IG (blur + zero)",
-    "SAMP + momentum, 14 groups",
+    "SAMP, 14 groups",
+    "SAMP + bound, 14 groups",
+    *(f"SAMP + bound, R = {bound}" for bound in BOUNDS),
     "SAMP++, 14 groups",
-    "SAMP++, R = 50",
-    "SAMP++, R = 100",
     "SAMP++, 14 groups, trapezoid",
 )
 

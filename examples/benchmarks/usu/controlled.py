@@ -189,8 +189,15 @@ def upsamplers(drawn: Drawn, scored: dict[str, Scored]) -> dict[str, tuple[str, 
         scores = scored[scoring].scores
         return scoring, lambda maps: redistribute(maps, scores, temperature=temperature, redistribution=redistribution)
 
-    fine = scored["50 segments"].scores
-    bilinear = InterpolationUpsampler("bilinear")
+    def alone(scoring: str) -> tuple[str, Upsample]:
+        scores = scored[scoring].scores
+        return scoring, lambda maps: scores.expand(len(maps), -1, -1, -1)
+
+    def product(scoring: str) -> tuple[str, Upsample]:
+        scores, bilinear = scored[scoring].scores, InterpolationUpsampler("bilinear")
+        return scoring, lambda maps: bilinear(maps, drawn.images) * scores
+
+    ways = {"": "50 segments", ", 8 segments": "8 segments", ", paper": "paper"}
     return {
         **{mode: interpolate(mode) for mode in ("nearest", "bilinear", "bicubic", "lanczos")},
         "USU": usu("50 segments", 0.3),
@@ -204,6 +211,6 @@ def upsamplers(drawn: Drawn, scored: dict[str, Scored]) -> dict[str, tuple[str, 
         "USU, 8 segments, random scores": usu("8 segments, random", 0.3),
         "USU, paper, random scores": usu("paper, random", PAPER_TEMPERATURE),
         "IWMR, paper, random scores": usu("paper, random", PAPER_TEMPERATURE, "global-area"),
-        "score map alone": ("50 segments", lambda maps: fine.expand(len(maps), -1, -1, -1)),
-        "bilinear x score map": ("50 segments", lambda maps: bilinear(maps, drawn.images) * fine),
+        **{f"score map alone{name}": alone(scoring) for name, scoring in ways.items()},
+        **{f"bilinear x score map{name}": product(scoring) for name, scoring in ways.items()},
     }

@@ -171,12 +171,8 @@ class Faithfulness:
                 errors[name] = f"{type(error).__name__}: {error}"
                 continue
             made[name] = maps, cost + costs[scoring] if scoring else cost
-        scores = scored["ours"]
         if cam == "GradCAM":
-            made["score map alone"] = scores, costs["ours"]
-        if cam == "GradCAM" and "bilinear" in made:
-            maps, cost = made["bilinear"]
-            made["bilinear x score map"] = maps * scores, cost + costs["ours"]
+            made |= _products(made.get("bilinear"), scored, costs)
         return made, errors
 
     def _cam(self, cam: str, image: Tensor, target: int, upsampler: USU | InterpolationUpsampler) -> Tensor:
@@ -192,6 +188,20 @@ class Faithfulness:
             warnings.simplefilter("ignore")  # the host's
             maps = getattr(grad_cam, cam)(network.model, [network.layer], **options)(image, targets)
         return torch.as_tensor(maps)[:, None].detach()
+
+
+def _products(
+    bilinear: tuple[Tensor, Cost] | None, scored: dict[str, Tensor], costs: dict[str, Cost]
+) -> dict[str, tuple[Tensor, Cost]]:
+    """Each score map alone and times bilinear interpolation: cheap controls with the scores of their method."""
+    made = {}
+    for name, scoring in {"": "ours", ", paper": "paper"}.items():
+        scores = scored[scoring]
+        made[f"score map alone{name}"] = scores, costs[scoring]
+        if bilinear is not None:
+            maps, cost = bilinear
+            made[f"bilinear x score map{name}"] = maps * scores, cost + costs[scoring]
+    return made
 
 
 def _groups(names: list[str], size: int) -> list[list[str]]:

@@ -10,6 +10,7 @@ from captum_ext import ExpectedGradients, WeightedIntegratedGradients
 from examples.benchmarks.core.methods import Explain, Methods, Setting, from_references
 
 IMAGES = 7  # references of the second pair, as many as there are baselines
+EQUAL_COST = 8 * IMAGES  # gradients that cost as much as WG's with its search, a forward being 0.4 of a gradient
 
 
 def methods(setting: Setting) -> Methods:
@@ -26,9 +27,15 @@ def methods(setting: Setting) -> Methods:
 
     return {
         "EG, 7 baselines": from_references(ExpectedGradients(model, references=baselines), n_steps),
+        f"EG, 7 baselines, {EQUAL_COST} gradients": from_references(
+            ExpectedGradients(model, references=baselines), EQUAL_COST
+        ),
         "WG, 7 baselines": weighted(baselines),
         "WG, 7 baselines, filtered": weighted(baselines, 0.25),
         "EG, 7 images": from_references(ExpectedGradients(model, references=images), n_steps),
+        f"EG, 7 images, {EQUAL_COST} gradients": from_references(
+            ExpectedGradients(model, references=images), EQUAL_COST
+        ),
         "WG, 7 images": weighted(images),
         "WG, 7 images, filtered": weighted(images, 0.25),
     }
