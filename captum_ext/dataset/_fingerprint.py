@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import math
+import os
 import re
 import types
 import weakref
@@ -23,7 +25,12 @@ from torch.utils.hooks import RemovableHandle
 
 # What methods remember between calls or while one lasts.
 _NOT_SETTINGS = {"_fitted", "_warned", "gradient_func", "interpretable_model", "verbose", "layers"}
-_NOT_SETTINGS |= {"backward_handles", "forward_handles", "removable_handles"}
+_NOT_SETTINGS |= {"backward_handles", "backward_hooks", "forward_handles", "removable_handles"}
+_NOT_SETTINGS |= {"_original_state_dict", "_is_output_shape_valid"}
+_NOT_SETTINGS |= {"relevance_input", "relevance_output", "_has_single_input"}
+_NOT_SETTINGS |= {"_handle_input_hooks", "_handle_output_hook"}
+_PLAIN = (type(None), bool, int, float, str, Tensor, np.ndarray, np.generic)
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
 _DEEPEST = 6
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -31,8 +38,10 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 class Fingerprints:
     """Descriptions of values; a model that is described elsewhere, and its layers, count by name."""
 
-    def __init__(self, model: Any = None) -> None:
-        self._known = {id(model): "the model"} if model is not None else {}
+    def __init__(self, model: Any = None, known: Mapping[int, str] | None = None) -> None:
+        self._known = dict(known or {})
+        if model is not None:
+            self._known[id(model)] = "the model"
         if isinstance(model, nn.Module):
             self._known.update({id(module): f"layer {name}" for name, module in model.named_modules() if name})
 
@@ -47,9 +56,11 @@ class Fingerprints:
         if isinstance(value, Tensor | np.ndarray):
             return f"{type(value).__name__} {tuple(value.shape)} {value.dtype} {digest(value)}"
         if isinstance(value, nn.Module):
-            return of_module(value)
+            return of_module(value, self._known)
         if isinstance(value, np.generic | torch.dtype | torch.device):
             return str(value)
+        if isinstance(value, os.PathLike):
+            return os.fsdecode(value)
         if depth >= _DEEPEST or isinstance(value, RemovableHandle | weakref.ref | type | types.ModuleType):
             return _name(value if isinstance(value, type) else type(value))
         return self._of_structure(value, depth + 1)
@@ -90,11 +101,35 @@ class Fingerprints:
         return {"class": _name(type(value)), **{name: self.of(entry, depth) for name, entry in content.items()}}
 
 
-def of_module(module: nn.Module) -> str:
-    """A network by its layers, their settings and modes, and its weights."""
+def of_module(module: nn.Module, known: Mapping[int, str] | None = None) -> str:
+    """A network by its layers, their settings, modes and plain public attributes, and its weights and buffers."""
     modes = "".join("t" if one.training else "e" for one in module.modules())
-    structure = hashlib.sha256(f"{_ADDRESS.sub('', repr(module))} {modes}".encode()).hexdigest()[:8]
-    return f"{_name(type(module))} {structure} {digest(*module.state_dict().items())}"
+    prints = Fingerprints(module, known)
+    attributes = json.dumps([_attributes(one, prints) for one in module.modules()], sort_keys=True)
+    described = f"{_ADDRESS.sub('', repr(module))} {modes} {attributes}"
+    structure = hashlib.sha256(described.encode()).hexdigest()[:8]
+    buffers = {name: value for name, value in module.named_buffers() if not name.rpartition(".")[2].startswith("_")}
+    return f"{_name(type(module))} {structure} {digest(*{**buffers, **module.state_dict()}.items())}"
+
+
+def _attributes(module: nn.Module, prints: Fingerprints) -> list[Any]:
+    """What `forward` may read beside weights; private names are what a model remembers while it runs."""
+    if type(module).__module__.startswith(
+        "torch._dynamo"
+    ):  # the wrapper of a compiled model, which is described itself
+        return []
+    return [
+        (name, prints.of(value))
+        for name, value in sorted(vars(module).items())
+        if not name.startswith("_") and name != "training"
+        if name == "rule" or _is_plain(value)  # `rule` is where Captum's LRP looks
+    ]
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_is_plain(entry) for entry in value)
+    return isinstance(value, _PLAIN + _FUNCTIONS)
 
 
 def of_dataset(dataset: Any) -> dict[str, Any]:
@@ -139,8 +174,15 @@ def digest_of_names(names: list[str]) -> str:
 
 def _code(code: types.CodeType) -> str:
     """What a function does, without where it stands."""
-    constants = [_code(one) if isinstance(one, types.CodeType) else repr(one) for one in code.co_consts]
-    return repr((code.co_code, code.co_names, constants))
+    return repr((code.co_code, code.co_names, [_constant(one) for one in code.co_consts]))
+
+
+def _constant(value: Any) -> str:
+    if isinstance(value, types.CodeType):
+        return _code(value)
+    if isinstance(value, frozenset):  # its own order is that of this process's hashes
+        return repr(sorted(_constant(entry) for entry in value))
+    return repr([_constant(entry) for entry in value]) if isinstance(value, tuple) else repr(value)
 
 
 def _is_filled(cell: Any) -> bool:

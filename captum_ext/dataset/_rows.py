@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 import torch
 from captum.attr import GradientAttribution
-from torch import Tensor
+from torch import Tensor, nn
 
 from captum_ext._checks import check_finite, check_tensors, describe
 from captum_ext._model import RowwiseModel, device_of, model_outputs, scores_of
@@ -234,10 +235,11 @@ class RowMaker:
             kwargs["return_convergence_delta"] = True
         if isinstance(self.method, GradientAttribution) and not self._takes_generator:
             inputs = inputs.detach().requires_grad_()  # else Captum's methods warn that they do it
-        if hasattr(self.method, "attribute"):
-            found = self.method.attribute(inputs, target=target, **kwargs)
-        else:
-            found = self.method(inputs.clone(), target)
+        with _kept_rules(getattr(self.method, "model", None)):
+            if hasattr(self.method, "attribute"):
+                found = self.method.attribute(inputs, target=target, **kwargs)
+            else:
+                found = self.method(inputs.clone(), target)
         attributions, delta = found if with_delta else (found, None)
         if not isinstance(attributions, Tensor):  # a CAM gives an array
             attributions = torch.as_tensor(np.asarray(attributions))
@@ -246,6 +248,17 @@ class RowMaker:
                 "method", f"one that returns {len(inputs)} rows for as many inputs", describe(attributions)
             )
         return attributions.detach(), None if delta is None else _deltas(delta, len(inputs))
+
+
+@contextmanager
+def _kept_rules(model: Any) -> Iterator[None]:
+    """Put back the rules of layers, which Captum's LRP takes off after a call: the next batch has to have them too."""
+    rules = [(one, one.rule) for one in model.modules() if hasattr(one, "rule")] if isinstance(model, nn.Module) else []
+    try:
+        yield
+    finally:
+        for layer, rule in rules:
+            layer.rule = rule
 
 
 def joined(parts: Sequence[Columns]) -> Columns:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
@@ -24,6 +24,7 @@ from torch.utils.data import (
 
 from captum_ext._checks import check_positive_int, describe
 from captum_ext._random import globally_seeded
+from captum_ext.dataset._files import marks_of, names_of
 from captum_ext.dataset._fingerprint import Fingerprints, digest_of_names, of_dataset
 from captum_ext.dataset._rows import Batch
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, CaptumExtError
@@ -98,7 +99,7 @@ class Samples:
         if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
             raise ArgumentError("num_workers", "an integer from 0", describe(num_workers))
         self.num_workers = num_workers
-        self.names = _names(dataset)
+        self.names = names_of(dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]
@@ -106,6 +107,10 @@ class Samples:
     def name(self, index: int) -> str | None:
         """The file of a sample, relative to the data set's folder, where the data set says so."""
         return None if self.names is None else self.names[index]
+
+    def marks(self) -> NDArray[np.int64] | None:
+        """By what the samples' files are known again, where the data set says which they are."""
+        return marks_of(self.dataset)
 
     def configuration(self) -> dict[str, Any]:
         """By what a data set is known again: its class, length, file names and transformation."""
@@ -201,19 +206,3 @@ def _parts(collated: Any) -> tuple[Tensor, list[int] | None]:
     label = parts[1] if len(parts) > 1 else None
     is_label = isinstance(label, Tensor) and label.dim() == 1 and not label.is_floating_point()
     return parts[0], [int(entry) for entry in label.tolist()] if is_label else None  # type: ignore[union-attr]
-
-
-def _names(dataset: Any) -> list[str] | None:
-    """File names, relative to the root, of a data set that lists its `samples` as torchvision's folders do."""
-    samples, root = getattr(dataset, "samples", None), getattr(dataset, "root", None)
-    if not isinstance(samples, list) or not samples or not isinstance(samples[0], tuple | list):
-        return None
-    paths = [Path(entry[0]) for entry in samples if isinstance(entry[0], str | Path)]
-    if not len(paths) == len(samples) == len(dataset):
-        return None
-    return [_relative(path, root) for path in paths]
-
-
-def _relative(path: Path, root: Any) -> str:
-    inside = path.relative_to(root).as_posix() if root is not None and path.is_relative_to(root) else path.name
-    return os.fsencode(inside).decode("utf-8", "backslashreplace")  # also of names that are not UTF-8

@@ -1,9 +1,13 @@
-"""The folder of a run: parquet shards, each whole or not there, and a manifest that says what they are."""
+"""The folder of a run: parquet shards, each whole or not there, and a manifest that says what they are.
+
+Beside them, hidden: a lock, and marks of the samples' files, if they are files.
+"""
 
 from __future__ import annotations
 
 import json
 import platform
+import re
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
@@ -18,6 +22,7 @@ from captum_ext._atomic import replaced
 from captum_ext._checks import describe
 from captum_ext._optional import require
 from captum_ext._warnings import warn_caller
+from captum_ext.dataset._fingerprint import digest
 from captum_ext.dataset._rows import Columns, joined
 from captum_ext.exceptions import ArgumentError, RunFolderError
 
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "captum_ext.dataset", 1
 _LOCK = ".lock"
+_MARKS = ".file_marks.npy"
 _LOCK_SECONDS = 10.0  # processes that read for a killed run hold its lock until they notice
 _NONE: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
@@ -55,6 +61,7 @@ class RunFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._map_shape: tuple[int, ...] | None = None
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -78,21 +85,39 @@ class RunFolder:
         """The finished shards, by name."""
         return sorted(self.folder.glob("rows-*.parquet"))
 
-    def begin(self, configuration: dict[str, Any], n_samples: int, resume: bool) -> NDArray[np.bool_]:
-        """Make the folder, or find what is done in it: (n_samples,) bool.
+    def begin(
+        self, configuration: dict[str, Any], n_samples: int, resume: bool, marks: NDArray[np.int64] | None = None
+    ) -> NDArray[np.bool_]:
+        """Make the folder, or find what is done in it, and say so in the manifest: (n_samples,) bool.
+
+        `marks` are those of the samples' files, where they have any.
 
         Raises:
-            RunFolderError: the folder holds a run of another configuration, or something else.
+            RunFolderError: the folder holds a run of another configuration or of other files, or something else.
             ArgumentError: it holds a run and `resume` is off.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        leftovers = [*self.folder.glob(".rows-*.parquet.*.tmp"), *self.folder.glob(f".{MANIFEST}.*.tmp")]
+        parts = [path for name in ("rows-*.parquet", MANIFEST, _MARKS) for path in self.folder.glob(f".{name}.*.tmp")]
         configuration = json.loads(json.dumps(configuration))
-        content = [path for path in self.folder.iterdir() if path.name != _LOCK and path not in leftovers]
+        ours = {*parts, self.folder / _LOCK, self.folder / _MARKS}
+        content = [path for path in self.folder.iterdir() if path not in ours]
         if not content or (content == [self.folder / MANIFEST] and self._is_run()):  # nothing was computed yet
+            (self.folder / _MARKS).unlink(missing_ok=True)
             self._write_manifest(configuration, n_samples, np.zeros(n_samples, dtype=bool), [])
         elif not resume:
             raise ArgumentError("out", "a new or empty folder, since resume is off", str(self.folder))
+        failures = self._continued(configuration).get("failures", [])
+        for part in parts:  # of a process that was killed
+            part.unlink(missing_ok=True)
+        done = self.done(n_samples)
+        if marks is not None:
+            self._compare_marks(marks, done)
+        # A process may have been killed after its last shard: then the manifest has yet to hear of it.
+        self._write_manifest(configuration, n_samples, done, [one for one in failures if not done[one["index"]]])
+        return done
+
+    def _continued(self, configuration: dict[str, Any]) -> dict[str, Any]:
+        """The manifest, if it is of a run with this configuration."""
         manifest = self.manifest
         if not {"configuration", "versions", "n_samples"} <= manifest.keys():
             raise RunFolderError(f"{self.folder / MANIFEST} is not the manifest of a run.")
@@ -103,9 +128,23 @@ class RunFolder:
                 f"{self.folder} holds a run with other settings; its rows would not be comparable. Choose another "
                 f"folder, or go back to what it was made with: {'; '.join(differences)}."
             )
-        for leftover in leftovers:  # of a process that was killed
-            leftover.unlink(missing_ok=True)
-        return self.done(n_samples)
+        return manifest
+
+    def _compare_marks(self, marks: NDArray[np.int64], done: NDArray[np.bool_]) -> None:
+        """Refuse files that are not those of the rows; a file without a row may have been repaired."""
+        path = self.folder / _MARKS
+        try:
+            before = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):  # none, or cut off by a copy
+            before = np.full(len(marks), -1, dtype=np.int64)
+        changed = np.flatnonzero(done & (before >= 0) & (marks >= 0) & (before != marks))
+        if len(changed):
+            raise RunFolderError(
+                f"{self.folder} holds the rows of other files: {len(changed)} of those with a row have changed since, "
+                f"the first that of sample {changed[0]}. Choose another folder."
+            )
+        with replaced(path) as temporary, temporary.open("wb") as file:
+            np.save(file, np.where(marks >= 0, marks, before))
 
     def _is_run(self) -> bool:
         try:
@@ -129,12 +168,37 @@ class RunFolder:
         return done
 
     def write(self, columns: Columns, asked: Sequence[int] | None = None) -> None:
-        """One shard with these columns, named by the samples `asked` for, of which some may have failed."""
+        """One shard with these columns, named by the samples `asked` for, of which some may have failed.
+
+        So a task that is repeated replaces its own file, and no other one's.
+        """
         pq = require("pyarrow.parquet", "dataset")
-        indices = columns["index"] if asked is None else asked
-        path = self.folder / f"rows-{int(min(indices)):09d}-{int(max(indices)):09d}.parquet"
+        indices = np.unique(np.asarray(columns["index"] if asked is None else asked, dtype=np.int64))
+        path = self.folder / f"rows-{indices[0]:09d}-{indices[-1]:09d}-{digest(indices)[:8]}.parquet"
         with replaced(path) as temporary:
             pq.write_table(table_of(columns), temporary, compression="zstd", use_dictionary=["name"])
+
+    def check_map_shape(self, columns: Columns) -> None:
+        """Refuse maps of another shape than those that the folder has, which could not be read together.
+
+        Raises:
+            ArgumentError: there are maps of another shape.
+        """
+        if "map" not in columns:
+            return
+        shape = columns["map"].shape[1:]
+        if self._map_shape is None:
+            self._map_shape = self._stored_map_shape()
+        if self._map_shape is None:
+            self._map_shape = shape
+        if shape != self._map_shape:
+            expected = "of one `size` for images of several sizes"
+            raise ArgumentError("map_format", expected, f"{self._map_shape} and {shape}")
+
+    def _stored_map_shape(self) -> tuple[int, ...] | None:
+        pq = require("pyarrow.parquet", "dataset")
+        shards = self.shards()
+        return tuple(pq.read_schema(shards[0]).field("map").type.shape) if shards else None
 
     def finish_manifest(self, done: NDArray[np.bool_], failures: Iterable[dict[str, Any]]) -> None:
         """Say in the manifest what is done and what failed."""
@@ -192,18 +256,11 @@ class ShardWriter:
     def add(self, columns: Columns) -> NDArray[np.int64]:
         """Keep columns; the indices that are now in a file because of it."""
         if columns:
-            self._check_shape(columns)
+            self.folder.check_map_shape(columns)
             self._parts.append(columns)
         full = sum(len(part["index"]) for part in self._parts) >= self.rows
         late = time.monotonic() - self._since >= self.seconds
         return self.flush() if full or late else _NONE
-
-    def _check_shape(self, columns: Columns) -> None:
-        shapes = [part["map"].shape[1:] for part in (*self._parts[:1], columns) if "map" in part]
-        if len(set(shapes)) > 1:
-            raise ArgumentError(
-                "map_format", "of one `size` for images of several sizes", " and ".join(map(str, shapes))
-            )
 
     def flush(self) -> NDArray[np.int64]:
         """Write what there is; its indices."""
@@ -214,6 +271,21 @@ class ShardWriter:
             written = columns["index"]
         self._parts, self._since = [], time.monotonic()
         return written
+
+
+def indices_of_name(shard: Path) -> slice:
+    """Where the rows of a shard lie, by its name; everywhere, if it has none that says so."""
+    found = re.match(r"rows-(\d+)-(\d+)", shard.name)
+    return slice(int(found[1]), int(found[2]) + 1) if found else slice(None)
+
+
+def rows_of_a_task(shard_rows: int, n_todo: int, n_workers: int, batch_size: int) -> int:
+    """Rows that one of several workers is given at once: whole batches, about `shard_rows`.
+
+    They are a quarter of its share if that is less, so that no worker waits long for the last.
+    """
+    rows = min(shard_rows, -(-n_todo // (4 * n_workers)))
+    return batch_size * max(1, rows // batch_size)
 
 
 def table_of(columns: Columns) -> pa.Table:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_ext._optional import require
-from captum_ext.dataset._shards import RunFolder
+from captum_ext.dataset._shards import RunFolder, indices_of_name
 from captum_ext.exceptions import ArgumentError
 
 if TYPE_CHECKING:
@@ -93,20 +94,22 @@ class DatasetAttributions:
         """Maps (n, ...) of these samples, in this order, on their true scale, float32 or float64; None: all.
 
         Raises:
-            ArgumentError: the run has no maps, or none of one of these samples.
+            ArgumentError: the run has no maps, none of one of these samples, or maps of several shapes.
         """
-        wanted = None if indices is None else {int(index) for index in indices}
+        order = None if indices is None else [int(index) for index in indices]
         found: dict[int, Tensor] = {}
-        for index, maps in self.batches():
-            for place, number in enumerate(index.tolist()):
-                if wanted is None or number in wanted:
-                    found[number] = maps[place].clone()  # not a view of the whole file
-        order = sorted(found) if indices is None else [int(index) for index in indices]
+        for index, maps in self._batches(order):
+            found.update((number, maps[place].clone()) for place, number in enumerate(index.tolist()))  # no view of all
+        order = sorted(found) if order is None else order
         missing = [index for index in order if index not in found]
         if missing:
             raise ArgumentError("indices", "samples that have a row", f"{missing[:5]}")
         if not order:
             raise ArgumentError("indices", "at least one sample", "none")
+        shapes = sorted({tuple(found[index].shape) for index in order})
+        if len(shapes) > 1:  # two machines may have begun at the same time
+            received = " and ".join(map(str, shapes))
+            raise ArgumentError("map_format", "of one `size` for images of several sizes", received)
         return torch.stack([found[index] for index in order])
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -115,24 +118,42 @@ class DatasetAttributions:
         Raises:
             ArgumentError: the run has no maps.
         """
+        yield from self._batches(None)
+
+    def _batches(self, indices: Sequence[int] | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same of these samples, from the files that hold them; None: all."""
         pq = require("pyarrow.parquet", "dataset")
         if "map" not in self.manifest["configuration"]["fields"]:
             raise ArgumentError("fields", 'with "map", to read maps', str(self.manifest["configuration"]["fields"]))
-        seen = np.zeros(self.manifest["n_samples"], dtype=bool)
+        n_samples = self.manifest["n_samples"]
+        left = np.full(n_samples, indices is None)  # two machines may have written a row that one of them lost
+        if indices is not None:
+            left[np.array([index for index in indices if 0 <= index < n_samples], dtype=np.int64)] = True
         for path in self._run.shards():
-            table = pq.read_table(path).combine_chunks()
-            new = ~seen[table["index"].to_numpy()]  # two machines may have written a row that one of them lost
-            seen[table["index"].to_numpy()] = True
-            table = table.filter(new).combine_chunks() if not new.all() else table
-            if not len(table):
+            if not left.any():
+                return
+            if not left[indices_of_name(path)].any():
                 continue
-            stored = table["map"].chunk(0).to_numpy_ndarray()
-            maps = torch.from_numpy(stored.astype(np.float64 if stored.dtype == np.float64 else np.float32))
-            if "map_scale" in table.column_names:
-                scale = torch.from_numpy(table["map_scale"].to_numpy().copy())
-                maps = maps * scale.reshape(-1, *(1,) * (maps.dim() - 1))
-            yield torch.from_numpy(table["index"].to_numpy().copy()), maps
+            with pq.ParquetFile(path) as file:
+                index = file.read(columns=["index"])["index"].to_numpy()
+                wanted = left[index]
+                if wanted.any():
+                    left[index] = False
+                    yield torch.from_numpy(index[wanted]), _maps(file, wanted)
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
         return f"DatasetAttributions({str(self.folder)!r}: {len(self)} of {self.manifest['n_samples']} rows{failed})"
+
+
+def _maps(file: Any, wanted: NDArray[np.bool_]) -> Tensor:
+    """Maps (n, ...) of some rows of a shard, on their true scale."""
+    columns = [name for name in ("map", "map_scale") if name in file.schema_arrow.names]
+    table = file.read(columns=columns)
+    table = (table if wanted.all() else table.filter(wanted)).combine_chunks()
+    stored = table["map"].chunk(0).to_numpy_ndarray()
+    maps = torch.from_numpy(stored.astype(np.float64 if stored.dtype == np.float64 else np.float32))
+    if "map_scale" in columns:
+        scale = torch.from_numpy(table["map_scale"].to_numpy().copy())
+        maps = maps * scale.reshape(-1, *(1,) * (maps.dim() - 1))
+    return maps

@@ -90,7 +90,8 @@ def attribute_dataset(
     Raises:
         ArgumentError, ArgumentTypeError: an argument that cannot be used, such as a target that the model does not
             have.
-        RunFolderError: `out` holds a run of another configuration or with other versions, or is in use.
+        RunFolderError: `out` holds a run of another configuration, of other files or with other versions, or is in
+            use.
         MissingExtraError: pyarrow is not installed.
         OSError: nothing more can be written; finished rows are kept.
 
@@ -166,7 +167,8 @@ def _run(
 ) -> None:
     """Compute the rows that are not there yet."""
     n_samples = len(samples)
-    done = folder.begin(configuration, n_samples, resume)
+    with space_left(folder):
+        done = folder.begin(configuration, n_samples, resume, samples.marks())
     n_done = int(done.sum())
     on_done(n_done, n_samples)
     writer = ShardWriter(folder, shard_rows, _SHARD_SECONDS)

@@ -26,14 +26,15 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from captum_ext.attr import IntegratedGradients
 from captum_ext.dataset import MapFormat, attribute_dataset
-from captum_ext.dataset._shards import RunFolder
+from captum_ext.dataset._shards import RunFolder, rows_of_a_task
 from examples import real_data
 from examples.benchmarks.core.networks import five_layers
 from examples.benchmarks.reporting import print_table
 
 N_STEPS = 20
 N_IMAGENET = 50_000
-SHARD_ROWS = 64  # of Ray's workers
+SHARD_ROWS = 64  # of Ray's workers, at most
+BATCH_SIZE = 4
 
 
 class Repeated(Dataset[tuple[Tensor, int]]):
@@ -158,7 +159,7 @@ def ray_workers(runs: int, fast: bool) -> None:
                 efficientnet,
                 folder,
                 target="predicted",
-                batch_size=4,
+                batch_size=BATCH_SIZE,
                 attribute_kwargs={"n_steps": N_STEPS},
                 shard_rows=4,
                 concurrency=workers,
@@ -186,9 +187,9 @@ def plan(fast: bool) -> None:
     images, _ = real_data.imagenet_images()
     method = efficientnet()
     torch.set_num_threads(1)
-    batch = images[:4]
+    batch = images[:BATCH_SIZE]
     method.attribute(batch, target=0, n_steps=N_STEPS)
-    gradient = seconds(lambda: method.attribute(batch, target=0, n_steps=N_STEPS)) / (4 * N_STEPS)
+    gradient = seconds(lambda: method.attribute(batch, target=0, n_steps=N_STEPS)) / (BATCH_SIZE * N_STEPS)
     sizes = {}
     for size in (None, (56, 56), (7, 7)):
         with tempfile.TemporaryDirectory() as folder:
@@ -219,7 +220,7 @@ def plan(fast: bool) -> None:
         [["224 x 224" if size is None else f"{size[0]} x {size[1]}", value] for size, value in sizes.items()],
     )
     driver = driver_seconds(5 if fast else 50)
-    print(f"The driver's work for a file of {SHARD_ROWS} rows: {1000 * driver:.1f} ms\n")
+    print(f"The driver's work for a file: {1000 * driver:.1f} ms\n")
     rows = [[workers, *simulate(workers, gradient * N_STEPS, driver)] for workers in (1, 2, 8, 32, 128, 512, 2048)]
     header = ["workers", "hours", "speed-up", "busy"]
     print_table(f"Simulated: {N_IMAGENET} images, {N_STEPS} gradients each, 10 s to start a worker", header, rows)
@@ -239,9 +240,9 @@ def driver_seconds(repeats: int) -> float:
 
 def simulate(workers: int, image_seconds: float, driver: float, start: float = 10.0) -> tuple[float, float, str]:
     """Hours, speed-up and share of busy workers: files go to whoever is free, finished ones wait for the driver."""
-    n_files = -(-N_IMAGENET // SHARD_ROWS)
-    random = np.random.default_rng(0)
-    work = image_seconds * SHARD_ROWS * random.lognormal(-0.005, 0.1, n_files)
+    step = rows_of_a_task(SHARD_ROWS, N_IMAGENET, workers, BATCH_SIZE)
+    rows = np.diff([*range(0, N_IMAGENET, step), N_IMAGENET])
+    work = image_seconds * rows * np.random.default_rng(0).lognormal(-0.005, 0.1, len(rows))
     free = [start] * workers
     driver_free = 0.0
     for one in work:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,60 +19,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_ext._checks import check_positive_int, describe
-from captum_ext._model import RowwiseModel, device_of, model_outputs
 from captum_ext._optional import require
-from captum_ext._rows import RowLimit
 from captum_ext.dataset import DatasetAttributions, MapFormat
-from captum_ext.dataset._fingerprint import Fingerprints
-from captum_ext.dataset._rows import Batch, Columns, Metric, RowMaker, Settings, joined
+from captum_ext.dataset._files import size_of
+from captum_ext.dataset._fingerprint import Fingerprints, digest_of_names
+from captum_ext.dataset._rows import Metric
 from captum_ext.dataset._samples import Samples
-from captum_ext.dataset._shards import RunFolder
-from captum_ext.dataset.run import OnDone, default_fields, field_names, progress, space_left, warn_of_failures
+from captum_ext.dataset._shards import RunFolder, rows_of_a_task
+from captum_ext.dataset.run import OnDone, field_names, progress, space_left, warn_of_failures
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, CaptumExtError
 from captum_ext.references import ReferenceDistribution
+from captum_ext_integrations._ray_actors import FATAL, Explainer, Job, Outputs, Source
+
+__all__ = ["Source", "explain", "fit_references"]
 
 ray = require("ray", "ray")
 ray_data = require("ray.data", "ray")
 
 Concurrency = int | tuple[int, int]
-_FATAL = -1  # in place of an index
-
-
-@dataclass(frozen=True)
-class Source:
-    """Columns of a Ray data set: images (C, H, W), their index from 0 on and, where there are any, labels and names."""
-
-    image: str = "image"
-    index: str = "index"
-    label: str | None = None
-    name: str | None = None
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What an actor has to know; small enough to be sent to each."""
-
-    make_method: Callable[[], Any]
-    target: int | str | None
-    fields: tuple[str, ...] | None
-    map_format: MapFormat
-    seed: int
-    batch_size: int
-    folder: Path
-    attribute_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Metric] = field(default_factory=dict)
-    samples: Samples | None = None
-    source: Source | None = None
-    n_samples: int = 0
-
-    def maker(self) -> RowMaker:
-        """The method, loaded here, with its settings."""
-        method = self.make_method()
-        fields = default_fields(method, self.target) if self.fields is None else self.fields
-        settings = Settings(
-            self.target, fields, self.map_format, self.seed, dict(self.attribute_kwargs), dict(self.metrics)
-        )
-        return RowMaker(method, settings)
 
 
 def explain(
@@ -119,8 +82,9 @@ def explain(
         source: the columns of a Ray data set. None: "image" and "index".
         resume: as in `attribute_dataset`.
         seed: as in `attribute_dataset`.
-        shard_rows: rows of a file at most, and the most that are lost with a worker; a quarter of a worker's share
-            if that is less.
+        shard_rows: rows of a file, in whole batches; a quarter of a worker's share if that is less. With a torch data
+            set a worker that dies loses the file that it was at; with a Ray data set what it had done of a block,
+            which Ray computes again as a whole.
         concurrency: number of workers, or the least and the most.
         num_cpus: CPUs, and threads, of each.
         num_gpus: GPUs of each; may be a fraction.
@@ -149,7 +113,9 @@ def explain(
     source = source or Source()
     local = None if from_ray else Samples(samples, batch_size, 0)
     n_samples = samples.count() if local is None else len(local)
-    job = _Job(
+    if not n_samples:
+        raise ArgumentError("samples", "at least one sample", "none")
+    job = Job(
         make_method=make_method,
         target=target,
         fields=None if fields is None else field_names(fields),
@@ -168,15 +134,16 @@ def explain(
         about = ray.get(_configuration.options(num_cpus=num_cpus, num_gpus=num_gpus).remote(job))
         about["dataset"] = _about(samples, source, n_samples) if local is None else local.configuration()
         about["given"] = Fingerprints().of(dict(configuration or {}))
-        done = folder.begin(about, n_samples, resume)
+        with space_left(folder):
+            done = folder.begin(about, n_samples, resume, None if local is None else local.marks())
         on_done(int(done.sum()), n_samples)
         if not done.all():
             most = concurrency if isinstance(concurrency, int) else concurrency[1]
-            rows = min(shard_rows, -(-int((~done).sum()) // (4 * most)))  # so that no worker waits long for the last
-            tasks = _rows_to_do(samples, source, done) if local is None else _groups(done, batch_size, rows)
+            step = rows_of_a_task(shard_rows, int((~done).sum()), most, batch_size)
+            tasks = _rows_to_do(samples, source, done) if local is None else _groups(done, step)
             _run(
                 tasks.map_batches(
-                    _Explainer,
+                    Explainer,
                     fn_constructor_kwargs={"job": job},
                     batch_size=shard_rows if local is None else 1,
                     batch_format="numpy",
@@ -186,7 +153,6 @@ def explain(
                 ),
                 folder,
                 done,
-                local,
                 on_done,
             )
     result = DatasetAttributions(job.folder)
@@ -223,15 +189,16 @@ def fit_references(
 
     Raises:
         ArgumentTypeError: not a Ray data set.
-        ArgumentError: fewer than two samples, or an index that occurs twice.
+        ArgumentError: fewer than two samples, a column that is not there, or an index that occurs twice.
         NonFiniteError: NaN or infinity in the outputs.
     """
     if not isinstance(samples, ray_data.Dataset):
         raise ArgumentTypeError("samples", "a Ray data set; others go to ReferenceDistribution.fit", describe(samples))
     columns = source or Source()
     with _plain_errors():
+        _check_columns(samples.schema(), columns.image, columns.index)
         found = samples.map_batches(
-            _Outputs,
+            Outputs,
             fn_constructor_kwargs={"make_model": make_model, "source": columns},
             batch_size=batch_size,
             batch_format="numpy",
@@ -257,85 +224,23 @@ def fit_references(
         return ReferenceDistribution.fit_outputs(outputs, collect, n_neighborhoods, n_references, seed=seed)
 
 
-class _Explainer:
-    """An actor: loads the method once, then turns tasks into files and tells which rows are in them."""
-
-    def __init__(self, job: _Job) -> None:
-        self.job = job
-        self.maker = job.maker()
-        self.folder = RunFolder(job.folder)
-        self._source = job.source or Source()
-
-    def __call__(self, task: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        try:
-            indices, errors = self._done(task)
-        except (CaptumExtError, OSError) as error:  # Ray would hand over its text only
-            indices, errors = [_FATAL], [pickle.dumps(error).hex()]
-        return {"index": np.array(indices, dtype=np.int64), "error": np.array(errors, dtype=object)}
-
-    def _done(self, task: dict[str, NDArray[Any]]) -> tuple[list[int], list[str]]:
-        """Indices of the task's samples, and what went wrong with each, mostly nothing."""
-        failures: dict[int, str] = {}
-        parts: list[Columns] = []
-        own = self.job.samples is None
-        asked = [int(index) for index in (task[self._source.index] if own else task["indices"][0])]
-        if len(set(asked)) != len(asked):
-            raise ArgumentError(
-                "source", "an index that differs for every sample", f"{self._source.index!r} with repeats"
-            )
-        for batch in self._batches(task, failures):
-            columns, failed = self.maker.rows(batch)
-            failures.update(failed)
-            parts += [columns] if columns else []
-        if parts:
-            self.folder.write(joined(parts), asked)
-        done = [int(index) for part in parts for index in part["index"]]
-        return [*done, *failures], [""] * len(done) + list(failures.values())
-
-    def _batches(self, task: dict[str, NDArray[Any]], failures: dict[int, str]) -> Iterator[Batch]:
-        size = self.job.batch_size
-        if self.job.samples is None:
-            for start in range(0, len(next(iter(task.values()))), size):
-                yield _batch_of({name: values[start : start + size] for name, values in task.items()}, self.job)
-            return
-        for indices in _by_batch([int(index) for index in task["indices"][0]], size):
-            read = self.job.samples.read_batch(indices, self.job.seed)
-            failures.update({failure.index: failure.error for failure in read.failures})
-            if read.batch is not None:
-                yield read.batch
-
-
-class _Outputs:
-    """An actor: the model's outputs at images."""
-
-    def __init__(self, make_model: Callable[[], Any], source: Source) -> None:
-        self.model, self.source = make_model(), source
-        self.device = device_of(self.model) or torch.device("cpu")
-
-    def __call__(self, rows: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        images = _tensor(rows[self.source.image]).to(self.device)
-        outputs = model_outputs(RowwiseModel(self.model, len(images)), (images,), RowLimit(None, (images,)))
-        flat = outputs.reshape(len(outputs), -1).to("cpu", torch.float32).numpy()
-        return {"index": rows[self.source.index].astype(np.int64), "outputs": flat}
-
-
 @ray.remote(max_retries=3)  # type: ignore[untyped-decorator]
-def _configuration(job: _Job) -> dict[str, Any]:
+def _configuration(job: Job) -> dict[str, Any]:
     """What the rows depend on, found where the model can be loaded."""
     return job.maker().configuration()
 
 
-def _run(results: Any, folder: RunFolder, done: NDArray[np.bool_], samples: Samples | None, on_done: OnDone) -> None:
+def _run(results: Any, folder: RunFolder, done: NDArray[np.bool_], on_done: OnDone) -> None:
     """Let the workers work, and keep the manifest."""
     failures: list[dict[str, Any]] = []
     with space_left(folder):
         for part in results.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
-            for index, error in zip(part["index"].tolist(), part["error"].tolist(), strict=True):
-                if index == _FATAL:
+            columns = (part[column].tolist() for column in ("index", "error", "name"))
+            for index, error, name in zip(*columns, strict=True):
+                if index == FATAL:
                     raise pickle.loads(bytes.fromhex(error))
                 if error:
-                    name = None if samples is None else samples.name(index)
-                    failures.append({"index": index, "name": name, "error": error})
+                    failures.append({"index": index, "name": name or None, "error": error})
                 elif done[index]:
                     raise ArgumentError("source", "an index that differs for every sample", f"{index} twice")
                 else:
@@ -344,9 +249,8 @@ def _run(results: Any, folder: RunFolder, done: NDArray[np.bool_], samples: Samp
             on_done(int(done.sum()) + len(failures), len(done))
 
 
-def _groups(done: NDArray[np.bool_], batch_size: int, shard_rows: int) -> Any:
-    """Tasks of a torch data set: indices of whole batches, about `shard_rows` together."""
-    step = batch_size * max(1, shard_rows // batch_size)
+def _groups(done: NDArray[np.bool_], step: int) -> Any:
+    """Tasks of a torch data set: what is left of every `step` indices."""
     todo = [np.flatnonzero(~done[start : start + step]) + start for start in range(0, len(done), step)]
     rows = [{"indices": indices.tolist()} for indices in todo if len(indices)]
     tasks = ray_data.from_items(rows, override_num_blocks=len(rows))
@@ -364,34 +268,28 @@ def _rows_to_do(samples: Any, source: Source, done: NDArray[np.bool_]) -> Any:
     return samples.filter(wanted) if done.any() else samples
 
 
-def _batch_of(rows: dict[str, NDArray[Any]], job: _Job) -> Batch:
-    source = job.source or Source()
-    indices = [int(index) for index in rows[source.index]]
-    if not all(0 <= index < job.n_samples for index in indices):
-        raise ArgumentError("source", f"an index from 0 to {job.n_samples - 1}", str(indices))
-    labels = None if source.label is None else [int(label) for label in rows[source.label]]
-    names = None if source.name is None else [str(name) for name in rows[source.name]]
-    return Batch(indices, _tensor(rows[source.image]), labels, names)
-
-
-def _by_batch(indices: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Indices that share a batch in the local run, too: those between two multiples of the batch size."""
-    for start in sorted({index // batch_size for index in indices}):
-        yield [index for index in indices if index // batch_size == start]
-
-
-def _tensor(images: NDArray[Any]) -> Tensor:
-    values = np.stack(list(images)) if images.dtype == object else images
-    return torch.from_numpy(np.ascontiguousarray(values))
-
-
 def _about(samples: Any, source: Source, n_samples: int) -> dict[str, Any]:
-    names = list(samples.schema().names)
-    for column in (source.image, source.index, source.label, source.name):
+    """By what a Ray data set is known again, without reading it: its columns, and its files where it has any."""
+    schema = samples.schema()
+    _check_columns(schema, source.image, source.index, source.label, source.name)
+    sizes = {file: size_of(file) for file in samples.input_files()}
+    files = sorted(f"{Path(file).name} {size}" if size >= 0 else file for file, size in sizes.items())
+    return {
+        "class": "ray.data.Dataset",
+        "n_samples": n_samples,
+        "columns": list(schema.names),
+        "types": [str(one) for one in schema.types],
+        "files": digest_of_names(files) if files else None,
+        "source": Fingerprints().of(source),
+    }
+
+
+def _check_columns(schema: Any, *wanted: str | None) -> None:
+    """Refuse columns that are not there; an empty data set has no schema."""
+    names = [] if schema is None else list(schema.names)
+    for column in wanted if schema is not None else ():
         if column is not None and column not in names:
             raise ArgumentError("source", f"columns of the data set ({', '.join(names)})", repr(column))
-    about = {"class": "ray.data.Dataset", "n_samples": n_samples, "columns": names}
-    return {**about, "source": Fingerprints().of(source)}
 
 
 def _pool(concurrency: Concurrency, in_flight: int = 2) -> Any:

@@ -5,7 +5,8 @@ import random
 import numpy as np
 import pytest
 import torch
-from captum.attr import GradientShap, IntegratedGradients, NoiseTunnel
+from captum.attr import LRP, GradientShap, IntegratedGradients, NoiseTunnel
+from captum.attr._utils.lrp_rules import EpsilonRule
 from torch import nn
 from torch.utils.data import BatchSampler, ConcatDataset, DataLoader, Subset, SubsetRandomSampler, TensorDataset
 
@@ -223,3 +224,21 @@ def test_a_model_of_one_output_has_no_prediction(tmp_path):
     assert run(method, Images(3), tmp_path / "a", target=None).table().column_names[:2] == ["index", "score"]
     with pytest.raises(ArgumentError, match='without "prediction" for a model without classes'):
         run(method, Images(3), tmp_path / "b", target=None, fields=("prediction",))
+
+
+def largest(_, inputs, attributions, target):
+    return attributions.abs().amax(1)
+
+
+def test_rules_of_layers_count_in_every_batch(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    model[0].rule = rule = EpsilonRule(epsilon=3.0)
+    samples = TensorDataset(torch.rand(4, 3))
+    arguments = {"target": 0, "fields": ("score",), "metrics": {"largest": largest}}
+    one_by_one = run(LRP(model), samples, tmp_path / "a", batch_size=1, **arguments)
+    assert model[0].rule is rule
+    together = run(LRP(model), samples, tmp_path / "b", batch_size=4, **arguments)
+    np.testing.assert_allclose(
+        *(found.table(["largest"]).to_pydict()["largest"] for found in (one_by_one, together)), rtol=1e-5
+    )

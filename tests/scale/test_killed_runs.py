@@ -16,6 +16,7 @@ from tests.scale.program import N_SAMPLES, SETTINGS, Noise, make_method
 pytestmark = pytest.mark.scale
 ROOT = Path(__file__).parent.parent.parent
 KILLS = 20
+NEAR_THE_END = 5  # of them
 
 
 def start(out):
@@ -35,17 +36,36 @@ def killed_after(process, batches, seconds):
     return running
 
 
+def killed_near_the_end(process, seconds):
+    """Wait for the last batch, after which the last file and the manifest are written, and kill `seconds` later."""
+    for line in process.stdout:
+        if int(line) == N_SAMPLES:
+            break
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def n_found(out):
+    return int(RunFolder(out).done(N_SAMPLES).sum()) if (out / "manifest.json").exists() else 0
+
+
 def test_twenty_kills_in_a_row_cost_no_row_and_repeat_none(tmp_path):
     out, chance = tmp_path / "killed", random.Random(0)
     n_done = 0
-    for _ in range(KILLS):
+    for _ in range(KILLS - NEAR_THE_END):
         assert killed_after(start(out), chance.randint(0, 8), chance.uniform(0.0, 0.05)), (
             "it ended before it was killed"
         )
-        found = int(RunFolder(out).done(N_SAMPLES).sum()) if (out / "manifest.json").exists() else 0
-        assert found >= n_done
-        n_done = found
+        assert n_found(out) >= n_done
+        n_done = n_found(out)
     assert 0 < n_done < N_SAMPLES
+    for _ in range(NEAR_THE_END):  # at once, in the last file, between it and the manifest, or just after
+        killed_near_the_end(start(out), chance.choice([0.0, chance.uniform(0.0, 0.01)]))
+        assert n_found(out) >= n_done
+        n_done = n_found(out)
+    assert n_done > N_SAMPLES - 64
     with start(out) as last:
         last.communicate()
     assert last.returncode == 0

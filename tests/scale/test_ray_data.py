@@ -1,5 +1,6 @@
 """Ray Data: the rows of the local run, with workers that die."""
 
+import json
 import os
 import signal
 import threading
@@ -69,7 +70,7 @@ def workers():
     found = []
     for process in psutil.process_iter(["cmdline"]):
         title = " ".join(process.info["cmdline"] or [])
-        if "ray::" in title and "MapBatches(_Explainer)" in title:
+        if "ray::" in title and "MapBatches(Explainer)" in title:
             found.append(process.pid)
     return found
 
@@ -160,6 +161,71 @@ def test_samples_that_fail_are_recorded_by_workers_too(tmp_path):
     assert len(found) == 7
 
 
+def test_both_ends_of_a_group_that_failed_and_were_repaired_leave_its_other_rows(tmp_path):
+    arguments = {"target": 0, "batch_size": 8, "shard_rows": 8}
+    with pytest.warns(UserWarning, match="2 of 8 samples have no row"):
+        first = explain(Images(8, broken=(0, 7)), linear, tmp_path / "ray", **arguments)
+    assert first.manifest["done"] == [[1, 6]]
+    found = explain(Images(8), linear, tmp_path / "ray", **arguments)
+    assert found.complete
+    assert found.failures == []
+    local = attribute_dataset(linear(), Images(8), tmp_path / "local", target=0, show_progress=False)
+    assert found.table(["index", "target", "prediction"]).equals(local.table(["index", "target", "prediction"]))
+    torch.testing.assert_close(found.maps(), local.maps(), rtol=1e-3, atol=1e-6)
+    manifest = json.loads((tmp_path / "ray" / "manifest.json").read_text())
+    (tmp_path / "ray" / "manifest.json").write_text(json.dumps({**manifest, "n_done": 6, "done": [[1, 6]]}))
+    assert explain(Images(8), linear, tmp_path / "ray", **arguments).complete  # the driver died before it wrote that
+
+
+def named(row):
+    return {**row, "picture": row["picture"] * (np.nan if row["number"] == 2 else 1), "file": f"{row['number']}.png"}
+
+
+def test_failures_and_other_columns_of_a_ray_data_set_are_told_by_name(tmp_path):
+    from captum_ext_integrations.ray_data import Source
+
+    source = Source("picture", "number", name="file")
+    with pytest.warns(UserWarning, match="1 of 4 samples have no row.*The first: 2.png: NonFiniteError"):
+        found = explain(table(4).map(named), linear, tmp_path, target=0, source=source)
+    assert [(entry["index"], entry["name"]) for entry in found.failures] == [(2, "2.png")]
+    assert found.table(["name"]).to_pydict()["name"] == ["0.png", "1.png", "3.png"]
+    other = table(4).map(named).map(lambda row: {**row, "class": str(row["class"])})
+    with pytest.raises(RunFolderError, match=r"dataset.types was"):
+        explain(other, linear, tmp_path, target=0, source=source)
+
+
+def total(inputs):
+    return inputs.flatten(1).sum(1)
+
+
+def total_method():
+    return IntegratedGradients(total)
+
+
+def test_images_of_several_sizes_are_refused_as_locally(tmp_path):
+    from captum_ext_integrations.ray_data import Source
+
+    mixed = [torch.ones(1, side, side) for side in (2, 3)]
+    arguments = {"target": None, "batch_size": 1, "shard_rows": 8}
+    with pytest.raises(ArgumentError, match=r"`map_format` to be of one `size` .*, but got \(2, 2\) and \(3, 3\)"):
+        explain(ray_table(mixed), total_method, tmp_path / "a", source=Source("picture", "number"), **arguments)
+    with pytest.raises(
+        ArgumentTypeError, match=r"several sizes need batch_size=1\), but got \(1, 2, 2\) and \(1, 3, 3\)"
+    ):
+        explain(
+            ray_table(mixed),
+            total_method,
+            tmp_path / "b",
+            source=Source("picture", "number"),
+            **{**arguments, "batch_size": 2},
+        )
+
+
+def ray_table(images):
+    rows = [{"picture": image.numpy(), "number": number} for number, image in enumerate(images)]
+    return ray.data.from_items(rows, override_num_blocks=1)
+
+
 def test_references_from_a_ray_data_set_are_those_of_its_images():
     from captum_ext_integrations.ray_data import Source, fit_references
 
@@ -195,6 +261,8 @@ def test_mistakes_are_reported_as_locally(tmp_path):
         fit_references(Images(4), Linear)
     with pytest.raises(ArgumentError, match="an index that differs for every sample"):
         fit_references(table(4), Linear, source=Source("picture", "class"))
+    with pytest.raises(ArgumentError, match=r"columns of the data set \(picture, number, class\), but got 'image'"):
+        fit_references(table(4), Linear)
     with pytest.raises(ArgumentError, match='without "delta", which this method does not have') as caught:
         explain(Images(4), saliency, tmp_path / "f", target=0, fields=("delta",))
     assert "ray::" not in str(caught.value)
