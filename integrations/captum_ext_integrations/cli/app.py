@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import os
-import sys
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from captum_ext._checks import check_choice
-from captum_ext.exceptions import ArgumentError, CaptumExtError
+from captum_ext.exceptions import ArgumentError
 from captum_ext_integrations.cli import commands
+from captum_ext_integrations.cli.messages import with_messages
 from captum_ext_integrations.cli.methods import DEFAULT_STEPS, METHODS, METRICS, MethodSpec
 from captum_ext_integrations.cli.models import ModelSpec
 from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS
@@ -28,7 +23,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Explain image classifiers: attributions, upsampled CAMs, scores of methods, whole folders.",
 )
-MISTAKE = 2  # exit code: nothing could be done; 1: some images have no result
 
 
 class Engine(str, Enum):
@@ -96,10 +90,21 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Target = Annotated[str, typer.Option(help='Class to explain: a number, "predicted", or "label" for class folders.')]
 References = Annotated[
     Path | None,
-    typer.Option(help="Folder of images (20 are used), or a file of fit-references; for eg, lpi, weighted-ig."),
+    typer.Option(
+        help="Folder of images, or a file of fit-references; for eg, lpi, weighted-ig. Of a folder eg and weighted-ig "
+        "take 20 images, spread over it; lpi is fitted to all of it at every call (with ray: a file). Files that are "
+        "no images are left out, with a warning."
+    ),
 ]
 Steps = Annotated[
-    int | None, typer.Option("--n-steps", min=1, help=f"Gradients for each image; without: {DEFAULT_STEPS}.")
+    int | None,
+    typer.Option(
+        "--n-steps",
+        min=1,
+        help=f"Budget of gradients for each image; without: {DEFAULT_STEPS}. The two directions of samp and samp++ "
+        "share it: each has n_steps // 2 groups of pixels, and the bound of samp++, which may add a few gradients, is "
+        "n_steps / 4, at most 10.",
+    ),
 ]
 Layer = Annotated[
     str | None, typer.Option(help="Layer of the CAM, as in named_modules(); without: the last with positions.")
@@ -122,7 +127,9 @@ def _example(command: str) -> str:
 
 
 def _metrics(names: list[str]) -> list[str]:
-    return [check_choice("metric", name, METRICS) for name in dict.fromkeys(names)]
+    """Known names, once each and in one order, which is part of a run's configuration."""
+    given = {check_choice("metric", name, METRICS) for name in names}
+    return [name for name in METRICS if name in given]
 
 
 def _check_engine(engine: Engine, owner: Engine, **options: float | None) -> None:
@@ -132,36 +139,11 @@ def _check_engine(engine: Engine, owner: Engine, **options: float | None) -> Non
             raise ArgumentError(option, f"given with --engine {owner.value} only", f"{value:g} with {engine.value}")
 
 
-def _with_messages(command: Callable[..., int]) -> Callable[..., None]:
-    """Errors that a user can mend as one line, and the exit code."""
-
-    @functools.wraps(command)
-    def run(*arguments: Any, **options: Any) -> None:
-        try:
-            code = command(*arguments, **options)
-        except (CaptumExtError, OSError) as error:
-            _say(str(error))
-            code = MISTAKE
-        except typer.Exit:
-            raise
-        except Exception as error:  # of the model, of torch, of Ray
-            if os.environ.get("CAPTUM_EXT_TRACEBACK"):
-                raise
-            lines = [line for line in str(error).splitlines() if line.strip()] or [""]
-            _say(f"{type(error).__name__}: {lines[-1].strip()} (CAPTUM_EXT_TRACEBACK=1 shows where)")
-            code = MISTAKE
-        except KeyboardInterrupt:
-            Console(stderr=True).print("Stopped.")
-            code = 130
-        sys.stdout.flush()
-        raise typer.Exit(code)
-
-    return run
-
-
-def _say(message: str) -> None:
-    text = Text.assemble(("Error: ", "bold red"), " ".join(message.split("\n")))
-    Console(stderr=True, soft_wrap=True).print(text)
+def _check_maps(maps: bool, **options: int | str | None) -> None:
+    """Refuse options of maps that are not stored."""
+    for option, value in options.items():
+        if value is not None and not maps:
+            raise ArgumentError(option, "given without --no-maps, which stores no maps", str(value))
 
 
 def _model(
@@ -203,7 +185,7 @@ def _target(text: str) -> int | str:
 
 
 @app.command(epilog=_example("explain"))
-@_with_messages
+@with_messages
 def explain(
     image: Image,
     model: Model,
@@ -230,7 +212,7 @@ def explain(
 
 
 @app.command(epilog=_example("upsample"))
-@_with_messages
+@with_messages
 def upsample(
     image: Image,
     model: Model,
@@ -253,7 +235,7 @@ def upsample(
 
 
 @app.command(epilog=_example("evaluate"))
-@_with_messages
+@with_messages
 def evaluate(
     folder: Folder,
     model: Model,
@@ -292,7 +274,7 @@ def evaluate(
 
 
 @app.command("fit-references", epilog=_example("fit-references"))
-@_with_messages
+@with_messages
 def fit_references(
     folder: Folder,
     model: Model,
@@ -310,13 +292,16 @@ def fit_references(
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the clustering.")] = 0,
 ) -> int:
-    """Fit the reference images of Local Path Integration to a folder, once for all later calls."""
+    """Fit the reference images of Local Path Integration to a folder, once for all later calls.
+
+    The exit code is 1 if files could not be read; they are named and left out.
+    """
     spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
     return commands.fit_references(folder, spec, out, n_neighborhoods, n_references, overwrite, limit, seed)
 
 
 @app.command(epilog=_example("run"))
-@_with_messages
+@with_messages
 def run(
     folder: Folder,
     model: Model,
@@ -330,7 +315,9 @@ def run(
     size: Annotated[
         int | None, typer.Option(min=1, help="Side of the stored maps, which keep their sum; without: as they are.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="float16, float32 or float64.")] = "float16",
+    dtype: Annotated[
+        str | None, typer.Option(help="Of the stored maps: float16, float32 or float64; without: float16.")
+    ] = None,
     target: Target = "predicted",
     references: References = None,
     n_steps: Steps = None,
@@ -362,6 +349,7 @@ def run(
     """
     _check_engine(engine, Engine.ray, workers=workers, num_gpus=num_gpus)
     _check_engine(engine, Engine.local, num_workers=num_workers)
+    _check_maps(maps, size=size, dtype=dtype)
     spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
     chosen = MethodSpec(method, spec, references, n_steps, layer, upsampler, seed)
     job = commands.FolderRun(
@@ -383,7 +371,7 @@ def run(
 
 
 @app.command("list", epilog=_example("list"))
-@_with_messages
+@with_messages
 def list_names() -> int:
     """Methods, metrics and upsamplers, with one line each."""
     return commands.list_names()

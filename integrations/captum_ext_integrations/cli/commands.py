@@ -22,12 +22,12 @@ from captum_ext.dataset import DatasetAttributions, MapFormat, attribute_dataset
 from captum_ext.dataset._rows import Batch, RowMaker, Settings
 from captum_ext.dataset.run import default_fields
 from captum_ext.exceptions import ArgumentError
-from captum_ext.metrics import compare
-from captum_ext.references import ReferenceDistribution
-from captum_ext_integrations.cli import pictures
+from captum_ext_integrations.cli import pictures, tables
 from captum_ext_integrations.cli.images import Images, open_image
+from captum_ext_integrations.cli.messages import say
 from captum_ext_integrations.cli.methods import METHODS, METRICS, MethodSpec, outputs
 from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, load_model
+from captum_ext_integrations.cli.references import fit
 from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS
 
 OK, FAILED = 0, 1
@@ -48,7 +48,7 @@ def explain(image: Path, spec: MethodSpec, target: int | str, out: Path) -> int:
     title = f"{spec.name}: {loaded.class_name(chosen)}, score {columns['score'][0]:.3g}"
     _save(out, columns["map"][0], loaded, inputs, title)
     delta = f", convergence delta {columns['delta'][0]:.2g}" if "delta" in columns else ""
-    _print(f"{title}{delta}\n{out}")
+    say(f"{title}{delta}\n{out}")
     return OK
 
 
@@ -72,7 +72,7 @@ def upsample(
         np.save(out, maps[upsampler])
     else:
         pictures.draw_maps(loaded.preparation.displayable(inputs)[0].numpy(), maps, title, out)
-    _print(f"{title}, upsampled by {upsampler}, mass {maps[upsampler].sum():.4g}\n{out}")
+    say(f"{title}, upsampled by {upsampler}, mass {maps[upsampler].sum():.4g}\n{out}")
     return OK
 
 
@@ -91,13 +91,14 @@ def fit_references(
         raise ArgumentError("out", "a new file, or --overwrite", str(out))
     loaded = load_model(spec)
     images = Images(folder, loaded.preparation, limit)
-    fitted = ReferenceDistribution.fit(
-        loaded.model, images, n_neighborhoods, n_references, seed=seed, show_progress=True
-    )
+    with _bar("outputs of images") as on_done:
+        fitted, unreadable = fit(loaded, images, n_neighborhoods, n_references, seed=seed, on_done=on_done)
     out.parent.mkdir(parents=True, exist_ok=True)
     fitted.save(out, overwrite=overwrite)
-    _print(f"{fitted}\n{out}")
-    return OK
+    say(f"{fitted}\n{out}")
+    for failure in unreadable:
+        say(f"  left out: {failure}")
+    return FAILED if unreadable else OK
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class FolderRun:
     metrics: tuple[str, ...] = ()
     maps: bool = True
     size: int | None = None
-    dtype: str = "float16"
+    dtype: str | None = None
     limit: int | None = None
     batch_size: int = 8
     resume: bool = True
@@ -133,11 +134,11 @@ class FolderRun:
             "target": self.target,
             "batch_size": self.batch_size,
             "fields": (*fields, *self.metrics),
-            "map_format": MapFormat(None if self.size is None else (self.size, self.size), self.dtype),
+            "map_format": MapFormat(None if self.size is None else (self.size, self.size), self.dtype or "float16"),
             "attribute_kwargs": self.method.attribute_kwargs,
             "seed": self.method.seed,
             "resume": self.resume,
-            "configuration": self._configuration(),
+            "configuration": self._configuration(method),
         }
 
     def for_workers(self, num_gpus: float) -> FolderRun:
@@ -150,20 +151,25 @@ class FolderRun:
         method = replace(spec, model=model, references=references)
         return replace(self, method=method, folder=self.folder.absolute())
 
-    def _configuration(self) -> dict[str, Any]:
-        spec = self.method
-        cam = {"layer": spec.layer, "upsampler": spec.upsampler or DEFAULT_UPSAMPLER} if spec.name == "gradcam" else {}
+    def _configuration(self, method: Any) -> dict[str, Any]:
+        spec, cam = self.method, {}
+        if spec.name == "gradcam":  # by the layer that was found, which may as well be named
+            cam = {"layer": method.layer, "upsampler": spec.upsampler or DEFAULT_UPSAMPLER}
         return {"method": spec.name, "model": spec.model.name, **cam}
 
 
 def run_here(job: FolderRun, num_workers: int = 0) -> int:
     """A folder on this machine."""
     loaded = load_model(job.method.model)
-    method = job.method.build(loaded)
+    images = job.images(loaded)
+    return _run(job, images, job.method.build(loaded), num_workers)
+
+
+def _run(job: FolderRun, images: Images, method: Any, num_workers: int = 0) -> int:
     with _bar(job.method.name) as on_done, _reported_below():
         found = attribute_dataset(
             method,
-            job.images(loaded),
+            images,
             job.out,
             num_workers=num_workers,
             show_progress=on_done,
@@ -174,6 +180,7 @@ def run_here(job: FolderRun, num_workers: int = 0) -> int:
 
 def run_with_ray(job: FolderRun, workers: int, num_gpus: float) -> int:
     """A folder on workers of Ray: those of RAY_ADDRESS, or of this machine."""
+    _check_fitted(job.method)
     from captum_ext_integrations import ray_data
 
     job = job.for_workers(num_gpus)
@@ -202,6 +209,16 @@ def run_with_ray(job: FolderRun, workers: int, num_gpus: float) -> int:
     return _report(found)
 
 
+def _check_fitted(spec: MethodSpec) -> None:
+    """Refuse what every worker would do again."""
+    if spec.name == "lpi" and spec.references is not None and spec.references.is_dir():
+        expected = (
+            "a file for lpi with --engine ray (captum-ext fit-references FOLDER --out FILE), "
+            "as every worker would be fitted to the folder again"
+        )
+        raise ArgumentError("references", expected, f"the folder {spec.references}")
+
+
 def _check_cluster(resources: dict[str, float], workers: int, num_gpus: float) -> None:
     """Refuse to wait for what the cluster does not have."""
     for name, wanted in (("CPU", float(workers)), ("GPU", workers * num_gpus)):
@@ -220,33 +237,23 @@ def evaluate(
     batch_size: int,
 ) -> int:
     """Scores of methods on a folder: rows, table, figure."""
-    import pandas
-
-    codes, scores = [], {}
-    for spec in methods:
-        job = FolderRun(
-            folder, spec, target, out / spec.name, tuple(metrics), maps=False, limit=limit, batch_size=batch_size
-        )
-        codes.append(run_here(job))
-        found = DatasetAttributions(job.out)
-        if not len(found):
-            return FAILED
-        scores[spec.name] = found.table(["index", *metrics]).to_pandas().set_index("index")
-    tables = []
-    for metric in metrics:
-        columns = pandas.concat({name: table[metric].astype(float) for name, table in scores.items()}, axis=1)
-        compared = compare(
-            {name: columns[name].to_numpy() for name in columns},
-            control=methods[0].name,
-            higher_is_better=METRICS[metric][0],
-        )
-        tables.append(compared.table.reset_index(names="method").assign(metric=metric))
-    table = pandas.concat(tables).set_index(["metric", "method"]).reset_index()
+    jobs = [
+        FolderRun(folder, spec, target, out / spec.name, tuple(metrics), maps=False, limit=limit, batch_size=batch_size)
+        for spec in methods
+    ]
+    loaded = load_model(methods[0].model)
+    images = jobs[0].images(loaded)
+    built = [spec.build(loaded) for spec in methods]  # a mistake in the last is told before the first has run
+    code = max(_run(job, images, method) for job, method in zip(jobs, built, strict=True))
+    found = {job.method.name: tables.scores_of(DatasetAttributions(job.out), metrics) for job in jobs}
+    if not any(len(scores) for scores in found.values()):
+        return FAILED
+    table = tables.compared(found, metrics, control=methods[0].name)
     table.to_csv(out / "scores.csv", index=False)
-    pictures.draw_scores(scores, table, {name: METRICS[name][0] for name in metrics}, out / "scores.png")
-    _print_scores(table, methods[0].name)
-    _print(f"{out / 'scores.csv'}\n{out / 'scores.png'}")
-    return max(codes)
+    pictures.draw_scores(found, table, {name: METRICS[name][0] for name in metrics}, out / "scores.png")
+    tables.show(table, methods[0].name)
+    say(f"{out / 'scores.csv'}\n{out / 'scores.png'}")
+    return code
 
 
 def list_names() -> int:
@@ -261,7 +268,7 @@ def list_names() -> int:
         for name, line in lines.items():
             table.add_row(name, line)
         Console().print(table)
-        _print("")
+        say("")
     return OK
 
 
@@ -290,28 +297,14 @@ def _save(out: Path, values: Any, loaded: LoadedModel, inputs: Tensor, title: st
         pictures.draw_maps(photograph, {"": values}, title, out)
 
 
-def _print(message: str) -> None:
-    """A line as it is: paths may hold what rich takes for markup."""
-    Console().print(message, markup=False, emoji=False, highlight=False, soft_wrap=True)
-
-
 def _report(found: DatasetAttributions) -> int:
     """Say what there is now, and which files failed."""
-    _print(f"{len(found)} of {found.manifest['n_samples']} images in {found.folder}")
+    say(f"{len(found)} of {found.manifest['n_samples']} images in {found.folder}")
     for failure in found.failures[:10]:
-        _print(f"  no row: {failure['name']}: {failure['error']}")
+        say(f"  no row: {failure['name']}: {failure['error']}")
     if len(found.failures) > 10:
-        _print(f"  and {len(found.failures) - 10} more; see {found.folder / 'manifest.json'}")
-    return FAILED if found.failures else OK
-
-
-def _print_scores(table: Any, control: str) -> None:
-    shown = Table("metric", "method", "n", "mean", "95 % interval", f"p against {control} (Holm)", box=None)
-    for _, row in table.iterrows():
-        p = "" if row["method"] == control else f"{row['p_holm']:.2g}"
-        interval = f"{row['ci_low']:.3g} to {row['ci_high']:.3g}"
-        shown.add_row(row["metric"], row["method"], f"{row['n']:.0f}", f"{row['mean']:.3g}", interval, p)
-    Console().print(shown)
+        say(f"  and {len(found.failures) - 10} more; see {found.folder / 'manifest.json'}")
+    return OK if found.complete and not found.failures else FAILED
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -79,21 +78,6 @@ def _as_rgb(image: Any) -> Any:
             pixels = pixels / 257
         image = require("PIL.Image", "cli").fromarray(pixels.clip(0, 255).astype(np.uint8))
     return image.convert("RGB")
-
-
-def load(images: Images) -> Tensor:
-    """All images of a folder as one tensor; for references, of which there are few.
-
-    Raises:
-        ArgumentError: one that cannot be read.
-    """
-    loaded = []
-    for path, _ in images.samples:
-        try:
-            loaded.append(images.transform(open_image(Path(path))))
-        except OSError as error:  # noqa: PERF203 (reading a file costs more)
-            raise ArgumentError("references", "a folder of images", str(error)) from error
-    return torch.stack(loaded)
 
 
 def _class_folders(root: Path) -> list[tuple[str, int]]:

@@ -22,12 +22,11 @@ from captum_ext.attr import (
     WeightedIntegratedGradients,
 )
 from captum_ext.exceptions import ArgumentError
-from captum_ext.references import ReferenceDistribution, standard_baselines
-from captum_ext_integrations.cli.images import Images, load
+from captum_ext.references import standard_baselines
 from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, load_model
+from captum_ext_integrations.cli.references import fitted_references, reference_images
 from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS
 
-MOST_REFERENCES = 20
 DEFAULT_STEPS = 20
 _OPTIONS = ("references", "n_steps", "layer", "upsampler")  # which some methods have and others do not
 
@@ -40,13 +39,13 @@ class MethodSpec:
         name: a key of `METHODS`.
         model: what is explained.
         references: a folder of images or a file of fitted references.
-        n_steps: gradients; None: 20, where the method has steps.
+        n_steps: gradients for each image; None: 20, where the method has steps.
         layer: of GradCAM, as in `model.named_modules()`; None: the last one with positions.
         upsampler: of GradCAM, a key of `UPSAMPLERS`; None: "usu".
         seed: of random points.
 
     Raises:
-        ArgumentError: an unknown name, or an option that the method does not have.
+        ArgumentError: an unknown name, an option that the method does not have, or references that it needs.
     """
 
     name: str
@@ -64,6 +63,8 @@ class MethodSpec:
         for option in _OPTIONS:
             if getattr(self, option) is not None:
                 _check_option(option, [self.name])
+        if self.name in ("eg", "lpi") and self.references is None:
+            raise ArgumentError("references", f"given for {self.name} (--references FOLDER or FILE)", "nothing")
 
     @classmethod
     def several(cls, names: list[str], model: ModelSpec, seed: int = 0, **options: Any) -> list[MethodSpec]:
@@ -73,19 +74,21 @@ class MethodSpec:
             check_choice("method", name, METHODS)
         for option in given:
             _check_option(option, names)
-        specs = [
+        return [
             cls(name, model, seed=seed, **{key: value for key, value in given.items() if key in METHODS[name].options})
             for name in names
         ]
-        for spec in specs:
-            if spec.name in ("eg", "lpi"):
-                saved_references(spec)  # a mistake in the last is told before the first has run
-        return specs
 
     @property
     def attribute_kwargs(self) -> dict[str, Any]:
         """What `attribute` gets beside inputs and target."""
-        return {"n_steps": self.n_steps or DEFAULT_STEPS} if "n_steps" in METHODS[self.name].options else {}
+        entry = METHODS[self.name]
+        return {"n_steps": entry.n_steps(self.budget)} if "n_steps" in entry.options else {}
+
+    @property
+    def budget(self) -> int:
+        """Gradients for each image."""
+        return self.n_steps or DEFAULT_STEPS
 
     def build(self, loaded: LoadedModel | None = None) -> Any:
         """The method on its model, which is loaded unless it is given."""
@@ -94,11 +97,12 @@ class MethodSpec:
 
 @dataclass(frozen=True)
 class Entry:
-    """A method by name: how it is made, what is said of it, and which of `_OPTIONS` it has."""
+    """A method by name: how it is made, what is said of it, which of `_OPTIONS` it has, and `n_steps` by budget."""
 
     build: Callable[[LoadedModel, MethodSpec], Any]
     line: str
     options: tuple[str, ...] = ("n_steps",)
+    n_steps: Callable[[int], int] = int
 
 
 def _check_option(option: str, names: list[str]) -> None:
@@ -113,29 +117,43 @@ def _integrated_gradients(loaded: LoadedModel, _: MethodSpec) -> Any:
 
 
 def _expected_gradients(loaded: LoadedModel, spec: MethodSpec) -> Any:
-    return ExpectedGradients(loaded.model, references=reference_images(loaded, spec))
+    return ExpectedGradients(loaded.model, references=reference_images(loaded, _path(spec)))
 
 
 def _local_path_integration(loaded: LoadedModel, spec: MethodSpec) -> Any:
-    fitted = saved_references(spec)
-    references = reference_images(loaded, spec) if fitted is None else fitted
-    return LocalPathIntegration(loaded.model, references=references)
+    return LocalPathIntegration(loaded.model, references=fitted_references(loaded, _path(spec)))
 
 
 def _weighted_integrated_gradients(loaded: LoadedModel, spec: MethodSpec) -> Any:
     if spec.references is not None:
-        return WeightedIntegratedGradients(loaded.model, references=reference_images(loaded, spec))
+        return WeightedIntegratedGradients(loaded.model, references=reference_images(loaded, spec.references))
     prepared = loaded.preparation
     references = partial(standard_baselines, value_range=(0, 1), mean=prepared.mean, std=prepared.std)
     return WeightedIntegratedGradients(loaded.model, references=references)
+
+
+def _path(spec: MethodSpec) -> Path:
+    if spec.references is None:  # the specification has refused it
+        raise ArgumentError("references", "a folder or a file", "nothing")
+    return spec.references
 
 
 def _important_direction(loaded: LoadedModel, _: MethodSpec) -> Any:
     return ImportantDirectionIG(loaded.model)
 
 
-def _samp(loaded: LoadedModel, _: MethodSpec, **settings: Any) -> Any:
-    return SalientManipulationPath(loaded.model, **settings)
+def _samp(loaded: LoadedModel, _: MethodSpec) -> Any:
+    return SalientManipulationPath(loaded.model, momentum=0, step_bound=None)
+
+
+def _bounded_samp(loaded: LoadedModel, spec: MethodSpec) -> Any:
+    # Each direction takes at least as many gradients as its bound: the paper's 10 would be a budget of 20 by itself.
+    return SalientManipulationPath(loaded.model, step_bound=min(10, spec.budget / 4))
+
+
+def _groups(budget: int) -> int:
+    """Groups of pixels for each of two directions."""
+    return max(1, budget // 2)
 
 
 def _grad_cam(loaded: LoadedModel, spec: MethodSpec) -> Any:
@@ -159,8 +177,16 @@ METHODS: dict[str, Entry] = {
         _WITH_REFERENCES,
     ),
     "idgi": Entry(_important_direction, "Important Direction IG: every change of the score on the squared gradient"),
-    "samp": Entry(partial(_samp, momentum=0, step_bound=None), "Salient Manipulation Path: the greedy path of pixels"),
-    "samp++": Entry(_samp, "SAMP with step bound and momentum"),
+    "samp": Entry(
+        _samp,
+        "Salient Manipulation Path: the greedy path of pixels, n_steps // 2 groups in each of two directions",
+        n_steps=_groups,
+    ),
+    "samp++": Entry(
+        _bounded_samp,
+        "SAMP with momentum and a step bound of n_steps / 4, at most 10, which may add a few gradients",
+        n_steps=_groups,
+    ),
     "saliency": Entry(lambda loaded, _: Saliency(loaded.model), "Captum's absolute gradient", ()),
     "input-x-gradient": Entry(lambda loaded, _: InputXGradient(loaded.model), "Captum's input times gradient", ()),
     "gradcam": Entry(_grad_cam, "GradCAM of a layer (--layer), upsampled (--upsampler)", ("layer", "upsampler")),
@@ -171,28 +197,6 @@ METRICS: dict[str, tuple[bool, str]] = {
     "deletion": (False, "area under the score as the most important pixels are deleted; lower is better"),
     "diff_id": (True, "score without the least minus without the most important pixels; higher is better"),
 }
-
-
-def saved_references(spec: MethodSpec) -> ReferenceDistribution | None:
-    """The fitted references in a file, or None where a folder of images was given.
-
-    Raises:
-        ArgumentError: the method needs references and there are none.
-    """
-    if spec.references is None:
-        raise ArgumentError("references", f"given for {spec.name} (--references FOLDER or FILE)", "nothing")
-    return None if spec.references.is_dir() else ReferenceDistribution.load(spec.references)
-
-
-def reference_images(loaded: LoadedModel, spec: MethodSpec) -> Tensor:
-    """At most 20 images of the folder, or all of a file of fitted references, on the model's device."""
-    fitted = saved_references(spec)
-    if fitted is not None:
-        sets = [fitted.references_as_tuple(i)[0] for i in range(len(fitted.density))]
-        return torch.cat(sets).to(loaded.device)
-    if spec.references is None:  # saved_references has refused it
-        raise ArgumentError("references", "a folder", "nothing")
-    return load(Images(spec.references, loaded.preparation, MOST_REFERENCES)).to(loaded.device)
 
 
 def outputs(model: nn.Module, images: Tensor) -> Tensor:

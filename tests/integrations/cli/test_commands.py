@@ -8,47 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
 from captum_ext.dataset import DatasetAttributions
 from captum_ext.references import ReferenceDistribution
-from captum_ext_integrations.cli.app import EXAMPLES, app
+from captum_ext_integrations.cli.app import EXAMPLES
 from captum_ext_integrations.cli.methods import METHODS, METRICS
 from captum_ext_integrations.cli.upsamplers import UPSAMPLERS
-
-OWN = [
-    "--model",
-    "tests.integrations.cli.tiny:model",
-    "--resize",
-    "32",
-    "--crop",
-    "32",
-    "--mean",
-    "0.5",
-    "--std",
-    "0.5",
-]
-FEW_STEPS = [*OWN, "--n-steps", "4"]
-
-
-def call(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
-
-
-def succeed(*arguments):
-    result = call(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def fail(*arguments):
-    """What is said when nothing could be done."""
-    result = call(*arguments)
-    assert result.exit_code == 2, result.output
-    assert isinstance(result.exception, SystemExit)  # and no traceback
-    errors = [line for line in result.output.splitlines() if line.startswith("Error: ")]
-    assert len(errors) == 1
-    return errors[0]
+from tests.integrations.cli.calls import FEW_STEPS, OWN, call, fail, succeed
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
@@ -226,6 +192,12 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
             ["run", "photos", *OWN, "--engine", "ray", "--num-workers", "0"],
             "`num_workers` to be given with --engine local only, but got 0 with ray",
         ),
+        (
+            ["run", "photos", *OWN, "--no-maps", "--size", "8"],
+            "`size` to be given without --no-maps, which stores no maps, but got 8",
+        ),
+        (["run", "photos", *OWN, "--no-maps", "--dtype", "float16"], "without --no-maps, which stores no maps"),
+        (["run", "photos", *OWN, "--dtype", "int8"], '`dtype` to be one of "float16", "float32"'),
         (["explain", "cat.png", *OWN, "--method", "gradcam", "--layer", "3"], "'3', which gives torch.Size([1, 3])"),
         (["run", "photos", *OWN, "--out", "photos/out"], "`out` to be outside of photos"),
         (["run", "mixed", *OWN], "1 images beside folders in mixed, such as cat.png"),
@@ -238,6 +210,11 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         (["explain", "cat.png", *OWN, "--mean", "x"], "one number, or three with commas, but got 'x'"),
         (["explain", "cat.png", *OWN, "--method", "lime"], '`method` to be one of "ig", "eg"'),
         (["explain", "cat.png", *OWN, "--method", "lpi"], "given for lpi (--references FOLDER or FILE)"),
+        (["explain", "cat.png", *OWN, "--method", "eg", "--references", "none"], "none is not a file"),
+        (
+            ["run", "photos", *OWN, "--method", "lpi", "--references", "photos", "--engine", "ray"],
+            "a file for lpi with --engine ray (captum-ext fit-references FOLDER --out FILE)",
+        ),
         (["explain", "cat.png", *OWN, "--method", "eg", "--references", "cat.png"], "cat.png is damaged or incomplete"),
         (["explain", "cat.png", *OWN, "--out", "map.tiff"], "a file .png or .npy"),
         (["explain", "dog.png", *OWN], "No such file or directory"),
