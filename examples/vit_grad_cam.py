@@ -9,6 +9,7 @@ map means nothing.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import torch
@@ -21,8 +22,9 @@ from examples import real_data
 
 
 def tokens_to_grid(tokens: Tensor) -> Tensor:
-    """Tokens (N, 1 + 14 * 14, channels) as maps (N, channels, 14, 14), without the class token."""
-    return tokens[:, 1:].transpose(1, 2).unflatten(2, (14, 14))
+    """Tokens (N, 1 + side * side, channels) as maps (N, channels, side, side), without the class token."""
+    side = math.isqrt(tokens.shape[1] - 1)
+    return tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side))
 
 
 def main() -> None:

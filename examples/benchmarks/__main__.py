@@ -20,7 +20,7 @@ from typing import Any
 
 from examples.benchmarks import report
 from examples.benchmarks.core.environment import cost_of, environment, recorded_cost
-from examples.benchmarks.core.experiment import Options, run
+from examples.benchmarks.core.experiment import Options, lines_of, run
 from examples.benchmarks.core.results import Rows, accuracy_of, commits_of, digest, keep, kept, rows_of
 from examples.benchmarks.suite import Only
 
@@ -31,7 +31,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m examples.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--fast", action="store_true", help="small sizes that show that everything works")
-    parser.add_argument("--output", type=Path, help="folder; default outputs/benchmark or outputs/benchmark-fast")
+    parser.add_argument("--output", type=Path, help="folder; without: one under outputs/ for these data and settings")
     parser.add_argument("--only", nargs="+", default=(), metavar="EXPERIMENT", help="some of the experiments")
     parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument(
@@ -49,9 +49,23 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--retry-failed", action="store_true", help="run parts again in which a method failed")
     found = parser.parse_args(arguments)
-    if found.data is None and (found.weights is not None or found.network != parser.get_default("network")):
-        parser.error("--network and --weights are for images of your own: name them with --data")
+    given = [name for name in ("network", "weights", "n_classes") if getattr(found, name) != parser.get_default(name)]
+    if found.data is None and given:
+        parser.error("--network, --weights and --n-classes are for images of your own: name them with --data")
+    if {"weights", "n_classes"} & set(given) and not found.network.startswith("torchvision:"):
+        parser.error(f"--weights and --n-classes are for --network torchvision:NAME, not {found.network}")
     return found
+
+
+def default_output(arguments: argparse.Namespace) -> Path:
+    """A folder for what was asked for, so that other data, networks or seeds do not replace its rows."""
+    names = ["benchmark", *(["fast"] if arguments.fast else [])]
+    if arguments.data is not None:
+        kind, _, folder = arguments.data.partition(":")
+        names += [kind, Path(folder).name, arguments.network.rpartition(":")[2], str(arguments.limit)]
+    if arguments.seed:
+        names.append(f"seed{arguments.seed}")
+    return Path("outputs") / "-".join(name for name in names if name)
 
 
 def positive(text: str) -> int:
@@ -71,7 +85,7 @@ def natural(text: str) -> int:
 def options_of(arguments: argparse.Namespace) -> Options:
     """What the command line asked for."""
     return Options(
-        arguments.output or Path("outputs/benchmark-fast" if arguments.fast else "outputs/benchmark"),
+        arguments.output or default_output(arguments),
         arguments.fast,
         arguments.seed,
         arguments.data,
@@ -95,7 +109,7 @@ def measured(
     about |= {
         "digest": digest(rows),
         "commit": ", ".join(commits_of(experiments, options)) or about["commit"],
-        "failures": [failure.line for failure in failures],
+        "failures": lines_of(failures),
         "not_run": [[one.name, *pair] for one in experiments for pair in getattr(one, "not_run", {}).items()],
         "experiments": [
             f"{one.name}: n = {rows[one.name]['sample'].nunique()}{accuracy_of(rows[one.name])}; {one.size}"

@@ -7,8 +7,17 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-from examples.benchmarks.core.environment import watched_memory
-from examples.benchmarks.core.experiment import Options, parts_of, recorded_failures, run, store_of
+from examples.benchmarks.__main__ import default_output, parsed
+from examples.benchmarks.core.environment import cost_of, recorded_cost, watched_memory
+from examples.benchmarks.core.experiment import (
+    Failure,
+    Options,
+    lines_of,
+    parts_of,
+    recorded_failures,
+    run,
+    store_of,
+)
 from examples.benchmarks.core.results import digest, keep, kept, rows_of
 from examples.benchmarks.core.store import Store
 from tests.benchmarks.toy import Toy, build, marked
@@ -122,3 +131,54 @@ def test_the_memory_of_a_run_is_that_of_all_its_processes():
         assert child.stdout.readline() == f"{2**28}\n"
     child.communicate("\n")
     assert 0.25 < together.peak - alone.peak < 0.35
+
+
+def test_what_went_wrong_everywhere_is_one_line():
+    same = [Failure(f"paths/{k}", "LRP: RuntimeError: no\nrule") for k in range(3)]
+    long = Failure("usu/0", "x" * 300)
+    assert lines_of([*same, long, Failure("usu/1", "once")]) == [
+        "paths: LRP: RuntimeError: no rule (3 parts, such as paths/0)",
+        "usu/0: ... " + "x" * 200,
+        "usu/1: once",
+    ]
+
+
+def test_an_interrupted_invocation_counts_in_the_cost(options):
+    assert cost_of(options) == "no parts were run"
+    with pytest.raises(KeyboardInterrupt), recorded_cost(options, build(options)):  # noqa: PT012
+        store_of(Toy(options), options).save("toy/0", [{"method": "square", "sample": 0, "score": 0.0}])
+        raise KeyboardInterrupt
+    assert cost_of(options).startswith("1 parts, 0 minutes, at most ")
+    with recorded_cost(options, build(options)):
+        run(build, options, workers=1)
+    assert cost_of(options).startswith("5 parts, 0 minutes in 2 invocations, at most ")
+    with recorded_cost(options, build(options)):  # there is nothing to do
+        run(build, options, workers=1)
+    assert "in 2 invocations" in cost_of(options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights", "w.pth"], "are for images of your own: name them with --data"),
+        (["--n-classes", "10"], "are for images of your own: name them with --data"),
+        (["--data", "folder:x", "--weights", "w.pth"], "are for --network torchvision:NAME, not efficientnet-lite0"),
+        (["--seed", "-1"], "expected a non-negative integer, but got '-1'"),
+        (["--limit", "0"], "expected a positive integer, but got '0'"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        parsed(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_other_data_networks_and_seeds_have_folders_of_their_own():
+    def folder(*arguments):
+        return default_output(parsed(arguments)).as_posix()
+
+    assert folder() == "outputs/benchmark"
+    assert folder("--fast", "--seed", "3") == "outputs/benchmark-fast-seed3"
+    own = ("--data", "imagenet:/data/val", "--network", "torchvision:vgg16", "--weights", "w.pth")
+    assert folder(*own) == "outputs/benchmark-imagenet-val-vgg16-100"
+    assert folder("--data", "imagenet:/data/val") == "outputs/benchmark-imagenet-val-efficientnet-lite0-100"

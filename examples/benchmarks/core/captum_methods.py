@@ -25,7 +25,7 @@ _NEUTRAL = (nn.Flatten, nn.Dropout, nn.Identity)
 
 def why_not(model: nn.Module) -> dict[str, str]:
     """Methods that cannot explain this model, with the reason."""
-    hidden = sorted({type(one).__name__ for one in model.children() if list(one.children()) and not _is_sequence(one)})
+    hidden = sorted(set(_own_forwards(model)))
     if hidden:  # what happens between their modules, such as additions, has no rule; modules may be used twice
         reason = f"Captum's rules need a sequence of modules, not {', '.join(hidden)}"
         return {"LRP": reason, "DeepLift (zero)": reason}
@@ -37,10 +37,13 @@ def why_not(model: nn.Module) -> dict[str, str]:
     return {"LRP": reason, "DeepLift (zero)": reason}
 
 
-def _is_sequence(module: nn.Module) -> bool:
-    return isinstance(module, nn.Sequential) and all(
-        _is_sequence(one) for one in module.children() if list(one.children())
-    )
+def _own_forwards(module: nn.Module) -> Iterator[str]:
+    """Classes below a module that combine modules in another way than one after the other."""
+    for one in module.children():
+        if isinstance(one, nn.Sequential):
+            yield from _own_forwards(one)
+        elif list(one.children()):
+            yield type(one).__name__
 
 
 def _copied(model: nn.Module) -> nn.Module:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,24 @@ from captum_ext.metrics import compare
 from examples.benchmarks.core.tables import METRICS, View, scores_by_method, signed_ranks
 
 LEVEL = 0.05
+_NONE = "no difference seen"
 Rows = Mapping[str, pd.DataFrame]
+
+
+class Kind(Enum):
+    """What a verdict comes down to."""
+
+    HOLDS = "holds"
+    PARTLY = "holds only against the paper's comparison"
+    NOT_CONTRADICTED = "no difference claimed, none seen"
+    NOT_REPRODUCED = "not reproduced"
+    OPPOSITE = "the opposite"
+    TOO_FEW = "too few samples to tell"
+    COMPARISON = "for comparison"
+
+
+#: Number, n, verdict in words, kind.
+Finding: TypeAlias = tuple[str, int, str, Kind]
 
 
 @dataclass(frozen=True)
@@ -32,7 +50,7 @@ class Claim:
         against: the paper's comparison.
         controls: fair comparisons that the paper does not have; the claim holds only if it holds against them, too.
         select: see `View`.
-        is_equality: the claim is that the method is not worse.
+        is_equality: the claim is that the method is not worse, which a test can contradict but not show.
     """
 
     paper: str
@@ -55,13 +73,13 @@ class Fact:
         paper: its short name.
         where: in it.
         text: the claim.
-        judge: rows -> number, n, verdict; None where there are no rows.
+        judge: what the rows say; None where there are none.
     """
 
     paper: str
     where: str
     text: str
-    judge: Callable[[Rows], tuple[str, int, str] | None]
+    judge: Callable[[Rows], Finding | None]
 
 
 @dataclass(frozen=True)
@@ -91,6 +109,7 @@ class Judged:
     number: str
     n: int
     verdict: str
+    kind: Kind
 
 
 def judge(claims: Sequence[Claim | Fact], rows: Rows) -> list[Judged]:
@@ -152,33 +171,41 @@ def _difference(claim: Claim, against: str, rows: Rows) -> Difference | None:
 
 def _verdict(claim: Claim, own: list[Difference], p_of: Mapping[tuple[int, str], tuple[float, float]]) -> Judged:
     sides = {one.against: _side(one, p_of[id(claim), one.against][0]) for one in own}
-    main, *others = own
-    unexplained = [one.against for one in others if sides[one.against] != "better"]
-    could_tell = len(p_of) * 2.0 / 2**main.n < LEVEL  # if every sample agreed
-    if not could_tell and sides[main.against] == "no difference seen":
-        verdict = "too few samples to tell"
-    elif claim.is_equality:
-        verdict = {"worse": "the opposite: worse"}.get(sides[main.against], f"consistent: {sides[main.against]}")
-    elif sides[main.against] == "better":
-        verdict = "holds" if not unexplained else f"holds only against {main.against}"
-        if unexplained:
-            verdict += "; " + ", ".join(f"against {name}: {sides[name]}" for name in unexplained)
-    elif sides[main.against] == "worse":
-        verdict = "the opposite"
-    else:
-        verdict = "not reproduced: no difference seen"
-    if any(one.ranks * one.difference < 0 for one in own if sides[one.against] != "no difference seen"):
+    could_tell = len(p_of) * 2.0 / 2 ** own[0].n < LEVEL  # if every sample agreed
+    verdict, kind = _in_words(claim, sides, could_tell)
+    if any(one.ranks * one.difference < 0 for one in own if sides[one.against] != _NONE):
         verdict += " (by ranks; a few samples turn the mean round)"
     number = "; ".join(_number(one, *p_of[id(claim), one.against]) for one in own)
     title = METRICS[claim.metric].title
-    return Judged(claim.paper, claim.where, claim.text, f"{data_of(claim)}, {title}", number, main.n, verdict)
+    data = f"{data_of(claim)}, {title}"
+    return Judged(claim.paper, claim.where, claim.text, data, number, own[0].n, verdict, kind)
+
+
+def _in_words(claim: Claim, sides: Mapping[str, str], could_tell: bool) -> tuple[str, Kind]:
+    """The verdict from the sides, the paper's comparison being the first."""
+    main = sides[claim.against]
+    unexplained = [name for name, side in sides.items() if name != claim.against and side != "better"]
+    if not could_tell and main == _NONE:
+        return "too few samples to tell", Kind.TOO_FEW
+    if claim.is_equality:
+        if main == "worse":
+            return "the opposite: worse", Kind.OPPOSITE
+        return f"consistent: {main}", Kind.HOLDS if main == "better" else Kind.NOT_CONTRADICTED
+    if main == "worse":
+        return "the opposite", Kind.OPPOSITE
+    if main == _NONE:
+        return f"not reproduced: {_NONE}", Kind.NOT_REPRODUCED
+    if not unexplained:
+        return "holds", Kind.HOLDS
+    others = ", ".join(f"against {name}: {sides[name]}" for name in unexplained)
+    return f"holds only against {claim.against}; {others}", Kind.PARTLY
 
 
 def _side(one: Difference, holm: float) -> str:
     """Better or worse as the test sees it, by ranks."""
     if holm >= LEVEL:
-        return "no difference seen"
-    return "better" if (one.ranks > 0) == (METRICS[one.claim.metric].higher_is_better is not False) else "worse"
+        return _NONE
+    return "better" if (one.ranks > 0) == METRICS[one.claim.metric].higher_is_better else "worse"
 
 
 def data_of(claim: Claim) -> str:

@@ -108,11 +108,18 @@ class Failure:
     part: str
     what: str
 
-    @property
-    def line(self) -> str:
-        """One line: the part, and the end of what went wrong."""
-        words = " ".join(self.what.split())
-        return f"{self.part}: {words if len(words) < 200 else '... ' + words[-200:]}"
+
+def lines_of(failures: Sequence[Failure]) -> list[str]:
+    """A line for each thing that went wrong in an experiment, and where; of long messages the end."""
+    parts: dict[tuple[str, str], list[str]] = {}
+    for failure in failures:
+        words = " ".join(failure.what.split())
+        shown = words if len(words) < 200 else "... " + words[-200:]
+        parts.setdefault((failure.part.partition("/")[0], shown), []).append(failure.part)
+    return [
+        f"{found[0]}: {what}" if len(found) == 1 else f"{experiment}: {what} ({len(found)} parts, such as {found[0]})"
+        for (experiment, what), found in parts.items()
+    ]
 
 
 def store_of(experiment: Experiment, options: Options) -> Store:
@@ -171,8 +178,9 @@ def recorded_failures(experiment: Experiment, options: Options) -> Iterator[Fail
     for part in parts_of(experiment):
         rows = store.rows(part)
         if rows is not None and "error" in rows:
-            for _, row in rows[rows["error"].notna()].drop_duplicates(["method", "error"]).iterrows():
-                yield Failure(part, f"{row['method']}: {row['error']}")
+            names = [column for column in ("cam", "method") if column in rows]
+            for _, row in rows[rows["error"].notna()].drop_duplicates([*names, "error"]).iterrows():
+                yield Failure(part, f"{', '.join(row[name] for name in names)}: {row['error']}")
 
 
 def _save(store: Store, part: str, rows: list[Row]) -> None:

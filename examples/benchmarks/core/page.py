@@ -15,11 +15,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from examples.benchmarks.core.claims import Judged
+from examples.benchmarks.core.claims import LEVEL, Judged, Kind
 from examples.benchmarks.core.summary import PAPERS, arrow, counts, environment_lines, number, overview
 from examples.benchmarks.core.tables import METRICS, Table, signed_ranks
 
-_LEVEL = 0.05
 _LINES = ("-", "--", ":", "-.")
 _SHOWN = 6  # columns of a gallery
 
@@ -58,16 +57,11 @@ def page(
         galleries=[{"title": title} for title in drawn],
         gallery_data=Markup(data),
         metrics=list(METRICS.values()),
-        tone=_tone,
+        tones=_TONES,
     )
 
 
-def _tone(verdict: str) -> str:
-    if verdict.startswith("holds only"):
-        return "mixed"
-    if verdict.startswith(("holds", "consistent")):
-        return "holds"
-    return "" if verdict.startswith(("(", "too few")) else "not"
+_TONES = {Kind.HOLDS: "holds", Kind.PARTLY: "mixed", Kind.NOT_REPRODUCED: "not", Kind.OPPOSITE: "not"}
 
 
 def _table(table: Table, first: bool) -> dict[str, Any]:
@@ -109,7 +103,7 @@ def _cell(table: Table, metric: str, method: str) -> dict[str, Any]:
     row = found.table.loc[method]
     side, hint = "", "control"
     if method != found.control:
-        if row["p_holm"] < _LEVEL:
+        if row["p_holm"] < LEVEL:
             ranks = signed_ranks(found.scores[method] - found.scores[found.control])
             side = "better" if (ranks > 0) == found.higher_is_better else "worse"
         hint = (

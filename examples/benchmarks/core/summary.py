@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from examples.benchmarks.core.claims import Judged
+from examples.benchmarks.core.claims import LEVEL, Judged, Kind
 from examples.benchmarks.core.tables import METRICS, Table
 
 PAPERS = {
@@ -42,38 +42,18 @@ def summary(judged: Mapping[str, Sequence[Judged]], tables: Sequence[Table], abo
     return "\n".join(lines).rstrip() + "\n"
 
 
-#: Kinds of verdicts by their beginning; the longest that fits counts.
-_KINDS = {
-    "holds only": "holds only against the paper's comparison",
-    "holds": "holds",
-    "consistent": "holds",
-    "the gap shrinks": "not reproduced",
-    "an artefact": "not reproduced",
-    "not reproduced": "not reproduced",
-    "the opposite": "the opposite",
-    "too few": "too few samples to tell",
-}
-
-
 def overview(judged: Mapping[str, Sequence[Judged]]) -> list[list[str]]:
-    """How many claims of each paper have each kind of verdict, with a header; comparisons that are ours left out."""
-    kinds = list(dict.fromkeys(_KINDS.values()))
-    kinds = sorted(kinds, key=lambda kind: kind != "holds")
-    table = [["paper", "claims x data", *kinds]]
+    """How many claims of each paper have each kind of verdict, with a header; those that are ours are left out."""
+    kinds = [kind for kind in Kind if kind is not Kind.COMPARISON]
+    table = [["paper", "claims x data", *(kind.value for kind in kinds)]]
     for paper, found in judged.items():
-        own = [_kind(one.verdict) for one in found if not one.where.startswith("(")]
-        own = [kind for kind in own if kind]
+        own = [one.kind for one in found if not one.where.startswith("(") and one.kind in kinds]
         table.append([paper, str(len(own)), *(str(own.count(kind)) for kind in kinds)])
     return table
 
 
-def _kind(verdict: str) -> str:
-    fitting = [start for start in _KINDS if verdict.startswith(start)]
-    return _KINDS[max(fitting, key=len)] if fitting else ""
-
-
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def environment_lines(about: Mapping[str, Any]) -> list[str]:
@@ -95,10 +75,9 @@ def environment_lines(about: Mapping[str, Any]) -> list[str]:
 
 def verdict_lines(judged: Sequence[Judged]) -> list[str]:
     """A markdown table of verdicts."""
-    lines = ["| where | claim | data, metric | ours | n | verdict |", "| --- | --- | --- | --- | --- | --- |"]
-    return lines + [
-        f"| {one.where} | {one.text} | {one.data} | {one.number} | {one.n} | **{one.verdict}** |" for one in judged
-    ]
+    head = ["where", "claim", "data, metric", "ours", "n", "verdict"]
+    rows = [[one.where, one.text, one.data, one.number, str(one.n), f"**{one.verdict}**"] for one in judged]
+    return [_line(head), "|" + " --- |" * len(head), *map(_line, rows)]
 
 
 def table_lines(table: Table) -> list[str]:
@@ -118,7 +97,7 @@ def table_lines(table: Table) -> list[str]:
 
 def arrow(metric: str) -> str:
     """Direction of a metric."""
-    return {True: " ↑", False: " ↓", None: ""}[METRICS[metric].higher_is_better]
+    return " ↑" if METRICS[metric].higher_is_better else " ↓"
 
 
 def cell(table: Table, metric: str, method: str) -> str:
@@ -127,7 +106,7 @@ def cell(table: Table, metric: str, method: str) -> str:
     if method not in found.index:
         return "failed" if method in table.failed else "undefined"
     row = found.loc[method]
-    star = "*" if row["p_holm"] < 0.05 else ""
+    star = "*" if row["p_holm"] < LEVEL else ""
     return f"{number(row['mean'])}{star} [{number(row['ci_low'])}, {number(row['ci_high'])}]"
 
 

@@ -22,12 +22,12 @@ class Metric:
 
     Attributes:
         title: for readers.
-        higher_is_better: its direction; None where neither is.
+        higher_is_better: its direction.
         meaning: its definition.
     """
 
     title: str
-    higher_is_better: bool | None
+    higher_is_better: bool
     meaning: str
 
 
@@ -175,7 +175,7 @@ def _comparisons(
                 compare(
                     scores,
                     view.control,
-                    higher_is_better=METRICS[metric].higher_is_better is not False,
+                    higher_is_better=METRICS[metric].higher_is_better,
                     n_resamples=n_resamples,
                 ),
             )

@@ -31,6 +31,8 @@ from examples.benchmarks.core.store import Row
 CAMS = ("GradCAM", "HiResCAM", "GradCAMPlusPlus", "XGradCAM", "FullGrad", "ShapleyCAM", "FinerCAM")
 #: With every CAM method; the others with GradCAM only, as in the paper's tables.
 ALWAYS = ("bilinear", "USU", "USU, paper", "IWMR, paper", "USU, paper, random scores")
+#: The first wants maps of every layer, of which the embedding has no class token; the second weights tokens themselves.
+NOT_ON_TOKENS = ("FullGrad", "ShapleyCAM")
 PICTURED = 6  # images in the gallery
 PICTURED_CAMS = ("GradCAM", "FullGrad")
 BATCH = 4
@@ -41,7 +43,8 @@ class Faithfulness:
 
     def __init__(self, data: str, options: Options, cams: tuple[str, ...] = CAMS, limit: int | None = None) -> None:
         self.data, self.options = data, options
-        self.cams = cams[:2] if options.fast else cams
+        self._asked = cams[:2] if options.fast else cams
+        self.cams = tuple(cam for cam in self._asked if cam not in self.not_run)
         self.limit = 2 if options.fast else limit
 
     @property
@@ -59,6 +62,12 @@ class Faithfulness:
     def size(self) -> str:
         """In words."""
         return f"{self.options.network}; {', '.join(self.cams)}"
+
+    @property
+    def not_run(self) -> dict[str, str]:
+        """CAM methods that cannot explain this network, with the reason."""
+        names = NOT_ON_TOKENS if self.options.network.startswith("torchvision:vit") else ()
+        return {name: "the host's class needs maps, not tokens" for name in self._asked if name in names}
 
     def prepare(self) -> None:
         """See that the weights fit."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import product
 
 import numpy as np
 
-from examples.benchmarks.core.claims import Claim, Fact, Rows
+from examples.benchmarks.core.claims import Claim, Fact, Finding, Kind, Rows
 from examples.benchmarks.core.tables import View
 from examples.benchmarks.usu.axioms import NAMES
 from examples.benchmarks.usu.controlled import COARSE, GRIDS, MAIN_GRID
@@ -23,7 +24,8 @@ _CONTROLLED_NOTE = (
     "scores and refined segments."
 )
 _RANDOM = "USU, paper, random scores"
-
+_JUDGED = ("USU, paper", "IWMR, paper", "USU", "USU, 8 segments")
+_TRUE_COARSE = "(true coarse maps)"  # pooled from the ground truth: what upsampling alone can do
 
 #: Data of the offline experiments on upsamplers, and their CAM methods.
 DATA = {"imagenet20": CAMS, "cifar10-20": ("GradCAM",)}
@@ -63,7 +65,7 @@ def _controlled(images: str, network: str, coarse: str, grid: int, plotted: bool
         f"usu-{images}-{network}-{coarse.replace(' ', '-')}-{grid}",
         f"USU, Tables 1 and 5: {images}, {network}, {coarse}, {grid} x {grid}",
         f"usu-{images}",
-        _GROUND_TRUTH if main else ("iou", "concentration", "pointing_game"),
+        _GROUND_TRUTH if grid == MAIN_GRID else ("iou", "concentration", "pointing_game"),
         "bilinear",
         select={"network": network, "coarse": coarse, "grid": grid},
         note=_CONTROLLED_NOTE if main else "",
@@ -71,25 +73,35 @@ def _controlled(images: str, network: str, coarse: str, grid: int, plotted: bool
     )
 
 
+def _against(method: str) -> tuple[str, ...]:
+    """The paper's comparison, and the controls of the method's own scores: random, alone, and the cheap product."""
+    own = method.removeprefix("USU").removeprefix("IWMR")  # which way of scoring: "", ", paper" or ", 8 segments"
+    return "bilinear", f"{method}, random scores", f"score map alone{own}", f"bilinear x score map{own}"
+
+
+def _where(method: str, place: str) -> str:
+    return place if "paper" in method else "(our settings)"
+
+
 def claims() -> list[Claim | Fact]:
     """What the paper says; the controls are random scores and the cheap product."""
     found: list[Claim | Fact] = [_oracle(), *(_support(network) for network in SHAPE_NETWORKS), *_axioms()]
-    for network in ("RRR-CNN", "RRR-MLP"):
-        select = {"network": network, "coarse": COARSE[0], "grid": MAIN_GRID}
-        for metric in ("iou", "concentration", "pointing_game"):
-            for method in ("USU, paper", "USU", "USU, 8 segments", "IWMR, paper"):
-                text = f"{method} > bilinear"
-                controls = (f"{method}, random scores", "bilinear x score map")
-                found.append(
-                    Claim("USU", "Tables 1, 5", text, "usu-shapes", metric, method, "bilinear", controls, select)
-                )
+    for network, coarse in product(("RRR-CNN", "RRR-MLP"), (COARSE[0], COARSE[2])):
+        select = {"network": network, "coarse": coarse, "grid": MAIN_GRID}
+
+        def claim(where: str, text: str, metric: str, method: str, against: str, *controls: str) -> Claim:
+            where = where if coarse == COARSE[0] else _TRUE_COARSE  # noqa: B023
+            return Claim("USU", where, text, "usu-shapes", metric, method, against, controls, select)  # noqa: B023
+
+        for metric, method in product(("iou_best", "concentration", "pointing_game"), _JUDGED):
+            found.append(
+                claim(_where(method, "Tables 1, 5"), f"{method} > bilinear", metric, method, *_against(method))
+            )
         found += [
-            Claim("USU", "Table 5", "IWMR > USU", "usu-shapes", metric, "IWMR, paper", "USU, paper", (), select)
-            for metric in ("iou", "concentration")
+            claim("Table 5", "IWMR > USU", metric, "IWMR, paper", "USU, paper")
+            for metric in ("iou_best", "concentration")
         ]
-        found.append(
-            Claim("USU", "Table 5", "bicubic > bilinear", "usu-shapes", "iou", "bicubic", "bilinear", (), select)
-        )
+        found.append(claim("Table 5", "bicubic > bilinear", "iou_best", "bicubic", "bilinear"))
     return [*found, *faithfulness_claims(DATA), _source_independence()]
 
 
@@ -111,37 +123,46 @@ def faithfulness_claims(names: Iterable[str]) -> list[Claim | Fact]:
             ("deletion", "<"),
         ):
             for method in ("USU, paper", "IWMR, paper", "USU"):
-                controls = (f"{method}, random scores", "bilinear x score map")
-                text, where = f"{method} {sign} bilinear", "Tables 3, 9" if metric not in _GAMES else "(games)"
-                found.append(Claim("USU", where, text, experiment, metric, method, "bilinear", controls, select))
+                against, *controls = _against(method)
+                where = _where(method, "Tables 3, 9") if metric not in _GAMES else "(games)"
+                text = f"{method} {sign} bilinear"
+                found.append(Claim("USU", where, text, experiment, metric, method, against, tuple(controls), select))
         found += [_infidelity_factor(experiment, metric) for metric in ("infidelity", "infidelity_by_maximum")]
     return found
 
 
+def _plainly(holds: bool) -> tuple[str, Kind]:
+    return ("holds", Kind.HOLDS) if holds else ("not reproduced", Kind.NOT_REPRODUCED)
+
+
 def _oracle() -> Fact:
-    def judge(rows: Rows) -> tuple[str, int, str] | None:
+    def judge(rows: Rows) -> Finding | None:
         found = rows.get("usu-shapes")
         if found is None or not len(found):
             return None
         oracle = found[found["method"] == "Oracle-IWMR"]["iou"]
-        number = f"mean {oracle.mean():.4f}, smallest {oracle.min():.4f}, over all networks, grids and coarse maps"
-        holds = "holds, by construction: the ground truth is its score map"
-        return number, len(oracle), holds if oracle.min() > 0.995 else "not reproduced"
+        number = f"mean {oracle.mean():.4f}, smallest {oracle.min():.4f}, over {len(oracle)} maps"
+        images = found["sample"].nunique()
+        if oracle.min() <= 0.995:
+            return number, images, "not reproduced", Kind.NOT_REPRODUCED
+        return number, images, "holds, by construction: the ground truth is its score map", Kind.HOLDS
 
     return Fact("USU", "Table 1", "Oracle-IWMR has IoU 1.00", judge)
 
 
 def _support(network: str) -> Fact:
-    def judge(rows: Rows) -> tuple[str, int, str] | None:
+    def judge(rows: Rows) -> Finding | None:
         found = rows.get("usu-shapes")
         if found is None or not len(found):
             return None
         inside = found[(found["method"] == "coarse map before pooling") & (found["network"] == network)]
         share, accuracy = inside["concentration"].mean(), inside["test_accuracy"].mean()
         number = f"{100 * share:.0f} % of |input gradient| inside the shape; test accuracy {100 * accuracy:.1f} %"
-        verdict = "holds" if share > 0.95 else "not reproduced: much of it lies outside"
-        constrained = network.startswith("RRR")
-        return number, len(inside), verdict if constrained else "(unconstrained, for comparison)"
+        if not network.startswith("RRR"):
+            return number, len(inside), "(unconstrained, for comparison)", Kind.COMPARISON
+        if share > 0.95:
+            return number, len(inside), "holds", Kind.HOLDS
+        return number, len(inside), "not reproduced: much of it lies outside", Kind.NOT_REPRODUCED
 
     return Fact("USU", "Section E", f"{network}: gradients are near zero outside of the shape", judge)
 
@@ -161,29 +182,31 @@ def _axioms() -> list[Fact]:
     def cases(rows: Rows) -> int:
         return int(rows["usu-axioms"]["cases"].iloc[0])
 
-    def usu(rows: Rows) -> tuple[str, int, str] | None:
+    def usu(rows: Rows) -> Finding | None:
         kept = _kept(rows)
         number = "; ".join(f"{name}: {value}" for name, value in kept.items() if name.startswith("USU"))
-        return (number, cases(rows), "holds" if kept["USU"] == "D1, D2, D3, D4" else "not reproduced") if kept else None
+        return (number, cases(rows), *_plainly(kept["USU"] == "D1, D2, D3, D4")) if kept else None
 
-    def interpolation(rows: Rows) -> tuple[str, int, str] | None:
+    def interpolation(rows: Rows) -> Finding | None:
         kept = _kept(rows)
         modes = ("nearest", "bilinear", "bicubic", "lanczos")
         number = "; ".join(f"{mode}: {kept.get(mode)}" for mode in modes)
         broken = all(kept.get(mode) == "none" for mode in modes[1:])
-        verdict = "holds" if broken else "not reproduced"
+        if not kept:
+            return None
         if broken and kept["nearest"] != "none":
             verdict = f"holds only without nearest, which satisfies {kept['nearest']} and is not in the paper's table"
-        return (number, cases(rows), verdict) if kept else None
+            return number, cases(rows), verdict, Kind.PARTLY
+        return number, cases(rows), *_plainly(broken)
 
-    def iwmr(rows: Rows) -> tuple[str, int, str] | None:
+    def iwmr(rows: Rows) -> Finding | None:
         kept = _kept(rows).get("IWMR, paper")
         found = rows.get("usu-faithfulness-imagenet20")
         if kept is None or found is None or "d1_error" not in found:
             return None
         chosen = found[(found["cam"] == "GradCAM") & (found["method"] == "IWMR, paper")]["d1_error"]
         number = f"satisfies {kept}; D1 error {chosen.mean():.2g} of the mass on imagenet20, GradCAM"
-        return number, len(chosen), "holds" if chosen.mean() < 1e-3 and "D4" in kept else "not reproduced"
+        return number, len(chosen), *_plainly(chosen.mean() < 1e-3 and kept.endswith("D2, D3, D4"))
 
     return [
         Fact("USU", "Table 2", "USU satisfies D1 to D4", usu),
@@ -208,26 +231,23 @@ def _infidelity_factor(experiment: str, metric: str) -> Fact:
     scaled = "each map divided by its maximum" if metric == "infidelity_by_maximum" else "maps as they are"
     data = experiment.removeprefix("usu-faithfulness-")
 
-    def judge(rows: Rows) -> tuple[str, int, str] | None:
+    def judge(rows: Rows) -> Finding | None:
         ratios = _ratios(rows, experiment, metric)
         wanted = ("USU, paper", "IWMR, paper", "USU", _RANDOM)
         if any(name not in ratios for name in wanted):
             return None
         number = "bilinear over " + ", ".join(f"{name}: {ratios[name][0]:.3g}" for name in wanted)
         paper, random = ratios["USU, paper"][0], ratios[_RANDOM][0]
-        if paper < 10:
-            verdict = "not reproduced"
-        elif random > paper / 10:
-            verdict = "an artefact of scale: random scores do the same"
-        else:
-            verdict = "holds"
-        return f"{data}, {scaled}: {number}", ratios["USU, paper"][1], verdict
+        verdict = _plainly(paper >= 10)
+        if paper >= 10 and random > paper / 10:
+            verdict = "an artefact of scale: random scores do the same", Kind.NOT_REPRODUCED
+        return f"{data}, {scaled}: {number}", ratios["USU, paper"][1], *verdict
 
     return Fact("USU", "Table 3", "USU lowers Infidelity by one to four orders of magnitude", judge)
 
 
 def _source_independence() -> Fact:
-    def judge(rows: Rows) -> tuple[str, int, str] | None:
+    def judge(rows: Rows) -> Finding | None:
         factors, n = {}, 0
         for cam in CAMS:
             found = _ratios(rows, "usu-faithfulness-imagenet20", "infidelity_by_maximum", cam)
@@ -238,7 +258,7 @@ def _source_independence() -> Fact:
         values = np.array(list(factors.values()))
         spread = 100 * values.std(ddof=1) / values.mean()
         number = ", ".join(f"{cam} {factor:.3g}" for cam, factor in factors.items()) + f"; CV {spread:.0f} %"
-        verdict = "holds, of an artefact of scale" if spread < 10 else "not reproduced"
-        return f"maps / maximum: {number}", n, verdict
+        verdict = ("holds, of an artefact of scale", Kind.PARTLY) if spread < 10 else _plainly(False)
+        return f"maps / maximum: {number}", n, *verdict
 
     return Fact("USU", "Table 8", "the factor is the same for seven CAM methods (CV below 10 %)", judge)
