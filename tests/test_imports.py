@@ -13,7 +13,7 @@ PACKAGE = ROOT / "captum_ext"
 # Each module may import from its own layer's predecessors only; a package is one layer.
 LAYERS = [
     ["exceptions", "_types"],
-    ["_atomic", "_checks", "_captum", "_blur", "_optional", "_random", "_warnings"],
+    ["_atomic", "_checks", "_captum", "_blur", "_memory", "_optional", "_random", "_warnings"],
     ["segmentation"],
     ["_rows"],
     ["_model"],

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import heapq
+import multiprocessing
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from captum_ext._memory import keep_freed_memory
 from captum_ext.attr import IntegratedGradients
 from captum_ext.dataset import MapFormat, attribute_dataset
 from captum_ext.dataset._shards import RunFolder, rows_of_a_task
@@ -138,49 +140,72 @@ def memory(fast: bool) -> None:
     print_table(title, ["images", "peak MB"], [[count, round(peaks[count])] for count in (few, many)])
 
 
-def ray_workers(runs: int, fast: bool) -> None:
+def ray_workers(rounds: int, fast: bool) -> None:
+    """One worker and two, of Ray and of nothing but Python, in turn: a machine whose speed drifts hits all of them."""
     import ray
 
-    from captum_ext_integrations.ray_data import explain
-
-    n_samples = 16 if fast else 64
     path = str(Path(__file__).parent.parent.parent)
     environment = {"env_vars": {"PYTHONPATH": f"{path}:{path}/integrations"}}
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", runtime_env=environment)
-    dataset = Repeated(n_samples)
-    spent: dict[int, list[float]] = {1: [], 2: []}
-    rates: dict[int, list[float]] = {1: [], 2: []}
-
-    def run(workers: int) -> None:
-        finished: list[tuple[float, int]] = []
-        with tempfile.TemporaryDirectory() as folder:
-            explain(
-                dataset,
-                efficientnet,
-                folder,
-                target="predicted",
-                batch_size=BATCH_SIZE,
-                attribute_kwargs={"n_steps": N_STEPS},
-                shard_rows=4,
-                concurrency=workers,
-                show_progress=lambda done, _: finished.append((time.perf_counter(), done)),
-            )
-        (first, n_first), (last, n_last) = finished[workers], finished[-1]  # each worker has finished a file
-        rates[workers].append((n_last - n_first) / (last - first))
-
-    for _ in range(runs):
-        for workers, times in spent.items():
-            times.append(seconds(partial(run, workers)))
+    n_samples = 16 if fast else 32
+    ways = {"Ray": partial(ray_rate, n_samples), "processes that only attribute": process_rate}
+    rates: dict[tuple[str, int], list[float]] = {(way, workers): [] for way in ways for workers in (1, 2)}
+    for place in range(rounds):
+        for way, workers in list(rates)[:: 1 if place % 2 == 0 else -1]:
+            rates[way, workers].append(ways[way](workers))
     ray.shutdown()
-    whole = statistics.median(one / two for one, two in zip(spent[1], spent[2], strict=True))
-    running = statistics.median(two / one for one, two in zip(rates[1], rates[2], strict=True))
-    rows = [
-        [workers, n_samples, statistics.median(times), statistics.median(rates[workers])]
-        for workers, times in spent.items()
-    ]
-    header = ["workers", "images", "seconds with starting", "images a second once running"]
-    print_table("Ray, EfficientNet-Lite0, one thread a worker", header, rows)
-    print(f"Two workers over one: {running:.2f} once running, {whole:.2f} with starting them (median of {runs})\n")
+    rows = []
+    for way in ways:
+        ratios = [two / one for one, two in zip(rates[way, 1], rates[way, 2], strict=True)]
+        rows.append([way, *(statistics.median(rates[way, workers]) for workers in (1, 2)), statistics.median(ratios)])
+        print(f"{way}, two workers over one, round by round: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
+    header = ["EfficientNet-Lite0, one thread a worker", "images a second, one worker", "two", "ratio"]
+    print_table(f"Workers once running, medians of {rounds} rounds, {n_samples} images each with Ray", header, rows)
+
+
+def ray_rate(n_samples: int, workers: int) -> float:
+    """Images a second of Ray's workers once each has finished a file."""
+    from captum_ext_integrations.ray_data import explain
+
+    finished: list[tuple[float, int]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        explain(
+            Repeated(n_samples),
+            efficientnet,
+            folder,
+            target="predicted",
+            batch_size=BATCH_SIZE,
+            attribute_kwargs={"n_steps": N_STEPS},
+            shard_rows=BATCH_SIZE,
+            concurrency=workers,
+            show_progress=lambda done, _: finished.append((time.perf_counter(), done)),
+        )
+    (first, n_first), (last, n_last) = finished[workers], finished[-1]
+    return (n_last - n_first) / (last - first)
+
+
+def process_rate(workers: int) -> float:
+    """Images a second of processes without Ray, files and predictions: what the cores give."""
+    with multiprocessing.get_context("spawn").Pool(workers, _start_process) as pool:
+        pool.map(_attribute_batch, range(2 * workers), chunksize=1)  # until each has its model
+        n_batches = 4
+        spent = seconds(lambda: pool.map(_attribute_batch, range(n_batches), chunksize=1))
+    return n_batches * BATCH_SIZE / spent
+
+
+def _start_process() -> None:
+    torch.set_num_threads(1)
+    keep_freed_memory()  # as Ray's workers do
+
+
+@cache
+def _loaded() -> tuple[IntegratedGradients, Tensor]:
+    return efficientnet(), real_data.imagenet_images()[0][:BATCH_SIZE]
+
+
+def _attribute_batch(_: int) -> None:
+    method, images = _loaded()
+    method.attribute(images, target=0, n_steps=N_STEPS)
 
 
 def plan(fast: bool) -> None:
@@ -266,7 +291,7 @@ def main() -> None:
     if "throughput" in options.part:
         throughput(runs, options.fast)
     if "ray" in options.part:
-        ray_workers(max(1, runs // 2), options.fast)
+        ray_workers(runs, options.fast)
     if "plan" in options.part:
         plan(options.fast)
 

@@ -58,6 +58,8 @@ def test_a_claim_that_a_control_explains_holds_only_against_the_papers_compariso
     (found,) = verdict(rows(ours=0.5, theirs=0.0, fair=0.9), controls=("fair",))
     assert found.verdict == "holds only against theirs; against fair: worse"
     assert found.kind is Kind.PARTLY
+    (found,) = verdict(rows(ours=0.5, theirs=0.0), controls=("fair",))
+    assert (found.verdict, found.kind) == ("holds only against theirs; against fair: not run", Kind.PARTLY)
 
 
 def test_nothing_is_seen_and_the_opposite_is_said():

@@ -48,7 +48,8 @@ class Claim:
         metric: column of the rows.
         method: of which it is claimed.
         against: the paper's comparison.
-        controls: fair comparisons that the paper does not have; the claim holds only if it holds against them, too.
+        controls: fair comparisons that the paper does not have; the claim holds only if it holds against them, too,
+            which it does not where they did not run.
         select: see `View`.
         is_equality: the claim is that the method is not worse, which a test can contradict but not show.
     """
@@ -171,6 +172,7 @@ def _difference(claim: Claim, against: str, rows: Rows) -> Difference | None:
 
 def _verdict(claim: Claim, own: list[Difference], p_of: Mapping[tuple[int, str], tuple[float, float]]) -> Judged:
     sides = {one.against: _side(one, p_of[id(claim), one.against][0]) for one in own}
+    sides |= {name: "not run" for name in claim.controls if name not in sides}
     could_tell = len(p_of) * 2.0 / 2 ** own[0].n < LEVEL  # if every sample agreed
     verdict, kind = _in_words(claim, sides, could_tell)
     if any(one.ranks * one.difference < 0 for one in own if sides[one.against] != _NONE):

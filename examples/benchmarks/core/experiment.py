@@ -19,6 +19,7 @@ import threadpoolctl
 import torch
 from tqdm import tqdm
 
+from captum_ext._memory import keep_freed_memory
 from examples.benchmarks.core.store import Row, Store
 
 THREADS = 1  # of each worker, so that results do not depend on how many there are
@@ -224,6 +225,7 @@ _experiments: Sequence[Experiment] = ()
 def _start_worker(build: Build, options: Options, threads: int | None) -> None:
     global _experiments
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
         threadpoolctl.threadpool_limits(threads)  # clustering sums in the order in which threads come

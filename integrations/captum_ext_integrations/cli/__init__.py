@@ -1,5 +1,6 @@
 """The command line `captum-ext` (extra `cli`): explanations without a script."""
 
+from captum_ext._memory import keep_freed_memory
 from captum_ext._optional import require
 
 
@@ -26,4 +27,5 @@ def main() -> None:
         sys.exit(f"captum-ext: {error}")
     from captum_ext_integrations.cli.app import app
 
+    keep_freed_memory()
     app()
