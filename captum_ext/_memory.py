@@ -7,6 +7,9 @@ import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
+#: The same for a process that is to be started; with one arena, since the others give back what they can.
+ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+
 
 def keep_freed_memory() -> bool:
     """Let glibc keep what was freed instead of giving it back to the system; whether it does.
@@ -14,7 +17,8 @@ def keep_freed_memory() -> bool:
     Every pass of a network allocates and frees blocks of many megabytes. glibc gets such blocks from the system and
     gives them back one by one, and the system clears each page again: for EfficientNet on a CPU, more than a hundred
     thousand page faults for each image with 20 gradients. It is a setting of the whole process and cannot be taken
-    back, so it is for processes that this package starts, not for those of its callers.
+    back, so it is for processes that this package starts, not for those of its callers. It is not for threads beside
+    the main one, which have arenas of their own.
     """
     if not sys.platform.startswith("linux"):
         return False

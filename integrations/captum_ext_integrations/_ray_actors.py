@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_ext._memory import keep_freed_memory
 from captum_ext._model import RowwiseModel, device_of, model_outputs
 from captum_ext._rows import RowLimit
 from captum_ext.dataset import MapFormat
@@ -67,7 +66,6 @@ class Explainer:
     """An actor: loads the method once, then turns tasks into files and tells which rows are in them."""
 
     def __init__(self, job: Job) -> None:
-        keep_freed_memory()
         self.job = job
         self.maker = job.maker()
         self.folder = RunFolder(job.folder)

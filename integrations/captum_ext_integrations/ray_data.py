@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_ext._checks import check_positive_int, describe
+from captum_ext._memory import ENVIRONMENT
 from captum_ext._optional import require
 from captum_ext.dataset import DatasetAttributions, MapFormat
 from captum_ext.dataset._files import size_of
@@ -37,6 +38,8 @@ ray = require("ray", "ray")
 ray_data = require("ray.data", "ray")
 
 Concurrency = int | tuple[int, int]
+# Of workers, beside the job's own: Ray runs their tasks in threads, whose freed memory goes back to the system.
+_KEEPING_MEMORY = {"env_vars": ENVIRONMENT}
 
 
 def explain(
@@ -150,6 +153,7 @@ def explain(
                     compute=_pool(concurrency, in_flight=2 if local is None else 1),
                     num_cpus=num_cpus,
                     num_gpus=num_gpus,
+                    runtime_env=_KEEPING_MEMORY,
                 ),
                 folder,
                 done,
@@ -205,6 +209,7 @@ def fit_references(
             compute=_pool(concurrency),
             num_cpus=num_cpus,
             num_gpus=num_gpus,
+            runtime_env=_KEEPING_MEMORY,
         )
         parts = list(found.iter_batches(batch_size=None, batch_format="numpy"))
         if not parts:
