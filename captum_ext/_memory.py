@@ -15,10 +15,9 @@ def keep_freed_memory() -> bool:
     """Let glibc keep what was freed instead of giving it back to the system; whether it does.
 
     Every pass of a network allocates and frees blocks of many megabytes. glibc gets such blocks from the system and
-    gives them back one by one, and the system clears each page again: for EfficientNet on a CPU, more than a hundred
-    thousand page faults for each image with 20 gradients. It is a setting of the whole process and cannot be taken
-    back, so it is for processes that this package starts, not for those of its callers. It is not for threads beside
-    the main one, which have arenas of their own.
+    gives them back one by one, and the system clears each of their pages again at the next pass. It is a setting of
+    the whole process that cannot be taken back, so it is for processes that this package starts, not for those of its
+    callers; and not for threads beside the main one, which have arenas of their own.
     """
     if not sys.platform.startswith("linux"):
         return False
