@@ -154,9 +154,11 @@ def controls(setting: Setting) -> Methods:
         **{f"IG ({name})": from_baselines(ig, [name], setting) for name in ("zero", "black", "mean", "blur")},
         "IG (zero, adaptive)": from_baselines(ig, ["zero"], setting, method="adaptive"),
         "IG (blur + zero)": from_baselines(ig, ["blur", "zero"], setting),
-        f"IG (zero), {SAMP_GRADIENTS} gradients": from_baselines(ig, ["zero"], setting, n_steps=SAMP_GRADIENTS),
-        f"IG (blur + zero), {SAMP_GRADIENTS} gradients": from_baselines(
-            ig, ["blur", "zero"], setting, n_steps=SAMP_GRADIENTS
-        ),
+        **{
+            f"IG ({' + '.join(names)}), {SAMP_GRADIENTS} gradients": from_baselines(
+                ig, names, setting, n_steps=SAMP_GRADIENTS
+            )
+            for names in (("zero",), ("blur", "zero"), ("white", "zero"), ("uniform", "zero"))
+        },
         "IDGI (zero)": from_baselines(idgi, ["zero"], setting),
     }

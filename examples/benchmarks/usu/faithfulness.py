@@ -29,8 +29,6 @@ from examples.benchmarks.core.samples import Samples, load_samples
 from examples.benchmarks.core.store import Row
 
 CAMS = ("GradCAM", "HiResCAM", "GradCAMPlusPlus", "XGradCAM", "FullGrad", "ShapleyCAM", "FinerCAM")
-#: With every CAM method; the others with GradCAM only, as in the paper's tables.
-ALWAYS = ("bilinear", "USU", "USU, paper", "IWMR, paper", "USU, paper, random scores")
 #: The first wants maps of every layer, of which the embedding has no class token; the second weights tokens themselves.
 NOT_ON_TOKENS = ("FullGrad", "ShapleyCAM")
 PICTURED = 6  # images in the gallery
@@ -55,7 +53,7 @@ class Faithfulness:
     @property
     def settings(self) -> dict[str, Any]:
         """Data, network and methods."""
-        found = {"data": self.data, "limit": self.limit, "cams": self.cams, "always": ALWAYS}
+        found = {"data": self.data, "limit": self.limit, "cams": self.cams}
         return found | self.options.network_settings
 
     @property
@@ -171,8 +169,6 @@ class Faithfulness:
         made: dict[str, tuple[Tensor, Cost]] = {}
         errors: dict[str, str] = {}
         for name, (scoring, upsampler) in upsamplers(scored).items():
-            if cam != "GradCAM" and name not in ALWAYS:
-                continue
             try:
                 with measured_cost(self.network.model, 1) as cost:
                     maps = self._cam(cam, image, target, upsampler)
@@ -180,9 +176,7 @@ class Faithfulness:
                 errors[name] = f"{type(error).__name__}: {error}"
                 continue
             made[name] = maps, cost + costs[scoring] if scoring else cost
-        if cam == "GradCAM":
-            made |= _products(made.get("bilinear"), scored, costs)
-        return made, errors
+        return made | _products(made.get("bilinear"), scored, costs), errors
 
     def _cam(self, cam: str, image: Tensor, target: int, upsampler: USU | InterpolationUpsampler) -> Tensor:
         """The CAM of the package's adapter: mass-true, before any scaling."""
