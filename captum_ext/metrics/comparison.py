@@ -89,7 +89,7 @@ class Comparison:
             axis.plot(difference, np.full(len(difference), place), ".", color=colors[method], alpha=0.3)
             axis.plot(difference.mean(), place, "o", color=colors[method])
         axis.set_yticks(range(len(methods)), methods)
-        axis.set_xlabel(f"score minus that of {self.control}, sample by sample")
+        axis.set_xlabel(f"score minus that of\n{self.control}, sample by sample")
 
 
 def compare(

@@ -17,6 +17,7 @@ from torch.nn import functional
 from captum_ext.segmentation import Segmenter
 from examples.benchmarks.core.methods import Asked, Explain, Explained, Methods, Setting
 
+_AT_ONCE = 5  # samples of GradientShap, which runs all that it is asked for at once
 _LIME_PASSES = 50  # forwards; at 0.4 of a gradient each they cost as much as 20 gradients
 # Layers with rules of their own in both DeepLift and LRP, beside linear ones.
 _SUPPORTED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
@@ -106,14 +107,17 @@ def _deep_lift(setting: Setting) -> Explain:
 
 
 def _gradient_shap(setting: Setting) -> Explain:
-    """References from the pool, as many as the budget."""
+    """References from the pool, as many as the budget, a few at a time."""
+    explainer = GradientShap(setting.network.model)
 
     def one(image: Tensor, target: int, seed: int) -> Tensor:
+        total = torch.zeros_like(image[None])
         with _global_randomness(seed):
-            explainer = GradientShap(setting.network.model)
-            maps = explainer.attribute(image[None], setting.pool, n_samples=setting.budget, target=target)
-        found: Tensor = maps.detach()
-        return found
+            for start in range(0, setting.budget, _AT_ONCE):
+                count = min(_AT_ONCE, setting.budget - start)
+                maps = explainer.attribute(image[None], setting.pool, n_samples=count, target=target)
+                total += count / setting.budget * maps.detach()
+        return total
 
     return lambda asked: Explained(
         torch.cat([one(*each) for each in zip(asked.images, asked.target, asked.seeds, strict=True)])

@@ -189,7 +189,8 @@ class Faithfulness:
         targets = None if cam == "FinerCAM" else [ClassifierOutputTarget(target)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the host's
-            maps = getattr(grad_cam, cam)(network.model, [network.layer], **options)(image, targets)
+            layers = [] if cam == "FullGrad" else [network.layer]  # it takes every layer with a bias
+            maps = getattr(grad_cam, cam)(network.model, layers, **options)(image, targets)
         return torch.as_tensor(maps)[:, None].detach()
 
 
