@@ -1,6 +1,6 @@
 """Run the papers' experiments, or go on with an interrupted run, and write the report.
 
-    python -m examples.benchmarks                  # offline data, full size: more than an hour on two cores
+    python -m examples.benchmarks                  # offline data, full size: an hour or two on two cores
     python -m examples.benchmarks --fast           # that everything works: some minutes
     python -m examples.benchmarks --data imagenet:/data/imagenet --network torchvision:resnet50 --weights resnet50.pth
     python -m examples.benchmarks --from examples/benchmarks/results --summary docs/results.md   # from kept rows
