@@ -16,6 +16,7 @@ import examples.benchmarks.usu.report as usu
 import examples.benchmarks.wg.report as wg
 from examples.benchmarks.core.claims import Claim, Fact, Judged, judge
 from examples.benchmarks.core.page import page
+from examples.benchmarks.core.store import room_for
 from examples.benchmarks.core.summary import summary
 from examples.benchmarks.core.tables import Table, View, fill
 from examples.benchmarks.usu.faithfulness import CAMS
@@ -126,5 +127,6 @@ def write(rows: Rows, about: Mapping[str, Any], page_path: Path | None, summary_
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")

@@ -3,10 +3,12 @@
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from examples.benchmarks import report
 from examples.benchmarks.__main__ import default_output, parsed
 from examples.benchmarks.core.environment import cost_of, recorded_cost, watched_memory
 from examples.benchmarks.core.experiment import (
@@ -20,6 +22,7 @@ from examples.benchmarks.core.experiment import (
 )
 from examples.benchmarks.core.results import digest, keep, kept, rows_of
 from examples.benchmarks.core.store import Store
+from tests.benchmarks.test_claims import ABOUT
 from tests.benchmarks.toy import Toy, build, marked
 
 
@@ -88,6 +91,17 @@ def test_a_full_disk_names_the_file_and_leaves_nothing_half_written(options, mon
         run(build, options, workers=1)
     assert list(options.output.rglob("*.part")) == []
     assert parts_of(Toy(options)) == [f"toy/{k}" for k in range(5)]
+
+
+def test_a_disk_that_is_full_at_the_report_keeps_the_rows_and_names_the_file(tmp_path, monkeypatch):
+    def write_text(path, text, encoding=None):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    with pytest.raises(OSError, match=r"No space left for .*results.md. The parts that were finished are kept"):
+        report.write({}, ABOUT, None, tmp_path / "results.md")
+    with pytest.raises(OSError, match=r"No space left for .*rows. The parts"):
+        keep({}, {}, tmp_path / "rows")
 
 
 def test_an_interrupted_write_keeps_the_file_that_was_there(tmp_path, monkeypatch):

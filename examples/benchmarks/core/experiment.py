@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import multiprocessing
 import os
@@ -161,7 +160,7 @@ def run(build: Build, options: Options, workers: int, retry_failed: bool = False
                     failures.append(Failure(part, outcome))
                     tqdm.write(f"{part} failed:\n{outcome}")
                 else:
-                    _save(store_of(experiment, options), part, outcome)
+                    store_of(experiment, options).save(part, outcome)
     return failures + [failure for experiment in experiments for failure in recorded_failures(experiment, options)]
 
 
@@ -182,16 +181,6 @@ def recorded_failures(experiment: Experiment, options: Options) -> Iterator[Fail
             names = [column for column in ("cam", "method") if column in rows]
             for _, row in rows[rows["error"].notna()].drop_duplicates([*names, "error"]).iterrows():
                 yield Failure(part, f"{', '.join(row[name] for name in names)}: {row['error']}")
-
-
-def _save(store: Store, part: str, rows: list[Row]) -> None:
-    try:
-        store.save(part, rows)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            note = f"No space left for {store.path(part)}. The parts that were finished are kept: free some and go on."
-            raise OSError(errno.ENOSPC, note) from error
-        raise
 
 
 _Outcome = list[Row] | str  # rows, or the traceback of a part that failed

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from examples.benchmarks.core.experiment import Experiment, Options, parts_of, store_of
+from examples.benchmarks.core.store import room_for
 
 Rows = dict[str, pd.DataFrame]
 _PICTURES = ["picture", "photograph"]
@@ -57,11 +58,12 @@ def _plain(value: Any) -> Any:
 
 def keep(rows: Mapping[str, pd.DataFrame], about: Mapping[str, Any], folder: Path) -> None:
     """Write rows, without pictures, and where they come from."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, table in rows.items():
-        small = table.drop(columns=_PICTURES, errors="ignore")
-        small.to_parquet(folder / f"{name}.parquet", index=False, compression="zstd")
-    (folder / "run.json").write_text(json.dumps(about, indent=2) + "\n")
+    with room_for(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, table in rows.items():
+            small = table.drop(columns=_PICTURES, errors="ignore")
+            small.to_parquet(folder / f"{name}.parquet", index=False, compression="zstd")
+        (folder / "run.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
 def kept(folder: Path) -> tuple[Rows, dict[str, Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +33,18 @@ def current_commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return found.stdout.strip()[:12] + (" with changes" if changed.stdout.strip() else "")
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Say which file a full disk left no space for, and that nothing is lost."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        note = f"No space left for {path}. The parts that were finished are kept: free some and go on."
+        raise OSError(errno.ENOSPC, note) from error
 
 
 @dataclass(frozen=True)
@@ -78,13 +92,14 @@ class Store:
         about = {_SETTINGS: self._settings().encode(), _COMMIT: current_commit().encode()}
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), **about})
         path = self.path(part)
-        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            pq.write_table(table, unfinished)
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with room_for(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                pq.write_table(table, unfinished)
+                os.replace(unfinished, path)
+            finally:
+                unfinished.unlink(missing_ok=True)
 
     def all_rows(self, parts: Iterable[str]) -> pd.DataFrame:
         """The rows of the parts that are there, in the parts' order."""
