@@ -37,7 +37,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=positive, default=os.cpu_count(), help="processes; results do not depend on it"
     )
-    parser.add_argument("--data", metavar="KIND:FOLDER", help="your images, such as imagenet:/data/imagenet")
+    parser.add_argument(
+        "--data", metavar="KIND:FOLDER", help="your images, such as imagenet:/data/imagenet, or cifar100-20, offline"
+    )
     parser.add_argument("--network", default="efficientnet-lite0", help="for --data, such as torchvision:resnet50")
     parser.add_argument("--weights", type=Path, help="a local file with the network's weights")
     parser.add_argument("--n-classes", type=positive, default=1000, help="outputs of a torchvision network")
