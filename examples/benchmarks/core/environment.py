@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from examples.benchmarks.core.experiment import THREADS, Experiment, Options, count_done
-from examples.benchmarks.core.store import current_commit
+from examples.benchmarks.core.store import current_commit, room_for
 
 _PACKAGES = ("captum-ext", "captum", "grad-cam", "torch", "torchvision", "numpy", "scipy", "scikit-image", "pandas")
 
@@ -92,8 +92,9 @@ def recorded_cost(options: Options, experiments: Sequence[Experiment]) -> Iterat
         finally:
             spent = {"parts": count_done(experiments, options) - done, "minutes": (time.perf_counter() - start) / 60}
             if spent["parts"] or spent["minutes"] > 1:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps([*before, {**spent, "gigabytes": memory.peak}]))
+                with room_for(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(json.dumps([*before, {**spent, "gigabytes": memory.peak}]))
 
 
 def cost_of(options: Options) -> str:
