@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_ext._checks import check_choice, check_positive_int, describe
+from captum_ext.core.checks import check_choice, check_positive_int, describe
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 #: One image (H, W, C) in [0, 1] to integer labels (H, W).

@@ -22,8 +22,8 @@ from captum_ext import (
     ReferenceDistribution,
     WeightedIntegratedGradients,
 )
-from captum_ext._blur import gaussian_blur
 from captum_ext.attr import ImportantDirectionIG, IntegratedGradients, PathScores
+from captum_ext.images import gaussian_blur
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.references import standard_baselines
 from examples import real_data

@@ -18,8 +18,8 @@ import numpy as np
 import quantus
 import torch
 
-from captum_ext._blur import gaussian_blur
 from captum_ext.attr import IntegratedGradients
+from captum_ext.images import gaussian_blur
 from captum_ext.metrics import Comparison, compare
 from captum_ext_integrations.quantus_metrics import (
     Deletion,

@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import resource, sys
-from captum_ext._memory import keep_freed_memory
+from captum_ext.core.memory import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from captum_ext._types import ForwardFunc, TensorOrTensors
-from captum_ext.attr._reference_sets import ReferencePathAttribution, ReferencesOfInputs
+from captum_ext.attr.paths.reference_sets import ReferencePathAttribution, ReferencesOfInputs
+from captum_ext.core.types import ForwardFunc, TensorOrTensors
 
 
 class ExpectedGradients(ReferencePathAttribution):

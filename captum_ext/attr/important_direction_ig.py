@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._rows import for_each_chunk
-from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
-from captum_ext.attr._integration import PathIntegral
-from captum_ext.attr._manipulation import flat
-from captum_ext.attr._path_attribution import PathAttribution
-from captum_ext.attr._path_method import Call, OnDone
-from captum_ext.attr._paths import Points, Starts, as_column, interpolate, rule_points
-from captum_ext.attr._plan import Generators, Plan
+from captum_ext.attr.paths.integration import PathIntegral
+from captum_ext.attr.paths.path_attribution import PathAttribution
+from captum_ext.attr.paths.path_method import Call, OnDone
+from captum_ext.attr.paths.plan import Generators, Plan
+from captum_ext.attr.paths.points import Points, Starts, as_column, interpolate, rule_points
+from captum_ext.attr.samp.walk import flat
+from captum_ext.core.rows import for_each_chunk
+from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, NonFiniteError
 
 

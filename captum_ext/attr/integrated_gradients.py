@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from captum_ext.attr._path_attribution import PathAttribution
+from captum_ext.attr.paths.path_attribution import PathAttribution
 
 
 class IntegratedGradients(PathAttribution):

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._captum import run_forward
-from captum_ext._checks import check_same_rows, describe
-from captum_ext._types import ForwardFunc, TensorOrTensors, Tensors
-from captum_ext.attr._path_method import Call
-from captum_ext.attr._paths import Starts
-from captum_ext.attr._reference_sets import ReferencePathAttribution, equal_to_input, without
+from captum_ext.attr.paths.path_method import Call
+from captum_ext.attr.paths.points import Starts
+from captum_ext.attr.paths.reference_sets import ReferencePathAttribution, equal_to_input, without
+from captum_ext.core.captum import run_forward
+from captum_ext.core.checks import check_same_rows, describe
+from captum_ext.core.types import ForwardFunc, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.references import ReferenceDistribution
 

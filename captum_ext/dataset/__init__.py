@@ -1,6 +1,6 @@
 """Whole data sets: attributions, rows and scores of every sample, in files, resumable."""
 
-from captum_ext.dataset._maps import MapFormat
+from captum_ext.dataset.map_format import MapFormat
 from captum_ext.dataset.results import DatasetAttributions
 from captum_ext.dataset.run import attribute_dataset
 

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_ext._optional import require
-from captum_ext.dataset._shards import RunFolder, indices_of_name
+from captum_ext.core.optional import require
+from captum_ext.dataset.shards import RunFolder, indices_of_name
 from captum_ext.exceptions import ArgumentError
 
 if TYPE_CHECKING:

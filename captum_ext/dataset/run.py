@@ -12,15 +12,15 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from captum_ext._checks import check_positive_int, describe
-from captum_ext._types import ForwardFunc
-from captum_ext._warnings import warn_caller
-from captum_ext.dataset._fingerprint import Fingerprints
-from captum_ext.dataset._maps import MapFormat
-from captum_ext.dataset._rows import Metric, RowMaker, Settings
-from captum_ext.dataset._samples import Samples
-from captum_ext.dataset._shards import RunFolder, ShardWriter
+from captum_ext.core.checks import check_positive_int, describe
+from captum_ext.core.fingerprints import Fingerprints
+from captum_ext.core.types import ForwardFunc
+from captum_ext.core.warn import warn_caller
+from captum_ext.dataset.map_format import MapFormat
 from captum_ext.dataset.results import DatasetAttributions
+from captum_ext.dataset.row_maker import Metric, RowMaker, Settings
+from captum_ext.dataset.samples import Samples
+from captum_ext.dataset.shards import RunFolder, ShardWriter
 from captum_ext.exceptions import ArgumentTypeError
 
 _SHARD_SECONDS = 300.0  # a killed run of a slow method loses no more than this

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from captum_ext._checks import check_positive_int, describe
-from captum_ext._optional import require
+from captum_ext.core.checks import check_positive_int, describe
+from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.metrics.curves import PerturbationCurve
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_choice, check_positive_int
-from captum_ext._perturbation import Fill, check_fractions
-from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors
-from captum_ext.metrics._game import Game
+from captum_ext.core.checks import check_choice, check_positive_int
+from captum_ext.core.perturbation import Fill, check_fractions
+from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors
+from captum_ext.metrics.game import Game
 
 # Below this share of its own score, what a row loses on the way to the baseline is too little to divide by.
 _LEAST_RANGE = 0.2

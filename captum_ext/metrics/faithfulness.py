@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_number, check_positive_int, describe
-from captum_ext._perturbation import Fill, Perturbation, check_fractions
-from captum_ext._pixels import pixel_maps
-from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
+from captum_ext.core.checks import check_number, check_positive_int, describe
+from captum_ext.core.perturbation import Fill, Perturbation, check_fractions
+from captum_ext.core.pixels import pixel_maps
+from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
-from captum_ext.metrics._game import Game
+from captum_ext.metrics.game import Game
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_choice, describe
+from captum_ext.core.checks import check_choice, describe
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 

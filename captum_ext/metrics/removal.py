@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_ext._checks import check_choice, check_positive_int, describe
-from captum_ext._perturbation import Fill, Perturbation, check_fractions, ranks_of
-from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors
+from captum_ext.core.checks import check_choice, check_positive_int, describe
+from captum_ext.core.perturbation import Fill, Perturbation, check_fractions, ranks_of
+from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors
 from captum_ext.exceptions import ArgumentError
-from captum_ext.metrics._game import Game
 from captum_ext.metrics.curves import PerturbationCurve, curve_of
+from captum_ext.metrics.game import Game
 from captum_ext.segmentation import Segment, Segmenter, check_labels, display_range
 
 # Weights of a pixel's eight neighbours in the imputation of ROAD.

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_finite, check_positive_int, check_tensors, describe
-from captum_ext._types import ForwardFunc, TensorOrTensors, Tensors
+from captum_ext.core.checks import check_finite, check_positive_int, check_tensors, describe
+from captum_ext.core.types import ForwardFunc, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
-from captum_ext.references._clustering import Neighborhood, find_neighborhoods
-from captum_ext.references._files import damaged_unless_consistent, load_tensors, save_tensors
-from captum_ext.references._samples import SampleSource
+from captum_ext.references.clustering import Neighborhood, find_neighborhoods
+from captum_ext.references.reference_files import damaged_unless_consistent, load_tensors, save_tensors
+from captum_ext.references.sample_source import SampleSource
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset

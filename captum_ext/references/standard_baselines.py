@@ -8,10 +8,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from captum_ext._blur import gaussian_blur
-from captum_ext._checks import check_number, check_positive_int, check_tensors, describe
-from captum_ext._types import TensorOrTensors
+from captum_ext.core.checks import check_number, check_positive_int, check_tensors, describe
+from captum_ext.core.types import TensorOrTensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.images import gaussian_blur
 
 Numbers: TypeAlias = float | tuple[float, ...] | list[float] | Tensor
 

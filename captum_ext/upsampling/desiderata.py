@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_positive_int
+from captum_ext.core.checks import check_positive_int
 from captum_ext.upsampling.neighbourhoods import Cells
 
 _TOLERANCE = 1e-9  # relative; cases are in float64

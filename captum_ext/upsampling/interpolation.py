@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from captum_ext._checks import check_choice
+from captum_ext.core.checks import check_choice
 from captum_ext.upsampling.redistribution import as_maps
 
 MODES = ("nearest", "bilinear", "bicubic", "lanczos")

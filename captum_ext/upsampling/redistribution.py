@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_choice, check_tensors, describe
+from captum_ext.core.checks import check_choice, check_tensors, describe
 from captum_ext.exceptions import ArgumentError
 from captum_ext.upsampling.neighbourhoods import Cells
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from captum_ext._checks import check_choice, check_positive_int
+from captum_ext.core.checks import check_choice, check_positive_int
 from captum_ext.exceptions import ArgumentError
 from captum_ext.upsampling.redistribution import check_temperature
 from captum_ext.upsampling.scoring import Segments, unit_scores

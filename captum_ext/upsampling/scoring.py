@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_ext._blur import gaussian_blur
-from captum_ext._checks import check_baselines, check_choice, check_positive_int, describe
-from captum_ext._model import RowwiseModel
-from captum_ext._rows import RowLimit, for_each_chunk
+from captum_ext.core.checks import check_baselines, check_choice, check_positive_int, describe
+from captum_ext.core.model import RowwiseModel
+from captum_ext.core.rows import RowLimit, for_each_chunk
 from captum_ext.exceptions import ArgumentError
+from captum_ext.images import gaussian_blur
 
 Segments = list[Tensor]
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_ext._checks import check_choice, check_tensors, describe
-from captum_ext._model import RowwiseModel, find_module
-from captum_ext._rows import RowLimit
-from captum_ext._types import ForwardFunc, Target
+from captum_ext.core.checks import check_choice, check_tensors, describe
+from captum_ext.core.model import RowwiseModel, find_module
+from captum_ext.core.rows import RowLimit
+from captum_ext.core.types import ForwardFunc, Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.segmentation import Segment, Segmenter, check_labels, display_range
 from captum_ext.upsampling.redistribution import POTENTIALS, REDISTRIBUTIONS, as_maps, check_temperature, redistribute

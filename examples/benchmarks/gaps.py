@@ -17,8 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from captum_ext import SAMP
-from captum_ext._blur import gaussian_blur
 from captum_ext.attr import IntegratedGradients
+from captum_ext.images import gaussian_blur
 from examples import real_data
 from examples.benchmarks.reporting import counted_passes, print_table
 

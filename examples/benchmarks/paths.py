@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext import SAMP, WeightedIntegratedGradients
-from captum_ext._blur import gaussian_blur
-from captum_ext._model import frozen_parameters
-from captum_ext.attr._fitness import corner_mean
+from captum_ext.attr.weighted_ig.fitness import corner_mean
+from captum_ext.core.model import frozen_parameters
+from captum_ext.images import gaussian_blur
 from captum_ext.references import standard_baselines
 from examples import real_data
 from examples.benchmarks.costs import paired

@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from captum_ext._memory import keep_freed_memory
 from captum_ext.attr import IntegratedGradients
+from captum_ext.core.memory import keep_freed_memory
 from captum_ext.dataset import MapFormat, attribute_dataset
-from captum_ext.dataset._shards import RunFolder, rows_of_a_task
+from captum_ext.dataset.shards import RunFolder, rows_of_a_task
 from examples import real_data
 from examples.benchmarks.core.networks import five_layers
 from examples.benchmarks.reporting import print_table

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from captum_ext._checks import check_choice, describe
-from captum_ext._optional import require
-from captum_ext._types import Baselines
+from captum_ext.core.checks import check_choice, describe
+from captum_ext.core.optional import require
+from captum_ext.core.types import Baselines
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.metrics import PerturbationCurve
 

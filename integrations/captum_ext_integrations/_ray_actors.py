@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_ext._model import RowwiseModel, device_of, model_outputs
-from captum_ext._rows import RowLimit
+from captum_ext.core.model import RowwiseModel, device_of, model_outputs
+from captum_ext.core.rows import RowLimit
 from captum_ext.dataset import MapFormat
-from captum_ext.dataset._rows import Batch, Columns, Metric, RowMaker, Settings, joined
-from captum_ext.dataset._samples import Samples
-from captum_ext.dataset._shards import RunFolder
+from captum_ext.dataset.row_maker import Batch, Columns, Metric, RowMaker, Settings, joined
 from captum_ext.dataset.run import default_fields
+from captum_ext.dataset.samples import Samples
+from captum_ext.dataset.shards import RunFolder
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, CaptumExtError
 
 FATAL = -1  # in place of an index

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captum_ext._optional import require
+from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError
 from captum_ext.upsampling import InterpolationUpsampler, USUUpsampler
 

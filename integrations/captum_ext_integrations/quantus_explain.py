@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import captum_ext.attr
-from captum_ext._checks import describe
-from captum_ext._model import find_module
-from captum_ext._optional import require
-from captum_ext.attr._path_method import PathMethod
+from captum_ext.attr.paths.path_method import PathMethod
+from captum_ext.core.checks import describe
+from captum_ext.core.model import find_module
+from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 _METHODS: Mapping[str, type[Any]] = {

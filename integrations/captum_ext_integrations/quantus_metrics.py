@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_choice
-from captum_ext._optional import require
-from captum_ext._types import Baselines
+from captum_ext.core.checks import check_choice
+from captum_ext.core.optional import require
+from captum_ext.core.types import Baselines
 from captum_ext.exceptions import ArgumentError
 from captum_ext.metrics import (
     PerturbationCurve,

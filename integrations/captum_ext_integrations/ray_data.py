@@ -18,16 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_ext._checks import check_positive_int, describe
-from captum_ext._memory import ENVIRONMENT
-from captum_ext._optional import require
+from captum_ext.core.checks import check_positive_int, describe
+from captum_ext.core.fingerprints import Fingerprints, digest_of_names
+from captum_ext.core.memory import ENVIRONMENT
+from captum_ext.core.optional import require
 from captum_ext.dataset import DatasetAttributions, MapFormat
-from captum_ext.dataset._files import size_of
-from captum_ext.dataset._fingerprint import Fingerprints, digest_of_names
-from captum_ext.dataset._rows import Metric
-from captum_ext.dataset._samples import Samples
-from captum_ext.dataset._shards import RunFolder, rows_of_a_task
+from captum_ext.dataset.row_maker import Metric
 from captum_ext.dataset.run import OnDone, field_names, progress, space_left, warn_of_failures
+from captum_ext.dataset.sample_files import size_of
+from captum_ext.dataset.samples import Samples
+from captum_ext.dataset.shards import RunFolder, rows_of_a_task
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, CaptumExtError
 from captum_ext.references import ReferenceDistribution
 from captum_ext_integrations._ray_actors import FATAL, Explainer, Job, Outputs, Source

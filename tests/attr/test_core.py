@@ -122,7 +122,7 @@ def test_running_out_of_memory_between_two_inputs_counts_no_point_twice(monkeypa
             raise torch.cuda.OutOfMemoryError("out of memory")
         return value - start
 
-    monkeypatch.setattr("captum_ext.attr._integration.displacement", failing_once)
+    monkeypatch.setattr("captum_ext.attr.paths.integration.displacement", failing_once)
     x = torch.ones(1, 2), torch.ones(1, 3)
     actual = IntegratedGradients(lambda a, b: a.sum(1) + b.sum(1)).attribute(x)
     for attributions, value in zip(actual, x, strict=True):
@@ -196,7 +196,7 @@ def test_inputs_of_one_number_a_row_are_explained(method):
 
 
 def test_the_adaptive_rule_keeps_a_bounded_number_of_gradients(monkeypatch):
-    monkeypatch.setattr("captum_ext.attr._adaptive._KEPT_BYTES", 30 * 8 * 10 * 3)
+    monkeypatch.setattr("captum_ext.attr.paths.adaptive._KEPT_BYTES", 30 * 8 * 10 * 3)
     groups = []
     original = _adaptive._Group.refine
     monkeypatch.setattr(

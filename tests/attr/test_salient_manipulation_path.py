@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from captum_ext._pixels import Pixels
 from captum_ext.attr import (
     ImportantDirectionIG,
     IntegratedGradients,
@@ -16,7 +15,8 @@ from captum_ext.attr import (
     WeightedIntegratedGradients,
     _manipulation,
 )
-from captum_ext.attr._manipulation import largest
+from captum_ext.attr.samp.walk import largest
+from captum_ext.core.pixels import Pixels
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from captum_ext.testing import SmoothModel, TinyConvNet
 
@@ -80,7 +80,7 @@ def test_both_directions_are_averaged_and_the_delta_is_against_the_mean_of_the_b
 def test_images_start_from_their_blur_and_end_at_zero_everything_else_at_zero_both_ways():
     net, images = TinyConvNet(), torch.rand(2, 2, 8, 8, dtype=torch.float64)
     _, paths = SalientManipulationPath(net).attribute(images, target=1, return_path=True)
-    from captum_ext._blur import gaussian_blur
+    from captum_ext.images import gaussian_blur
 
     torch.testing.assert_close(paths["insertion"].scores[:, 0], net(gaussian_blur(images))[:, 1].detach())
     torch.testing.assert_close(paths["deletion"].scores[:, 0], net(images)[:, 1].detach())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captum_ext.attr import ExpectedGradients
-from captum_ext.attr._paths import Starts, allocate, stratified_points, systematic_sample
+from captum_ext.attr.paths.points import Starts, allocate, stratified_points, systematic_sample
 from tests import oracles
 
 positive = st.lists(st.floats(0.05, 1), min_size=1, max_size=8)

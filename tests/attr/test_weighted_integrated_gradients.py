@@ -13,7 +13,7 @@ from captum_ext.attr import (
     WeightedIntegratedGradients,
     weighted_integrated_gradients,
 )
-from captum_ext.attr._fitness import corner_mean
+from captum_ext.attr.weighted_ig.fitness import corner_mean
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from captum_ext.references import standard_baselines
 from captum_ext.testing import SmoothModel, TinyConvNet

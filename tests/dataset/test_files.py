@@ -10,8 +10,8 @@ import torch
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from captum_ext.dataset import DatasetAttributions, MapFormat
-from captum_ext.dataset._files import marks_of, names_of
-from captum_ext.dataset._shards import RunFolder, rows_of_a_task
+from captum_ext.dataset.sample_files import marks_of, names_of
+from captum_ext.dataset.shards import RunFolder, rows_of_a_task
 from captum_ext.exceptions import ArgumentError, RunFolderError
 from tests.dataset.test_run import run, same
 from tests.dataset.toy import Images, Linear, linear

@@ -11,7 +11,7 @@ import torch
 from captum.attr._utils.lrp_rules import EpsilonRule, GammaRule
 from torch import nn
 
-from captum_ext.dataset._fingerprint import Fingerprints, of_module
+from captum_ext.core.fingerprints import Fingerprints, of_module
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -144,7 +144,7 @@ def test_a_method_of_captum_and_its_model_are_the_same_after_a_call(name):
 
 HASHED = """
 import torch
-from captum_ext.dataset._fingerprint import Fingerprints
+from captum_ext.core.fingerprints import Fingerprints
 from tests.dataset.test_fingerprints import Scaled
 
 def is_vowel(letter):

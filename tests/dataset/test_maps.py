@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captum_ext.dataset import MapFormat
-from captum_ext.dataset._maps import overlaps
+from captum_ext.dataset.map_format import overlaps
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 
 side = st.integers(1, 9)

@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils.data import BatchSampler, ConcatDataset, DataLoader, Subset, SubsetRandomSampler, TensorDataset
 
 from captum_ext.attr import ExpectedGradients
+from captum_ext.core.fingerprints import Fingerprints, of_dataset
 from captum_ext.dataset import MapFormat
-from captum_ext.dataset._fingerprint import Fingerprints, of_dataset
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError, RunFolderError
 from tests.dataset.test_run import REFERENCES, run, same
 from tests.dataset.toy import Bent, Images, Linear, linear

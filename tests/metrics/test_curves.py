@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captum_ext._blur import gaussian_blur
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.images import gaussian_blur
 from captum_ext.metrics import deletion, diff_id, insertion
 from tests import oracles
 

@@ -178,7 +178,7 @@ def test_the_fit_repeats_itself_and_leaves_all_random_states_alone(source):
 
 
 def test_large_sample_sets_go_through_mini_batches(monkeypatch):
-    monkeypatch.setattr("captum_ext.references._clustering._EXACT_UP_TO", 10)
+    monkeypatch.setattr("captum_ext.references.clustering._EXACT_UP_TO", 10)
     fitted = ReferenceDistribution.fit(identity, GROUPS, 3, 1)
     assert sorted(fitted.centers.flatten().tolist()) == pytest.approx([0.15, 50.05, 90.25], abs=0.2)
 

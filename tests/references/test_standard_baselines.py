@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from captum_ext._blur import gaussian_blur
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
+from captum_ext.images import gaussian_blur
 from captum_ext.references import standard_baselines
 
 MEAN, STD = (0.5, 0.25), (0.5, 0.125)

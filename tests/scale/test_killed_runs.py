@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from captum_ext.dataset import DatasetAttributions, attribute_dataset
-from captum_ext.dataset._shards import RunFolder
+from captum_ext.dataset.shards import RunFolder
 from tests.scale.program import N_SAMPLES, SETTINGS, Noise, make_method
 
 pytestmark = pytest.mark.scale

@@ -18,7 +18,7 @@ import threadpoolctl
 import torch
 from tqdm import tqdm
 
-from captum_ext._memory import keep_freed_memory
+from captum_ext.core.memory import keep_freed_memory
 from examples.benchmarks.core.store import Row, Store
 
 THREADS = 1  # of each worker, so that results do not depend on how many there are

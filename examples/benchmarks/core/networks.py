@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from captum_ext._blur import gaussian_blur
+from captum_ext.images import gaussian_blur
 from captum_ext_integrations.cli.models import load_weights
 from examples import real_data
 from examples.benchmarks.core.samples import load_samples

@@ -1,7 +1,7 @@
 """The command line `captum-ext` (extra `cli`): explanations without a script."""
 
-from captum_ext._memory import keep_freed_memory
-from captum_ext._optional import require
+from captum_ext.core.memory import keep_freed_memory
+from captum_ext.core.optional import require
 
 
 def main() -> None:

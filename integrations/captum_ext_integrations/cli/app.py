@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from captum_ext._checks import check_choice
+from captum_ext.core.checks import check_choice
 from captum_ext.exceptions import ArgumentError
 from captum_ext_integrations.cli import commands
 from captum_ext_integrations.cli.messages import with_messages

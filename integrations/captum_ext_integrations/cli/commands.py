@@ -19,7 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from captum_ext.dataset import DatasetAttributions, MapFormat, attribute_dataset
-from captum_ext.dataset._rows import Batch, RowMaker, Settings
+from captum_ext.dataset.row_maker import Batch, RowMaker, Settings
 from captum_ext.dataset.run import default_fields
 from captum_ext.exceptions import ArgumentError
 from captum_ext_integrations.cli import pictures, tables

@@ -12,7 +12,6 @@ import torch
 from captum.attr import InputXGradient, Saliency
 from torch import Tensor, nn
 
-from captum_ext._checks import check_choice
 from captum_ext.attr import (
     ExpectedGradients,
     ImportantDirectionIG,
@@ -21,6 +20,7 @@ from captum_ext.attr import (
     SalientManipulationPath,
     WeightedIntegratedGradients,
 )
+from captum_ext.core.checks import check_choice
 from captum_ext.exceptions import ArgumentError
 from captum_ext.references import standard_baselines
 from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, load_model

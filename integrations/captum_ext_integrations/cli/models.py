@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from captum_ext._optional import require
+from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError, ModelLoadError
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from captum_ext._optional import require
+from captum_ext.core.optional import require
 
 
 def draw_maps(photograph: Any, maps: Mapping[str, Any], title: str, path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from captum_ext._model import RowwiseModel, model_outputs
-from captum_ext._rows import RowLimit
-from captum_ext.dataset._samples import Samples
+from captum_ext.core.model import RowwiseModel, model_outputs
+from captum_ext.core.rows import RowLimit
+from captum_ext.dataset.samples import Samples
 from captum_ext.exceptions import ArgumentError
 from captum_ext.references import ReferenceDistribution
 from captum_ext_integrations.cli.images import Images

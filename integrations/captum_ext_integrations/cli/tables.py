@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from captum_ext._optional import require
+from captum_ext.core.optional import require
 from captum_ext.dataset import DatasetAttributions
 from captum_ext.metrics import compare
 from captum_ext_integrations.cli.messages import warn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from captum_ext._checks import check_choice
+from captum_ext.core.checks import check_choice
 from captum_ext.upsampling import InterpolationUpsampler, USUUpsampler
 from captum_ext_integrations.cli.models import Preparation
 

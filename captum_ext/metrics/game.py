@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_tensors
-from captum_ext._model import RowwiseModel, model_outputs
-from captum_ext._perturbation import Fill, Perturbation, pixel_importance, ranks_of
-from captum_ext._rows import RowLimit
-from captum_ext._types import ForwardFunc, Target, TensorOrTensors
+from captum_ext.core.checks import check_tensors
+from captum_ext.core.model import RowwiseModel, model_outputs
+from captum_ext.core.perturbation import Fill, Perturbation, pixel_importance, ranks_of
+from captum_ext.core.rows import RowLimit
+from captum_ext.core.types import ForwardFunc, Target, TensorOrTensors
 
 
 class Game:

@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_same_rows, check_tensors, describe
-from captum_ext._types import Baselines, ForwardFunc, TensorOrTensors, Tensors
-from captum_ext._warnings import warn_caller
-from captum_ext.attr._path_attribution import PathAttribution
-from captum_ext.attr._path_method import Call
-from captum_ext.attr._paths import Starts
+from captum_ext.attr.paths.path_attribution import PathAttribution
+from captum_ext.attr.paths.path_method import Call
+from captum_ext.attr.paths.points import Starts
+from captum_ext.core.checks import check_same_rows, check_tensors, describe
+from captum_ext.core.types import Baselines, ForwardFunc, TensorOrTensors, Tensors
+from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError
 
 #: A function from inputs (N, ...) to references (N, K, ...) of their own; tuples for tuple inputs.

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 from tqdm.auto import tqdm
 
-from captum_ext._checks import check_finite, check_tensors, describe
-from captum_ext._model import RowwiseModel, device_of
-from captum_ext._rows import RowLimit, for_each_chunk
-from captum_ext._types import ForwardFunc, Tensors
+from captum_ext.core.checks import check_finite, check_tensors, describe
+from captum_ext.core.model import RowwiseModel, device_of
+from captum_ext.core.rows import RowLimit, for_each_chunk
+from captum_ext.core.types import ForwardFunc, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 _LOADED_AT_ONCE = 64

@@ -14,13 +14,13 @@ import torch
 from captum.attr import GradientAttribution
 from torch import Tensor, nn
 
-from captum_ext._checks import check_finite, check_tensors, describe
-from captum_ext._model import RowwiseModel, device_of, model_outputs, scores_of
-from captum_ext._random import generator_of, globally_seeded
-from captum_ext._rows import RowLimit
-from captum_ext._types import ForwardFunc
-from captum_ext.dataset._fingerprint import Fingerprints
-from captum_ext.dataset._maps import MapFormat
+from captum_ext.core.checks import check_finite, check_tensors, describe
+from captum_ext.core.fingerprints import Fingerprints
+from captum_ext.core.model import RowwiseModel, device_of, model_outputs, scores_of
+from captum_ext.core.random import generator_of, globally_seeded
+from captum_ext.core.rows import RowLimit
+from captum_ext.core.types import ForwardFunc
+from captum_ext.dataset.map_format import MapFormat
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from captum_ext.metrics import PerturbationCurve, deletion, diff_id, insertion
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_ext._checks import check_choice, check_finite, check_positive_int, describe
+from captum_ext.core.checks import check_choice, check_finite, check_positive_int, describe
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._pixels import Pixels
-from captum_ext._rows import for_each_chunk
-from captum_ext._types import Tensors
-from captum_ext.attr._integration import PathIntegral
-from captum_ext.attr._paths import accumulation_dtype, as_column
+from captum_ext.attr.paths.integration import PathIntegral
+from captum_ext.attr.paths.points import accumulation_dtype, as_column
+from captum_ext.core.pixels import Pixels
+from captum_ext.core.rows import for_each_chunk
+from captum_ext.core.types import Tensors
 from captum_ext.exceptions import NonFiniteError
 
 # A move that is longer than the bound by rounding alone is not shortened: it would leave a speck for one step more.

@@ -6,14 +6,14 @@ from typing import Any, Literal, overload
 
 from torch import Tensor
 
-from captum_ext._captum import log_usage
-from captum_ext._checks import check_baselines, check_positive_int
-from captum_ext._model import frozen_parameters
-from captum_ext._types import Baselines, Target, TensorOrTensors, Tensors
-from captum_ext.attr._integration import PathIntegral
-from captum_ext.attr._path_method import Call, InputsT, OnDone, PathMethod, progress
-from captum_ext.attr._paths import Starts, baseline_starts
-from captum_ext.attr._plan import Generators, Plan, generators_for
+from captum_ext.attr.paths.integration import PathIntegral
+from captum_ext.attr.paths.path_method import Call, InputsT, OnDone, PathMethod, progress
+from captum_ext.attr.paths.plan import Generators, Plan, generators_for
+from captum_ext.attr.paths.points import Starts, baseline_starts
+from captum_ext.core.captum import log_usage
+from captum_ext.core.checks import check_baselines, check_positive_int
+from captum_ext.core.model import frozen_parameters
+from captum_ext.core.types import Baselines, Target, TensorOrTensors, Tensors
 
 
 class PathAttribution(PathMethod):

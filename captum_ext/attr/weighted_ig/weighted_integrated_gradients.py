@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_choice, check_fill, check_number
-from captum_ext._model import frozen_parameters
-from captum_ext._pixels import Pixels
-from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
-from captum_ext.attr._fitness import Fitness, ScoreFunc, Search, corner_mean
-from captum_ext.attr._integration import PathIntegral, displacement
-from captum_ext.attr._path_method import Call, OnDone
-from captum_ext.attr._paths import Starts, accumulation_dtype, as_column, drawn_paths
-from captum_ext.attr._plan import Generators, Plan
-from captum_ext.attr._reference_sets import ReferencePathAttribution, ReferencesOfInputs, equal_starts
+from captum_ext.attr.paths.integration import PathIntegral, displacement
+from captum_ext.attr.paths.path_method import Call, OnDone
+from captum_ext.attr.paths.plan import Generators, Plan
+from captum_ext.attr.paths.points import Starts, accumulation_dtype, as_column, drawn_paths
+from captum_ext.attr.paths.reference_sets import ReferencePathAttribution, ReferencesOfInputs, equal_starts
+from captum_ext.attr.weighted_ig.fitness import Fitness, ScoreFunc, Search, corner_mean
+from captum_ext.core.checks import check_choice, check_fill, check_number
+from captum_ext.core.model import frozen_parameters
+from captum_ext.core.pixels import Pixels
+from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, NonFiniteError
 from captum_ext.references import standard_baselines
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-from captum_ext._checks import check_choice, describe
-from captum_ext._random import fresh_generator
-from captum_ext._types import Tensors
-from captum_ext.attr._adaptive import MINIMAL_STEPS, integrate_adaptively
-from captum_ext.attr._integration import PathIntegral, integrate
-from captum_ext.attr._paths import Starts, default_points, rule_points, stratified_points
-from captum_ext.attr._quadrature import RULES
+from captum_ext.attr.paths.adaptive import MINIMAL_STEPS, integrate_adaptively
+from captum_ext.attr.paths.integration import PathIntegral, integrate
+from captum_ext.attr.paths.points import Starts, default_points, rule_points, stratified_points
+from captum_ext.attr.paths.quadrature import RULES
+from captum_ext.core.checks import check_choice, describe
+from captum_ext.core.random import fresh_generator
+from captum_ext.core.types import Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 METHODS = (*RULES, "stratified", "adaptive")

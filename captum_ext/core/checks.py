@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._types import Baselines, Tensors
+from captum_ext.core.types import Baselines, Tensors
 from captum_ext.exceptions import (
     ArgumentError,
     ArgumentTypeError,

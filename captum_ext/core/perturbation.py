@@ -8,13 +8,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from captum_ext._blur import gaussian_blur
-from captum_ext._checks import check_fill, describe
-from captum_ext._model import RowwiseModel
-from captum_ext._pixels import pixel_maps
-from captum_ext._rows import RowLimit, for_each_chunk
-from captum_ext._types import Baselines, TensorOrTensors, Tensors
+from captum_ext.core.checks import check_fill, describe
+from captum_ext.core.model import RowwiseModel
+from captum_ext.core.pixels import pixel_maps
+from captum_ext.core.rows import RowLimit, for_each_chunk
+from captum_ext.core.types import Baselines, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.images import gaussian_blur
 
 T = TypeVar("T")
 

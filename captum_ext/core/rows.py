@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._checks import check_positive_int, describe
-from captum_ext._types import Target, Tensors
+from captum_ext.core.checks import check_positive_int, describe
+from captum_ext.core.types import Target, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 # Rows of a 224 x 224 RGB image in flight on a CPU: 4 to 6 were the fastest, beyond that the system spends more time on

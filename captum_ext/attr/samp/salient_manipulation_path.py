@@ -9,16 +9,16 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from captum_ext._blur import gaussian_blur
-from captum_ext._captum import log_usage
-from captum_ext._checks import check_baselines, check_choice, check_fill, check_number, check_positive_int
-from captum_ext._model import frozen_parameters
-from captum_ext._pixels import Pixels
-from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
-from captum_ext.attr._integration import PathIntegral, path_start_scores
-from captum_ext.attr._manipulation import Manipulation, Settings, Trace
-from captum_ext.attr._path_method import Call, InputsT, PathMethod, progress
-from captum_ext.attr._paths import Starts
+from captum_ext.attr.paths.integration import PathIntegral, path_start_scores
+from captum_ext.attr.paths.path_method import Call, InputsT, PathMethod, progress
+from captum_ext.attr.paths.points import Starts
+from captum_ext.attr.samp.walk import Manipulation, Settings, Trace
+from captum_ext.core.captum import log_usage
+from captum_ext.core.checks import check_baselines, check_choice, check_fill, check_number, check_positive_int
+from captum_ext.core.model import frozen_parameters
+from captum_ext.core.pixels import Pixels
+from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
+from captum_ext.images import gaussian_blur
 
 _METHODS = ("riemann_left", "riemann_trapezoid")
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext._checks import describe
-from captum_ext._types import TensorOrTensors, Tensors
+from captum_ext.core.checks import describe
+from captum_ext.core.types import TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from captum_ext._model import in_chunks
-from captum_ext._rows import for_each_chunk
-from captum_ext._types import Tensors
-from captum_ext.attr._integration import PathIntegral, displacement, path_start_scores, starting_scores
-from captum_ext.attr._paths import CPU, accumulation_dtype, as_column, interpolate
+from captum_ext.attr.paths.integration import PathIntegral, displacement, path_start_scores, starting_scores
+from captum_ext.attr.paths.points import CPU, accumulation_dtype, as_column, interpolate
+from captum_ext.core.model import in_chunks
+from captum_ext.core.rows import for_each_chunk
+from captum_ext.core.types import Tensors
 
 MINIMAL_STEPS = 3
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captum_ext._model import RowwiseModel, in_chunks
-from captum_ext._rows import RowLimit, for_each_chunk
-from captum_ext._types import Tensors
-from captum_ext.attr._paths import Points, Starts, accumulation_dtype, as_column, interpolate
+from captum_ext.attr.paths.points import Points, Starts, accumulation_dtype, as_column, interpolate
+from captum_ext.core.model import RowwiseModel, in_chunks
+from captum_ext.core.rows import RowLimit, for_each_chunk
+from captum_ext.core.types import Tensors
 
 
 @dataclass(frozen=True)

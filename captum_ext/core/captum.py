@@ -16,7 +16,7 @@ from captum._utils.common import (
 from captum.log import log_usage as _log_usage
 from torch import Tensor
 
-from captum_ext._types import ForwardFunc, Target, Tensors
+from captum_ext.core.types import ForwardFunc, Target, Tensors
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captum_ext._atomic import replaced
-from captum_ext._checks import describe
-from captum_ext._optional import require
-from captum_ext._warnings import warn_caller
-from captum_ext.dataset._fingerprint import digest
-from captum_ext.dataset._rows import Columns, joined
+from captum_ext.core.atomic import replaced
+from captum_ext.core.checks import describe
+from captum_ext.core.fingerprints import digest
+from captum_ext.core.optional import require
+from captum_ext.core.warn import warn_caller
+from captum_ext.dataset.row_maker import Columns, joined
 from captum_ext.exceptions import ArgumentError, RunFolderError
 
 if TYPE_CHECKING:

@@ -22,11 +22,11 @@ from torch.utils.data import (
     default_collate,
 )
 
-from captum_ext._checks import check_positive_int, describe
-from captum_ext._random import globally_seeded
-from captum_ext.dataset._files import marks_of, names_of
-from captum_ext.dataset._fingerprint import Fingerprints, digest_of_names, of_dataset
-from captum_ext.dataset._rows import Batch
+from captum_ext.core.checks import check_positive_int, describe
+from captum_ext.core.fingerprints import Fingerprints, digest_of_names, of_dataset
+from captum_ext.core.random import globally_seeded
+from captum_ext.dataset.row_maker import Batch
+from captum_ext.dataset.sample_files import marks_of, names_of
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, CaptumExtError
 
 Collate = Callable[[list[Any]], Any]

@@ -10,9 +10,9 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from captum_ext._captum import format_forward_args, run_forward, select_targets
-from captum_ext._checks import describe
-from captum_ext._rows import (
+from captum_ext.core.captum import format_forward_args, run_forward, select_targets
+from captum_ext.core.checks import describe
+from captum_ext.core.rows import (
     RowLimit,
     check_target,
     follows_rows,
@@ -20,7 +20,7 @@ from captum_ext._rows import (
     select_forward_args,
     select_target,
 )
-from captum_ext._types import ForwardFunc, Target, Tensors
+from captum_ext.core.types import ForwardFunc, Target, Tensors
 from captum_ext.exceptions import ArgumentError, ModelOutputError
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captum_ext._types import Tensors
-from captum_ext.attr._quadrature import quadrature
+from captum_ext.attr.paths.quadrature import quadrature
+from captum_ext.core.types import Tensors
 
 CPU = torch.device("cpu")  # named wherever numbers are planned: the caller's default device may be another
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from captum_ext._atomic import replaced
+from captum_ext.core.atomic import replaced
 from captum_ext.exceptions import ReferenceFileError
 
 _FORMAT = "captum_ext.ReferenceDistribution"

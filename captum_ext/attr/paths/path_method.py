@@ -13,12 +13,12 @@ from captum.attr import GradientAttribution
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_ext._checks import check_gradients_possible, check_tensors
-from captum_ext._model import RowwiseModel, compute_gradients, model_outputs
-from captum_ext._rows import RowLimit
-from captum_ext._types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
-from captum_ext.attr._integration import PathIntegral, starting_scores
-from captum_ext.attr._paths import Starts, accumulation_dtype
+from captum_ext.attr.paths.integration import PathIntegral, starting_scores
+from captum_ext.attr.paths.points import Starts, accumulation_dtype
+from captum_ext.core.checks import check_gradients_possible, check_tensors
+from captum_ext.core.model import RowwiseModel, compute_gradients, model_outputs
+from captum_ext.core.rows import RowLimit
+from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
 
 OnDone = Callable[[int], object]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captum_ext._checks import describe
-from captum_ext._model import RowwiseModel, model_outputs
-from captum_ext._perturbation import Fill, Perturbation, ranks_of
-from captum_ext._rows import RowLimit
-from captum_ext._types import Tensors
-from captum_ext._warnings import warn_caller
+from captum_ext.core.checks import describe
+from captum_ext.core.model import RowwiseModel, model_outputs
+from captum_ext.core.perturbation import Fill, Perturbation, ranks_of
+from captum_ext.core.rows import RowLimit
+from captum_ext.core.types import Tensors
+from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError
 
 #: Scores from outputs: a function of the model's outputs (P, ...), whose result the target is then selected from.

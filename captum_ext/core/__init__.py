@@ -1,0 +1,1 @@
+"""Ground for adapters and authors of methods: rows, chunks, the model, perturbation, random numbers, files."""
