@@ -43,6 +43,7 @@ PUBLIC = {
     captum_ext.attr: [
         "EG",
         "LPI",
+        "METHODS",
         "SAMP",
         "BaselineFitness",
         "ExpectedGradients",
@@ -53,6 +54,7 @@ PUBLIC = {
         "SalientManipulationPath",
         "WeightedIG",
         "WeightedIntegratedGradients",
+        "method_class",
     ],
     captum_ext.dataset: ["DatasetAttributions", "MapFormat", "attribute_dataset"],
     captum_ext.references: ["ReferenceDistribution", "standard_baselines"],
