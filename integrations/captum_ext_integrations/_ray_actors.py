@@ -87,8 +87,8 @@ class Explainer:
         """The task's samples that have a row now, and what went wrong with the others."""
         failures: dict[int, str] = {}
         parts: list[Columns] = []
-        own = self.job.samples is None
-        asked = [int(index) for index in (task[self._source.index] if own else task["indices"][0])]
+        indices = task[self._source.index] if self.job.samples is None else task["indices"][0]
+        asked = [int(index) for index in indices]
         if len(set(asked)) != len(asked):
             raise ArgumentError(
                 "source", "an index that differs for every sample", f"{self._source.index!r} with repeats"

@@ -38,7 +38,7 @@ ray = require("ray", "ray")
 ray_data = require("ray.data", "ray")
 
 Concurrency = int | tuple[int, int]
-# Of workers, beside the job's own: Ray runs their tasks in threads, whose freed memory goes back to the system.
+# Of workers, beside those of the job: Ray runs their tasks in threads, whose freed memory goes back to the system.
 _KEEPING_MEMORY = {"env_vars": ENVIRONMENT}
 
 
@@ -201,7 +201,7 @@ def fit_references(
     columns = source or Source()
     with _plain_errors():
         _check_columns(samples.schema(), columns.image, columns.index)
-        found = samples.map_batches(
+        results = samples.map_batches(
             Outputs,
             fn_constructor_kwargs={"make_model": make_model, "source": columns},
             batch_size=batch_size,
@@ -211,7 +211,7 @@ def fit_references(
             num_gpus=num_gpus,
             runtime_env=_KEEPING_MEMORY,
         )
-        parts = list(found.iter_batches(batch_size=None, batch_format="numpy"))
+        parts = list(results.iter_batches(batch_size=None, batch_format="numpy"))
         if not parts:
             raise ArgumentError("samples", "at least two samples", "none")
         index = np.concatenate([part["index"] for part in parts])
@@ -231,7 +231,7 @@ def fit_references(
 
 @ray.remote(max_retries=3)  # type: ignore[untyped-decorator]
 def _configuration(job: Job) -> dict[str, Any]:
-    """What the rows depend on, found where the model can be loaded."""
+    """What the rows depend on, as it is told where the model can be loaded."""
     return job.maker().configuration()
 
 

@@ -13,7 +13,7 @@ from captum_ext.core.checks import check_choice
 from captum_ext.exceptions import ArgumentError
 from captum_ext_integrations.cli import commands
 from captum_ext_integrations.cli.messages import with_messages
-from captum_ext_integrations.cli.methods import DEFAULT_STEPS, METHODS, METRICS, MethodSpec
+from captum_ext_integrations.cli.methods import CALLERS_CLASS, DEFAULT_STEPS, METHODS, METRICS, MethodSpec
 from captum_ext_integrations.cli.models import ModelSpec
 from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS
 
@@ -82,8 +82,8 @@ Weights = Annotated[
 Classes = Annotated[
     int | None, typer.Option("--n-classes", min=1, help="Outputs of the model, if not ImageNet's 1,000.")
 ]
-Resize = Annotated[int | None, typer.Option(min=1, help="Shorter side before the crop, if not the model's own.")]
-Crop = Annotated[int | None, typer.Option(min=1, help="Side of the central crop, if not the model's own.")]
+Resize = Annotated[int | None, typer.Option(min=1, help="Shorter side before the crop, if not that of the model.")]
+Crop = Annotated[int | None, typer.Option(min=1, help="Side of the central crop, if not that of the model.")]
 Mean = Annotated[str | None, typer.Option(help="Normalisation: one number, or three with commas.")]
 Std = Annotated[str | None, typer.Option(help="Normalisation: one number, or three with commas.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
@@ -91,9 +91,9 @@ Target = Annotated[str, typer.Option(help='Class to explain: a number, "predicte
 References = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of images, or a file of fit-references; for eg, lpi, weighted-ig. Of a folder eg and weighted-ig "
-        "take 20 images, spread over it; lpi is fitted to all of it at every call (with ray: a file). Files that are "
-        "no images are left out, with a warning."
+        help="Folder of images, or a file of fit-references; for eg, lpi, weighted-ig and MODULE:CLASS. Of a folder "
+        "all but lpi take 20 images, spread over it; lpi is fitted to all of it at every call (with ray: a file). "
+        "Files that are no images are left out, with a warning."
     ),
 ]
 Steps = Annotated[
@@ -115,7 +115,8 @@ Upsampler = Annotated[
         metavar="NAME", help=f"How the CAM is upsampled: {', '.join(UPSAMPLERS)}; without: {DEFAULT_UPSAMPLER}."
     ),
 ]
-Method = Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(METHODS)}.")]
+_METHODS = f"{', '.join(METHODS)}; or MODULE:CLASS, {CALLERS_CLASS}."
+Method = Annotated[str, typer.Option(metavar="NAME", help=_METHODS)]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of random points.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images at once.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many images, spread over the folder.")]
@@ -240,7 +241,8 @@ def evaluate(
     folder: Folder,
     model: Model,
     method: Annotated[
-        list[str], typer.Option(metavar="NAME", help="May be repeated; the first is the control.", show_default=False)
+        list[str],
+        typer.Option(metavar="NAME", help=f"{_METHODS} May be repeated; the first is the control.", show_default=False),
     ],
     metric: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help=f"{', '.join(METRICS)}; may be repeated. Without: all.")
@@ -267,10 +269,11 @@ def evaluate(
     """Score one or several methods on a folder: a table with intervals and paired tests, and a figure."""
     spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
     names = list(dict.fromkeys(method))
-    options = {"references": references, "n_steps": n_steps, "layer": layer, "upsampler": upsampler}
-    several = MethodSpec.several(names, spec, seed, **options)
+    methods = MethodSpec.several(
+        names, spec, seed, references=references, n_steps=n_steps, layer=layer, upsampler=upsampler
+    )
     metrics = _metrics(metric or list(METRICS))
-    return commands.evaluate(folder, several, metrics, _target(target), out, limit, batch_size)
+    return commands.evaluate(folder, methods, metrics, _target(target), out, limit, batch_size)
 
 
 @app.command("fit-references", epilog=_example("fit-references"))

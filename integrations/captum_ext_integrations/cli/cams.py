@@ -20,7 +20,7 @@ class Cam:
 
     Args:
         loaded: the model.
-        layer: by name; None: the last layer whose output has positions, which is found by a forward pass.
+        layer: by name; None: the last layer whose output has positions, which a forward pass tells.
         upsampler_name: of the coarse map.
         cam: class of `captum_ext_integrations.grad_cam`.
 
@@ -85,7 +85,7 @@ def _check_layer(loaded: LoadedModel, name: str, module: nn.Module) -> None:
 
 def last_layer_with_positions(loaded: LoadedModel) -> str:
     """Name of the last module, in the order of computation, whose output is (N, C, h, w) with several positions."""
-    found: list[str] = []
+    called: list[str] = []
     handles = []
 
     def watch(name: str, module: nn.Module) -> Any:
@@ -93,9 +93,9 @@ def last_layer_with_positions(loaded: LoadedModel) -> str:
             if not isinstance(output, Tensor) or output.dim() < 3:
                 return
             if output.dim() == 4 and output.shape[-1] == output.shape[-2] > 1:
-                found.append(name)
+                called.append(name)
             elif output.shape[1] * output[0, 0].numel() > output.shape[1]:
-                found.append("")  # positions in another order: those of a transformer
+                called.append("")  # positions in another order: those of a transformer
 
         return module.register_forward_hook(note)
 
@@ -107,8 +107,8 @@ def last_layer_with_positions(loaded: LoadedModel) -> str:
     finally:
         for handle in handles:
             handle.remove()
-    if not found or not found[-1]:
+    if not called or not called[-1]:
         raise ArgumentError(
             "layer", "one whose output is (N, C, h, w); the tokens of transformers need a script", "none at the end"
         )
-    return found[-1]
+    return called[-1]

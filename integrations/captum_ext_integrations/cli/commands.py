@@ -25,7 +25,7 @@ from captum_ext.exceptions import ArgumentError
 from captum_ext_integrations.cli import pictures, tables
 from captum_ext_integrations.cli.images import Images, open_image
 from captum_ext_integrations.cli.messages import say
-from captum_ext_integrations.cli.methods import METHODS, METRICS, MethodSpec, outputs
+from captum_ext_integrations.cli.methods import CALLERS_CLASS, METHODS, METRICS, MethodSpec, outputs
 from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, load_model
 from captum_ext_integrations.cli.references import fit
 from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS
@@ -153,9 +153,10 @@ class FolderRun:
 
     def _configuration(self, method: Any) -> dict[str, Any]:
         spec, cam = self.method, {}
-        if spec.name == "gradcam":  # by the layer that was found, which may as well be named
+        if spec.name == "gradcam":  # by the layer that was chosen, which may as well be named
             cam = {"layer": method.layer, "upsampler": spec.upsampler or DEFAULT_UPSAMPLER}
-        return {"method": spec.name, "model": spec.model.name, **cam}
+        code = {"code": spec.code} if spec.code else {}  # of a caller's class, which may change between two runs
+        return {"method": spec.name, "model": spec.model.name, **cam, **code}
 
 
 def run_here(job: FolderRun, num_workers: int = 0) -> int:
@@ -167,7 +168,7 @@ def run_here(job: FolderRun, num_workers: int = 0) -> int:
 
 def _run(job: FolderRun, images: Images, method: Any, num_workers: int = 0) -> int:
     with _bar(job.method.name) as on_done, _reported_below():
-        found = attribute_dataset(
+        attributions = attribute_dataset(
             method,
             images,
             job.out,
@@ -175,7 +176,7 @@ def _run(job: FolderRun, images: Images, method: Any, num_workers: int = 0) -> i
             show_progress=on_done,
             **job.arguments(method),
         )
-    return _report(found)
+    return _report(attributions)
 
 
 def run_with_ray(job: FolderRun, workers: int, num_gpus: float) -> int:
@@ -195,7 +196,7 @@ def run_with_ray(job: FolderRun, workers: int, num_gpus: float) -> int:
     try:
         _check_cluster(ray_data.ray.cluster_resources(), workers, num_gpus)
         with _bar(f"{job.method.name}, {workers} workers") as on_done, _reported_below():
-            found = ray_data.explain(
+            attributions = ray_data.explain(
                 images,
                 job.method.build,
                 job.out,
@@ -206,7 +207,7 @@ def run_with_ray(job: FolderRun, workers: int, num_gpus: float) -> int:
             )
     finally:
         ray_data.ray.shutdown()
-    return _report(found)
+    return _report(attributions)
 
 
 def _check_fitted(spec: MethodSpec) -> None:
@@ -238,19 +239,28 @@ def evaluate(
 ) -> int:
     """Scores of methods on a folder: rows, table, figure."""
     jobs = [
-        FolderRun(folder, spec, target, out / spec.name, tuple(metrics), maps=False, limit=limit, batch_size=batch_size)
+        FolderRun(
+            folder,
+            spec,
+            target,
+            out / spec.name.replace(":", "."),
+            tuple(metrics),
+            maps=False,
+            limit=limit,
+            batch_size=batch_size,
+        )
         for spec in methods
     ]
     loaded = load_model(methods[0].model)
     images = jobs[0].images(loaded)
     built = [spec.build(loaded) for spec in methods]  # a mistake in the last is told before the first has run
     code = max(_run(job, images, method) for job, method in zip(jobs, built, strict=True))
-    found = {job.method.name: tables.scores_of(DatasetAttributions(job.out), metrics) for job in jobs}
-    if not any(len(scores) for scores in found.values()):
+    scores = {job.method.name: tables.scores_of(DatasetAttributions(job.out), metrics) for job in jobs}
+    if not any(len(rows) for rows in scores.values()):
         return FAILED
-    table = tables.compared(found, metrics, control=methods[0].name)
+    table = tables.compared(scores, metrics, control=methods[0].name)
     table.to_csv(out / "scores.csv", index=False)
-    pictures.draw_scores(found, table, {name: METRICS[name][0] for name in metrics}, out / "scores.png")
+    pictures.draw_scores(scores, table, {name: METRICS[name][0] for name in metrics}, out / "scores.png")
     tables.show(table, methods[0].name)
     say(f"{out / 'scores.csv'}\n{out / 'scores.png'}")
     return code
@@ -259,7 +269,7 @@ def evaluate(
 def list_names() -> int:
     """What can be asked for."""
     parts = {
-        "method": {name: entry.line for name, entry in METHODS.items()},
+        "method": {**{name: entry.line for name, entry in METHODS.items()}, "MODULE:CLASS": CALLERS_CLASS},
         "metric": {name: line for name, (_, line) in METRICS.items()},
         "upsampler": UPSAMPLERS,
     }
@@ -297,14 +307,14 @@ def _save(out: Path, values: Any, loaded: LoadedModel, inputs: Tensor, title: st
         pictures.draw_maps(photograph, {"": values}, title, out)
 
 
-def _report(found: DatasetAttributions) -> int:
+def _report(attributions: DatasetAttributions) -> int:
     """Say what there is now, and which files failed."""
-    say(f"{len(found)} of {found.manifest['n_samples']} images in {found.folder}")
-    for failure in found.failures[:10]:
+    say(f"{len(attributions)} of {attributions.manifest['n_samples']} images in {attributions.folder}")
+    for failure in attributions.failures[:10]:
         say(f"  no row: {failure['name']}: {failure['error']}")
-    if len(found.failures) > 10:
-        say(f"  and {len(found.failures) - 10} more; see {found.folder / 'manifest.json'}")
-    return OK if found.complete and not found.failures else FAILED
+    if len(attributions.failures) > 10:
+        say(f"  and {len(attributions.failures) - 10} more; see {attributions.folder / 'manifest.json'}")
+    return OK if attributions.complete and not attributions.failures else FAILED
 
 
 @contextmanager

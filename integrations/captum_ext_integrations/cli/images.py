@@ -89,19 +89,19 @@ def _class_folders(root: Path) -> list[tuple[str, int]]:
     classes = sorted(path.name for path in root.iterdir() if _is_class(path))
     make_dataset = require("torchvision.datasets.folder", "cli").make_dataset
     places = {name: place for place, name in enumerate(classes)}
-    found = make_dataset(str(root), places, is_valid_file=partial(_is_visible_below, root), allow_empty=True)
-    if not found:
+    samples = make_dataset(str(root), places, is_valid_file=partial(_is_visible_below, root), allow_empty=True)
+    if not samples:
         raise ArgumentError("folder", "a folder of images, or of one folder for each class", f"{root}, which is empty")
-    return list(found)
+    return list(samples)
 
 
 def _flat(root: Path) -> list[tuple[str, int]]:
     if not root.is_dir():
         raise ArgumentError("folder", "a folder of images, or of one folder for each class", f"no folder {root}")
-    found = [(str(path), 0) for path in sorted(root.iterdir()) if not path.is_dir() and _is_visible(str(path))]
-    if not found:
+    samples = [(str(path), 0) for path in sorted(root.iterdir()) if not path.is_dir() and _is_visible(str(path))]
+    if not samples:
         raise ArgumentError("folder", "a folder of images, or of one folder for each class", f"{root}, which is empty")
-    return found
+    return samples
 
 
 def _is_visible_below(root: Path, path: str) -> bool:

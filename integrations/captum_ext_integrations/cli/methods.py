@@ -1,33 +1,33 @@
-"""The methods and metrics that the command line knows by name, each with one line."""
+"""The methods and metrics that the command line knows by name, each with one line, and classes of the caller."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import torch
-from captum.attr import InputXGradient, Saliency
 from torch import Tensor, nn
 
-from captum_ext.attr import (
-    ExpectedGradients,
-    ImportantDirectionIG,
-    IntegratedGradients,
-    LocalPathIntegration,
-    SalientManipulationPath,
-    WeightedIntegratedGradients,
-)
+from captum_ext.attr import method_class
+from captum_ext.attr.registry import method_settings
 from captum_ext.core.checks import check_choice
 from captum_ext.exceptions import ArgumentError
 from captum_ext.references import standard_baselines
-from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, load_model
+from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, import_from_here, load_model
 from captum_ext_integrations.cli.references import fitted_references, reference_images
 from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS
 
 DEFAULT_STEPS = 20
+#: What the help says of MODULE:CLASS.
+CALLERS_CLASS = (
+    "your own class, or Captum's, with attribute(inputs, target=...), made as CLASS(model); "
+    "this runs the code of MODULE"
+)
 _OPTIONS = ("references", "n_steps", "layer", "upsampler")  # which some methods have and others do not
 
 
@@ -36,7 +36,7 @@ class MethodSpec:
     """A method and its settings; small enough to be sent to other processes.
 
     Attributes:
-        name: a key of `METHODS`.
+        name: a key of `METHODS`, or MODULE:CLASS.
         model: what is explained.
         references: a folder of images or a file of fitted references.
         n_steps: gradients for each image; None: 20, where the method has steps.
@@ -45,7 +45,8 @@ class MethodSpec:
         seed: of random points.
 
     Raises:
-        ArgumentError: an unknown name, an option that the method does not have, or references that it needs.
+        ArgumentError: an unknown name, a class that cannot be imported, an option that the method does not have, or
+            references that it needs.
     """
 
     name: str
@@ -57,32 +58,44 @@ class MethodSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_choice("method", self.name, METHODS)
+        entry = entry_of(self.name)
         if self.upsampler is not None:
             check_choice("upsampler", self.upsampler, UPSAMPLERS)
         for option in _OPTIONS:
             if getattr(self, option) is not None:
                 _check_option(option, [self.name])
-        if self.name in ("eg", "lpi") and self.references is None:
+        if entry.needs_references and self.references is None:
             raise ArgumentError("references", f"given for {self.name} (--references FOLDER or FILE)", "nothing")
 
     @classmethod
-    def several(cls, names: list[str], model: ModelSpec, seed: int = 0, **options: Any) -> list[MethodSpec]:
+    def several(
+        cls,
+        names: list[str],
+        model: ModelSpec,
+        seed: int = 0,
+        *,
+        references: Path | None = None,
+        n_steps: int | None = None,
+        layer: str | None = None,
+        upsampler: str | None = None,
+    ) -> list[MethodSpec]:
         """Several methods, each with those of the options that it has; each option has to be of one of them."""
-        given = {option: value for option, value in options.items() if value is not None}
-        for name in names:
-            check_choice("method", name, METHODS)
+        values = (references, n_steps, layer, upsampler)
+        given: dict[str, Any] = {
+            option: value for option, value in zip(_OPTIONS, values, strict=True) if value is not None
+        }
+        offered = {name: entry_of(name).options for name in names}
         for option in given:
             _check_option(option, names)
         return [
-            cls(name, model, seed=seed, **{key: value for key, value in given.items() if key in METHODS[name].options})
+            cls(name, model, seed=seed, **{key: value for key, value in given.items() if key in offered[name]})
             for name in names
         ]
 
     @property
     def attribute_kwargs(self) -> dict[str, Any]:
         """What `attribute` gets beside inputs and target."""
-        entry = METHODS[self.name]
+        entry = entry_of(self.name)
         return {"n_steps": entry.n_steps(self.budget)} if "n_steps" in entry.options else {}
 
     @property
@@ -90,65 +103,87 @@ class MethodSpec:
         """Gradients for each image."""
         return self.n_steps or DEFAULT_STEPS
 
+    @property
+    def code(self) -> dict[str, Any]:
+        """The functions of a caller's class, which may change between two runs; of this package's methods none."""
+        if self.name in METHODS:
+            return {}
+        return {name: part for name, part in vars(method_class(self.name)).items() if isinstance(part, FunctionType)}
+
     def build(self, loaded: LoadedModel | None = None) -> Any:
         """The method on its model, which is loaded unless it is given."""
-        return METHODS[self.name].build(loaded or load_model(self.model), self)
+        return entry_of(self.name).build(loaded or load_model(self.model), self)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A method by name: how it is made, what is said of it, which of `_OPTIONS` it has, and `n_steps` by budget."""
+    """A method by name: how it is made, what is said of it, what of `_OPTIONS` it has or needs, `n_steps` by budget."""
 
     build: Callable[[LoadedModel, MethodSpec], Any]
     line: str
     options: tuple[str, ...] = ("n_steps",)
     n_steps: Callable[[int], int] = int
+    needs_references: bool = False
+
+
+def entry_of(name: str) -> Entry:
+    """What is known of a method: an entry of `METHODS`, or what a caller's class, MODULE:CLASS, says of itself.
+
+    Raises:
+        ArgumentError: no such method.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    if ":" not in name:
+        names = ", ".join(f'"{one}"' for one in METHODS)
+        raise ArgumentError("method", f"one of {names}, or MODULE:CLASS", repr(name))
+    import_from_here()
+    return _entry_of_class(method_class(name))
+
+
+def _entry_of_class(kind: type[Any]) -> Entry:
+    settings, arguments = inspect.signature(kind).parameters, inspect.signature(kind.attribute).parameters
+    options = (
+        *(("references",) if "references" in settings else ()),
+        *(("n_steps",) if "n_steps" in arguments else ()),
+    )
+    needs_references = "references" in settings and settings["references"].default is inspect.Parameter.empty
+    return Entry(partial(_make_for_runs, kind), CALLERS_CLASS, options, needs_references=needs_references)
 
 
 def _check_option(option: str, names: list[str]) -> None:
     """Refuse an option that none of the methods has."""
-    if not any(option in METHODS[name].options for name in names):
+    if not any(option in entry_of(name).options for name in names):
         owners = ", ".join(name for name, entry in METHODS.items() if option in entry.options)
         raise ArgumentError(option, f"given with a method that has it ({owners})", f"it with {', '.join(names)}")
 
 
-def _integrated_gradients(loaded: LoadedModel, _: MethodSpec) -> Any:
-    return IntegratedGradients(loaded.model)
+def _make(kind: type[Any], loaded: LoadedModel, spec: MethodSpec, settings: Mapping[str, Any] | None = None) -> Any:
+    """The method on its model, with references where they were given."""
+    made = dict(settings or {})
+    if spec.references is not None:
+        read = fitted_references if issubclass(kind, method_class("lpi")) else reference_images
+        made["references"] = read(loaded, spec.references)
+    return kind(loaded.model, **made)
 
 
-def _expected_gradients(loaded: LoadedModel, spec: MethodSpec) -> Any:
-    return ExpectedGradients(loaded.model, references=reference_images(loaded, _path(spec)))
-
-
-def _local_path_integration(loaded: LoadedModel, spec: MethodSpec) -> Any:
-    return LocalPathIntegration(loaded.model, references=fitted_references(loaded, _path(spec)))
+def _make_for_runs(kind: type[Any], loaded: LoadedModel, spec: MethodSpec) -> Any:
+    """A caller's method, which has the model under the name at which a run looks for it."""
+    method = _make(kind, loaded, spec)
+    if getattr(method, "forward_func", None) is None:
+        object.__setattr__(method, "forward_func", loaded.model)  # of a frozen dataclass, too
+    return method
 
 
 def _weighted_integrated_gradients(loaded: LoadedModel, spec: MethodSpec) -> Any:
-    if spec.references is not None:
-        return WeightedIntegratedGradients(loaded.model, references=reference_images(loaded, spec.references))
     prepared = loaded.preparation
     references = partial(standard_baselines, value_range=(0, 1), mean=prepared.mean, std=prepared.std)
-    return WeightedIntegratedGradients(loaded.model, references=references)
-
-
-def _path(spec: MethodSpec) -> Path:
-    if spec.references is None:  # the specification has refused it
-        raise ArgumentError("references", "a folder or a file", "nothing")
-    return spec.references
-
-
-def _important_direction(loaded: LoadedModel, _: MethodSpec) -> Any:
-    return ImportantDirectionIG(loaded.model)
-
-
-def _samp(loaded: LoadedModel, _: MethodSpec) -> Any:
-    return SalientManipulationPath(loaded.model, momentum=0, step_bound=None)
+    return _make(method_class("weighted-ig"), loaded, spec, {"references": references})
 
 
 def _bounded_samp(loaded: LoadedModel, spec: MethodSpec) -> Any:
     # Each direction takes at least as many gradients as its bound: the paper's 10 would be a budget of 20 by itself.
-    return SalientManipulationPath(loaded.model, step_bound=min(10, spec.budget / 4))
+    return _make(method_class("samp++"), loaded, spec, {"step_bound": min(10, spec.budget / 4)})
 
 
 def _groups(budget: int) -> int:
@@ -162,23 +197,34 @@ def _grad_cam(loaded: LoadedModel, spec: MethodSpec) -> Any:
     return Cam(loaded, spec.layer, spec.upsampler or DEFAULT_UPSAMPLER)
 
 
+def _named(name: str) -> Callable[[LoadedModel, MethodSpec], Any]:
+    """How a method of the registry is made, with what its name stands for."""
+    return partial(_make, method_class(name), settings=method_settings(name))
+
+
 _WITH_REFERENCES = ("n_steps", "references")
 METHODS: dict[str, Entry] = {
-    "ig": Entry(_integrated_gradients, "Integrated Gradients from the mean colour"),
-    "eg": Entry(_expected_gradients, "Expected Gradients: the mean over references (--references)", _WITH_REFERENCES),
+    "ig": Entry(_named("ig"), "Integrated Gradients from the mean colour"),
+    "eg": Entry(
+        _named("eg"),
+        "Expected Gradients: the mean over references (--references)",
+        _WITH_REFERENCES,
+        needs_references=True,
+    ),
     "lpi": Entry(
-        _local_path_integration,
+        _named("lpi"),
         "Local Path Integration: references of the input's neighbourhood (--references)",
         _WITH_REFERENCES,
+        needs_references=True,
     ),
     "weighted-ig": Entry(
         _weighted_integrated_gradients,
         "Weighted Integrated Gradients: references weighted by fitness; standard baselines without --references",
         _WITH_REFERENCES,
     ),
-    "idgi": Entry(_important_direction, "Important Direction IG: every change of the score on the squared gradient"),
+    "idgi": Entry(_named("idgi"), "Important Direction IG: every change of the score on the squared gradient"),
     "samp": Entry(
-        _samp,
+        _named("samp"),
         "Salient Manipulation Path: the greedy path of pixels, n_steps // 2 groups in each of two directions",
         n_steps=_groups,
     ),
@@ -187,8 +233,8 @@ METHODS: dict[str, Entry] = {
         "SAMP with momentum and a step bound of n_steps / 4, at most 10, which may add a few gradients",
         n_steps=_groups,
     ),
-    "saliency": Entry(lambda loaded, _: Saliency(loaded.model), "Captum's absolute gradient", ()),
-    "input-x-gradient": Entry(lambda loaded, _: InputXGradient(loaded.model), "Captum's input times gradient", ()),
+    "saliency": Entry(_named("captum.attr:Saliency"), "Captum's absolute gradient", ()),
+    "input-x-gradient": Entry(_named("captum.attr:InputXGradient"), "Captum's input times gradient", ()),
     "gradcam": Entry(_grad_cam, "GradCAM of a layer (--layer), upsampled (--upsampler)", ("layer", "upsampler")),
 }
 
@@ -202,5 +248,5 @@ METRICS: dict[str, tuple[bool, str]] = {
 def outputs(model: nn.Module, images: Tensor) -> Tensor:
     """The model's outputs without gradients."""
     with torch.no_grad():
-        found: Tensor = model(images)
-    return found
+        scores: Tensor = model(images)
+    return scores

@@ -113,7 +113,7 @@ def load_model(spec: ModelSpec) -> LoadedModel:
             f"Expected a model as torchvision:NAME, timm:NAME or MODULE:FUNCTION, but got {spec.name!r}."
         )
     load = {"torchvision": _torchvision, "timm": _timm}.get(source)
-    model, preparation, names = _own(source, name, spec) if load is None else load(name, spec)
+    model, preparation, names = _returned(source, name, spec) if load is None else load(name, spec)
     changed = {key: getattr(spec, key) for key in ("resize", "crop", "mean", "std") if getattr(spec, key) is not None}
     if "crop" in changed and "resize" not in changed:
         changed["resize"] = max(changed["crop"], preparation.resize)
@@ -150,35 +150,35 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
 
 
 def _fill(model: nn.Module, loaded: dict[str, Tensor], name: str, where: str) -> None:
-    """Put weights into a model, whose own rules for older files apply."""
+    """Put weights into a model, whose rules for older files apply."""
     loaded = _renamed(loaded)
-    own = model.state_dict()
+    wanted = model.state_dict()
     other = [
-        f"{key} {tuple(loaded[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in loaded and loaded[key].shape != own[key].shape
+        f"{key} {tuple(loaded[key].shape)} instead of {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in loaded and loaded[key].shape != wanted[key].shape
     ]
-    fitting = {key: value for key, value in loaded.items() if key not in own or value.shape == own[key].shape}
+    fitting = {key: value for key, value in loaded.items() if key not in wanted or value.shape == wanted[key].shape}
     if hasattr(loaded, "_metadata"):
         fitting = _with_metadata(fitting, loaded._metadata)
-    else:  # safetensors has none: as the model's own, which is the newest
-        fitting = _with_metadata(fitting, getattr(own, "_metadata", {}))
+    else:  # safetensors has none: as the model has it, which is the newest
+        fitting = _with_metadata(fitting, getattr(wanted, "_metadata", {}))
     result = model.load_state_dict(fitting, strict=False)
     wrong = {entry.split(" ")[0] for entry in other}
     missing = [key for key in result.missing_keys if not key.endswith("num_batches_tracked") and key not in wrong]
     unexpected = [key for key in result.unexpected_keys if not key.startswith(_AUXILIARY)]
     if missing or unexpected or other:
         parts = {"missing": missing, "unexpected": unexpected, "of another shape": other}
-        found = "; ".join(f"{len(keys)} {what}, such as {keys[0]}" for what, keys in parts.items() if keys)
+        differences = "; ".join(f"{len(keys)} {what}, such as {keys[0]}" for what, keys in parts.items() if keys)
         raise ModelLoadError(
-            f"Expected the {len(own)} tensors of {name} in {where}, but got another architecture: {found}."
+            f"Expected the {len(wanted)} tensors of {name} in {where}, but got another architecture: {differences}."
         )
 
 
 def _with_metadata(weights: dict[str, Tensor], metadata: Any) -> dict[str, Tensor]:
-    found = OrderedDict(weights)
-    found._metadata = metadata  # type: ignore[attr-defined]
-    return found
+    state = OrderedDict(weights)
+    state._metadata = metadata  # type: ignore[attr-defined]
+    return state
 
 
 def _renamed(loaded: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -236,12 +236,12 @@ def _check_classes(spec: ModelSpec, n_pretrained: int | None) -> None:
 
 def _downloaded(weights: Any, name: str) -> dict[str, Tensor]:
     try:
-        found: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
+        weights_by_name: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
             weights.url, map_location="cpu", check_hash=True, weights_only=True
         )
     except Exception as error:  # no connection, a wrong hash, a damaged cache
         raise ModelLoadError(_offline(f"torchvision:{name}", error)) from error
-    return found
+    return weights_by_name
 
 
 def _timm(name: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tuple[str, ...]]:
@@ -258,7 +258,7 @@ def _timm(name: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tuple[str
     extra: dict[str, Any] = {} if spec.n_classes is None else {"num_classes": spec.n_classes}
     try:
         model = timm.create_model(name, pretrained=spec.weights is None, **extra)
-    except Exception as error:  # the hub's client has errors of its own
+    except Exception as error:  # the hub's client has its errors, too
         if spec.weights is not None:
             raise
         raise ModelLoadError(_offline(f"timm:{name}", error)) from error
@@ -272,23 +272,28 @@ def _timm(name: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tuple[str
     return model, Preparation(resize, crop, config["mean"], config["std"], config["interpolation"]), ()
 
 
-def _own(module: str, function: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tuple[str, ...]]:
-    """The model that a function of the user returns."""
+def import_from_here() -> None:
+    """Make the modules of the current folder importable, after all others: none of them replaces an installed one."""
     here = os.getcwd()
     if here not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` does
+        sys.path.append(here)
+
+
+def _returned(module: str, function: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tuple[str, ...]]:
+    """The model that a function of the caller returns."""
+    import_from_here()
     if spec.n_classes is not None:
         raise ArgumentError("n_classes", "for models of torchvision and timm only", str(spec.n_classes))
     try:
-        found = importlib.import_module(module)
+        home = importlib.import_module(module)
     except Exception as error:  # whatever the module does
         reason = f"{type(error).__name__}: {_first_line(error)}"
         raise ModelLoadError(f"Expected {spec.name} to name a function of a module, but {module}: {reason}.") from error
-    if not callable(getattr(found, function, None)):
-        names = [f"{module}:{one}" for one in vars(found) if callable(getattr(found, one)) and not one.startswith("_")]
+    if not callable(getattr(home, function, None)):
+        names = [f"{module}:{one}" for one in vars(home) if callable(getattr(home, one)) and not one.startswith("_")]
         raise ModelLoadError(_unknown(spec.name, names))
     try:
-        model = getattr(found, function)()
+        model = getattr(home, function)()
     except Exception as error:
         reason = f"{type(error).__name__}: {_first_line(error)}"
         raise ModelLoadError(f"Expected {spec.name}() to return a model, but: {reason}") from error

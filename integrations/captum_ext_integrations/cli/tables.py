@@ -19,12 +19,12 @@ _ABOUT_MEANS = ("n", "excluded", "mean", "ci_low", "ci_high", "difference", "bet
 _OF_TESTS = ("p", "p_bonferroni", "p_holm", "cohens_d")
 
 
-def scores_of(found: DatasetAttributions, metrics: Sequence[str]) -> Any:
+def scores_of(run: DatasetAttributions, metrics: Sequence[str]) -> Any:
     """A data frame of the metrics by index, without rows where no image has any."""
     pandas = require("pandas", "cli")
-    if not len(found):
+    if not len(run):
         return pandas.DataFrame(columns=list(metrics), index=pandas.Index([], dtype="int64"), dtype=float)
-    return found.table(["index", *metrics]).to_pandas().set_index("index").astype(float)
+    return run.table(["index", *metrics]).to_pandas().set_index("index").astype(float)
 
 
 def compared(scores: Mapping[str, Any], metrics: Sequence[str], control: str) -> Any:
@@ -40,8 +40,8 @@ def compared(scores: Mapping[str, Any], metrics: Sequence[str], control: str) ->
         if np.isfinite(columns.to_numpy(dtype=float)).all(1).sum() < 2:
             rows += _means(metric, values)
         else:
-            found = compare(values, control, higher_is_better=METRICS[metric][0])
-            rows += [{"metric": metric, **row} for row in found.table.reset_index().to_dict("records")]
+            comparison = compare(values, control, higher_is_better=METRICS[metric][0])
+            rows += [{"metric": metric, **row} for row in comparison.table.reset_index().to_dict("records")]
     table = pandas.DataFrame(rows, columns=["metric", "method", *_ABOUT_MEANS, *_OF_TESTS])
     return table.astype({"better_on": "Int64"})
 
@@ -57,7 +57,7 @@ def show(table: Any, control: str) -> None:
 
 
 def _means(metric: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Means of each method's own valid scores, of which there are too few in common for a test."""
+    """Means of the valid scores of each method, of which there are too few in common for a test."""
     rows = []
     for name, column in values.items():
         valid = column[np.isfinite(column)]
@@ -68,7 +68,7 @@ def _means(metric: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     counts = ", ".join(f"{row['method']} {row['n']}" for row in rows)
     warn(
         f"Fewer than two images have a {metric} score with every method (images: {counts}). Its means are those of "
-        "each method's own images, without interval and test."
+        "the images that each method has, without interval and test."
     )
     return rows
 

@@ -4,7 +4,7 @@ from typer.testing import CliRunner
 
 from captum_ext_integrations.cli.app import app
 
-OWN = [
+TINY = [
     "--model",
     "tests.integrations.cli.tiny:model",
     "--resize",
@@ -16,7 +16,7 @@ OWN = [
     "--std",
     "0.5",
 ]
-FEW_STEPS = [*OWN, "--n-steps", "4"]
+FEW_STEPS = [*TINY, "--n-steps", "4"]
 
 
 def call(*arguments):

@@ -14,7 +14,7 @@ from captum_ext.references import ReferenceDistribution
 from captum_ext_integrations.cli.app import EXAMPLES
 from captum_ext_integrations.cli.methods import METHODS, METRICS
 from captum_ext_integrations.cli.upsamplers import UPSAMPLERS
-from tests.integrations.cli.calls import FEW_STEPS, OWN, call, fail, succeed
+from tests.integrations.cli.calls import FEW_STEPS, TINY, call, fail, succeed
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
@@ -52,7 +52,7 @@ def test_the_list_has_every_name_with_a_line():
 def test_every_method_gives_numbers(method, here):
     options = ["--references", "photos"] if method in ("eg", "lpi") else []
     options += ["--n-steps", "4"] if "n_steps" in METHODS[method].options else []
-    succeed("explain", "cat.png", *OWN, "--method", method, "--out", "map.npy", *options)
+    succeed("explain", "cat.png", *TINY, "--method", method, "--out", "map.npy", *options)
     values = np.load("map.npy")
     assert values.shape == (32, 32)
     assert np.abs(values).max() > 0
@@ -73,30 +73,32 @@ def test_integrated_gradients_on_the_command_line_is_the_method_itself(here):
 
 @pytest.mark.parametrize("upsampler", UPSAMPLERS)
 def test_every_upsampler_can_be_chosen(upsampler, here):
-    output = succeed("upsample", "cat.png", *OWN, "--upsampler", upsampler, "--out", "cam.npy", "--layer", "0")
+    output = succeed("upsample", "cat.png", *TINY, "--upsampler", upsampler, "--out", "cam.npy", "--layer", "0")
     assert np.load("cam.npy").shape == (32, 32)
     assert f"upsampled by {upsampler}" in output
 
 
 def test_fitted_references_serve_later_calls(here):
-    succeed("fit-references", "photos", *OWN, "--n-references", 3, "--out", "new/references.safetensors")
+    succeed("fit-references", "photos", *TINY, "--n-references", 3, "--out", "new/references.safetensors")
     fitted = ReferenceDistribution.load("new/references.safetensors")
     assert 1 <= len(fitted.density[0]) <= 3
     for method in ("lpi", "eg", "weighted-ig"):
         more = ["--references", "new/references.safetensors", "--out", f"{method}.npy"]
-        succeed("explain", "cat.png", *OWN, "--n-steps", 6, "--method", method, *more)
-    assert "a new file, or --overwrite" in fail("fit-references", "photos", *OWN, "--out", "new/references.safetensors")
+        succeed("explain", "cat.png", *TINY, "--n-steps", 6, "--method", method, *more)
+    assert "a new file, or --overwrite" in fail(
+        "fit-references", "photos", *TINY, "--out", "new/references.safetensors"
+    )
 
 
 def test_a_folder_is_explained_scored_and_gone_on_with(here):
     arguments = ["run", "photos", *FEW_STEPS, "--metric", "deletion", "--size", 8, "--target", 1, "--out", "out"]
     assert "4 of 4 images in out" in succeed(*arguments)
-    found = DatasetAttributions("out")
-    rows = found.table().to_pydict()
+    attributions = DatasetAttributions("out")
+    rows = attributions.table().to_pydict()
     assert rows["name"] == ["a/astronaut.jpg", "a/rocket.jpg", "b/chelsea.jpg", "b/coffee.jpg"]
     assert rows["target"] == [1] * 4
     assert {"score", "delta", "deletion", "map_scale"} < set(rows)
-    assert found.maps().shape == (4, 8, 8)
+    assert attributions.maps().shape == (4, 8, 8)
     before = [path.stat().st_mtime_ns for path in sorted((here / "out").glob("rows-*"))]
     succeed(*arguments)
     assert before == [path.stat().st_mtime_ns for path in sorted((here / "out").glob("rows-*"))]
@@ -160,71 +162,83 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
             "to return a torch.nn.Module, but got int",
         ),
         (
-            ["explain", "cat.png", *OWN, "--target", 3],
+            ["explain", "cat.png", *TINY, "--target", 3],
             "`target` to be an index from 0 to 2, the model's outputs, but got 3",
         ),
-        (["explain", "cat.png", *OWN, "--target", "cat"], 'a number, "predicted" or "label", but got \'cat\''),
-        (["explain", "cat.png", *OWN, "--std", "0"], "`std` to be one number, or three with commas, above 0"),
-        (["explain", "cat.png", *OWN, "--crop", "64", "--resize", "32"], "`crop` to be at most resize, 32, but got 64"),
-        (["explain", "cat.png", "--model", OWN[1]], "to take images of 224 x 224 (--crop), but: mat1 and mat2"),
-        (["explain", "cat.png", *OWN, "--n-classes", "7"], "`n_classes` to be for models of torchvision and timm only"),
+        (["explain", "cat.png", *TINY, "--target", "cat"], 'a number, "predicted" or "label", but got \'cat\''),
+        (["explain", "cat.png", *TINY, "--std", "0"], "`std` to be one number, or three with commas, above 0"),
+        (
+            ["explain", "cat.png", *TINY, "--crop", "64", "--resize", "32"],
+            "`crop` to be at most resize, 32, but got 64",
+        ),
+        (["explain", "cat.png", "--model", TINY[1]], "to take images of 224 x 224 (--crop), but: mat1 and mat2"),
+        (
+            ["explain", "cat.png", *TINY, "--n-classes", "7"],
+            "`n_classes` to be for models of torchvision and timm only",
+        ),
         (["explain", "cat.png", "--model", "torchvision:resnet18", "--n-classes", "7"], "together with --weights FILE"),
         (
-            ["explain", "cat.png", *OWN, "--references", "photos"],
+            ["explain", "cat.png", *TINY, "--references", "photos"],
             "`references` to be given with a method that has it (eg, lpi, weighted-ig), but got it with ig",
         ),
-        (["explain", "cat.png", *OWN, "--layer", "0"], "a method that has it (gradcam), but got it with ig"),
-        (["explain", "cat.png", *OWN, "--upsampler", "usu"], "a method that has it (gradcam), but got it with ig"),
+        (["explain", "cat.png", *TINY, "--layer", "0"], "a method that has it (gradcam), but got it with ig"),
+        (["explain", "cat.png", *TINY, "--upsampler", "usu"], "a method that has it (gradcam), but got it with ig"),
         (
             ["explain", "cat.png", *FEW_STEPS, "--method", "saliency"],
             "`n_steps` to be given with a method that has it (ig, eg, lpi, weighted-ig, idgi, samp, samp++)",
         ),
         (
-            ["evaluate", "photos", *OWN, "--method", "ig", "--method", "saliency", "--layer", "0"],
+            ["evaluate", "photos", *TINY, "--method", "ig", "--method", "saliency", "--layer", "0"],
             "a method that has it (gradcam), but got it with ig, saliency",
         ),
         (
-            ["run", "photos", *OWN, "--workers", "2"],
+            ["run", "photos", *TINY, "--workers", "2"],
             "`workers` to be given with --engine ray only, but got 2 with local",
         ),
-        (["run", "photos", *OWN, "--num-gpus", "0.5"], "given with --engine ray only, but got 0.5 with local"),
+        (["run", "photos", *TINY, "--num-gpus", "0.5"], "given with --engine ray only, but got 0.5 with local"),
         (
-            ["run", "photos", *OWN, "--engine", "ray", "--num-workers", "0"],
+            ["run", "photos", *TINY, "--engine", "ray", "--num-workers", "0"],
             "`num_workers` to be given with --engine local only, but got 0 with ray",
         ),
         (
-            ["run", "photos", *OWN, "--no-maps", "--size", "8"],
+            ["run", "photos", *TINY, "--no-maps", "--size", "8"],
             "`size` to be given without --no-maps, which stores no maps, but got 8",
         ),
-        (["run", "photos", *OWN, "--no-maps", "--dtype", "float16"], "without --no-maps, which stores no maps"),
-        (["run", "photos", *OWN, "--dtype", "int8"], '`dtype` to be one of "float16", "float32"'),
-        (["explain", "cat.png", *OWN, "--method", "gradcam", "--layer", "3"], "'3', which gives torch.Size([1, 3])"),
-        (["run", "photos", *OWN, "--out", "photos/out"], "`out` to be outside of photos"),
-        (["run", "mixed", *OWN], "1 images beside folders in mixed, such as cat.png"),
+        (["run", "photos", *TINY, "--no-maps", "--dtype", "float16"], "without --no-maps, which stores no maps"),
+        (["run", "photos", *TINY, "--dtype", "int8"], '`dtype` to be one of "float16", "float32"'),
+        (["explain", "cat.png", *TINY, "--method", "gradcam", "--layer", "3"], "'3', which gives torch.Size([1, 3])"),
+        (["run", "photos", *TINY, "--out", "photos/out"], "`out` to be outside of photos"),
+        (["run", "mixed", *TINY], "1 images beside folders in mixed, such as cat.png"),
         (
-            ["evaluate", "photos", *OWN, "--method", "ig", "--method", "lpi"],
+            ["evaluate", "photos", *TINY, "--method", "ig", "--method", "lpi"],
             "given for lpi (--references FOLDER or FILE)",
         ),
-        (["explain", "cat.png", *OWN, "--target", "label"], 'a number or "predicted" for one photograph'),
-        (["explain", "cat.png", *OWN, "--mean", "1,2"], "`mean` to be one number, or three with commas, but got '1,2'"),
-        (["explain", "cat.png", *OWN, "--mean", "x"], "one number, or three with commas, but got 'x'"),
-        (["explain", "cat.png", *OWN, "--method", "lime"], '`method` to be one of "ig", "eg"'),
-        (["explain", "cat.png", *OWN, "--method", "lpi"], "given for lpi (--references FOLDER or FILE)"),
-        (["explain", "cat.png", *OWN, "--method", "eg", "--references", "none"], "none is not a file"),
+        (["explain", "cat.png", *TINY, "--target", "label"], 'a number or "predicted" for one photograph'),
         (
-            ["run", "photos", *OWN, "--method", "lpi", "--references", "photos", "--engine", "ray"],
+            ["explain", "cat.png", *TINY, "--mean", "1,2"],
+            "`mean` to be one number, or three with commas, but got '1,2'",
+        ),
+        (["explain", "cat.png", *TINY, "--mean", "x"], "one number, or three with commas, but got 'x'"),
+        (["explain", "cat.png", *TINY, "--method", "lime"], '`method` to be one of "ig", "eg"'),
+        (["explain", "cat.png", *TINY, "--method", "lpi"], "given for lpi (--references FOLDER or FILE)"),
+        (["explain", "cat.png", *TINY, "--method", "eg", "--references", "none"], "none is not a file"),
+        (
+            ["run", "photos", *TINY, "--method", "lpi", "--references", "photos", "--engine", "ray"],
             "a file for lpi with --engine ray (captum-ext fit-references FOLDER --out FILE)",
         ),
-        (["explain", "cat.png", *OWN, "--method", "eg", "--references", "cat.png"], "cat.png is damaged or incomplete"),
-        (["explain", "cat.png", *OWN, "--out", "map.tiff"], "a file .png or .npy"),
-        (["explain", "dog.png", *OWN], "No such file or directory"),
-        (["explain", "resnet18.pth", *OWN], "cannot identify image file"),
-        (["explain", "cat.png", *OWN, "--device", "cuda:99"], "`device` to be one that torch can use here"),
-        (["explain", "cat.png", *OWN, "--method", "gradcam", "--layer", "9"], "`layer` to be one of 0, 1, 2, 3"),
-        (["upsample", "cat.png", *OWN, "--cam", "Grad"], "`cam` to be one of FEM, KPCA_CAM"),
-        (["run", "nowhere", *OWN], "no folder nowhere"),
         (
-            ["evaluate", "photos", *OWN, "--method", "ig", "--metric", "speed"],
+            ["explain", "cat.png", *TINY, "--method", "eg", "--references", "cat.png"],
+            "cat.png is damaged or incomplete",
+        ),
+        (["explain", "cat.png", *TINY, "--out", "map.tiff"], "a file .png or .npy"),
+        (["explain", "dog.png", *TINY], "No such file or directory"),
+        (["explain", "resnet18.pth", *TINY], "cannot identify image file"),
+        (["explain", "cat.png", *TINY, "--device", "cuda:99"], "`device` to be one that torch can use here"),
+        (["explain", "cat.png", *TINY, "--method", "gradcam", "--layer", "9"], "`layer` to be one of 0, 1, 2, 3"),
+        (["upsample", "cat.png", *TINY, "--cam", "Grad"], "`cam` to be one of FEM, KPCA_CAM"),
+        (["run", "nowhere", *TINY], "no folder nowhere"),
+        (
+            ["evaluate", "photos", *TINY, "--method", "ig", "--metric", "speed"],
             '`metric` to be one of "insertion", "deletion"',
         ),
     ],
@@ -308,7 +322,7 @@ def test_paths_may_look_like_markup(here):
 
 @pytest.mark.parametrize("cam", ["GradCAMPlusPlus", "LayerCAM", "HiResCAM", "EigenCAM", "ScoreCAM"])
 def test_other_cams_can_be_chosen(cam, here):
-    succeed("upsample", "cat.png", *OWN, "--cam", cam, "--upsampler", "bilinear", "--out", "cam.npy", "--layer", "0")
+    succeed("upsample", "cat.png", *TINY, "--cam", cam, "--upsampler", "bilinear", "--out", "cam.npy", "--layer", "0")
     assert np.load("cam.npy").shape == (32, 32)
 
 
@@ -319,6 +333,6 @@ def test_an_unexpected_error_is_one_line_too_and_shows_its_place_on_request(here
         raise RuntimeError("first line\nCUDA out of memory")
 
     monkeypatch.setattr(commands, "load_model", broken)
-    assert "RuntimeError: CUDA out of memory (CAPTUM_EXT_TRACEBACK=1 shows where)" in fail("explain", "cat.png", *OWN)
+    assert "RuntimeError: CUDA out of memory (CAPTUM_EXT_TRACEBACK=1 shows where)" in fail("explain", "cat.png", *TINY)
     monkeypatch.setenv("CAPTUM_EXT_TRACEBACK", "1")
-    assert isinstance(call("explain", "cat.png", *OWN).exception, RuntimeError)
+    assert isinstance(call("explain", "cat.png", *TINY).exception, RuntimeError)

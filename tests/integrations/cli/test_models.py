@@ -1,4 +1,4 @@
-"""Models by name: torchvision, timm, and the user's own."""
+"""Models by name: of torchvision, of timm, of the caller."""
 
 import re
 

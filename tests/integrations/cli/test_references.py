@@ -9,7 +9,7 @@ from captum_ext.references import ReferenceDistribution
 from captum_ext_integrations.cli.images import Images
 from captum_ext_integrations.cli.models import ModelSpec, load_model
 from captum_ext_integrations.cli.references import fit, fitted_references, reference_images
-from tests.integrations.cli.calls import FEW_STEPS, OWN, call, fail, succeed
+from tests.integrations.cli.calls import FEW_STEPS, TINY, call, fail, succeed
 
 
 @pytest.fixture
@@ -45,19 +45,20 @@ def test_lpi_is_fitted_to_the_whole_folder_and_eg_takes_twenty_images(loaded, ma
 def test_the_fit_is_that_of_the_library(loaded, many):
     images = Images(many, loaded.preparation)
     expected = ReferenceDistribution.fit(loaded.model, images, 2, 3)
-    found, unreadable = fit(loaded, images, 2, 3)
+    fitted, unreadable = fit(loaded, images, 2, 3)
     assert unreadable == []
-    assert found.metadata == expected.metadata
-    for own, other in zip((*found.references, *found.density), (*expected.references, *expected.density), strict=True):
-        assert torch.equal(own, other)
-    torch.testing.assert_close(found.centers, expected.centers)
+    assert fitted.metadata == expected.metadata
+    tensors = zip((*fitted.references, *fitted.density), (*expected.references, *expected.density), strict=True)
+    for actual, other in tensors:
+        assert torch.equal(actual, other)
+    torch.testing.assert_close(fitted.centers, expected.centers)
 
 
 def test_a_folder_gives_lpi_what_its_fitted_file_gives(many):
-    succeed("fit-references", "many", *OWN, "--out", "fitted.safetensors")
+    succeed("fit-references", "many", *TINY, "--out", "fitted.safetensors")
     for references in ("many", "fitted.safetensors"):
         arguments = ["--method", "lpi", "--references", references, "--out", f"{references}.npy"]
-        succeed("explain", "cat.png", *OWN, "--n-steps", 40, *arguments)
+        succeed("explain", "cat.png", *TINY, "--n-steps", 40, *arguments)
     np.testing.assert_array_equal(np.load("many.npy"), np.load("fitted.safetensors.npy"))
 
 
@@ -65,7 +66,7 @@ def test_unreadable_files_are_left_out_of_a_fit_which_names_them_and_is_written(
     expected = fitted_references(loaded, many)
     (many / "11a.jpg").write_bytes(b"no image")
     (many / "notes.txt").write_text("no image")
-    result = call("fit-references", "many", *OWN, "--out", "fitted.safetensors")
+    result = call("fit-references", "many", *TINY, "--out", "fitted.safetensors")
     assert result.exit_code == 1
     assert "left out: 11a.jpg: OSError: many/11a.jpg: cannot identify image file" in result.output
     assert "left out: notes.txt" in result.output
@@ -96,9 +97,9 @@ def test_a_warning_names_the_first_ten_of_many_files(many):
 def test_folders_without_enough_readable_images_are_refused(here):
     (here / "bad").mkdir()
     (here / "bad" / "a.png").write_text("no image")
-    explain = ["explain", "cat.png", *OWN, "--references", "bad"]
+    explain = ["explain", "cat.png", *TINY, "--references", "bad"]
     assert "at least 1 images that can be read, but got 0 of 1 in bad: a.png" in fail(*explain, "--method", "eg")
     Image.new("RGB", (40, 40), "red").save(here / "bad" / "b.png")
     assert "at least 2 images that can be read, but got 1 of 2 in bad" in fail(*explain, "--method", "lpi")
-    assert "at least 2 images that can be read" in fail("fit-references", "bad", *OWN, "--out", "new.safetensors")
+    assert "at least 2 images that can be read" in fail("fit-references", "bad", *TINY, "--out", "new.safetensors")
     assert not (here / "new.safetensors").exists()

@@ -7,9 +7,9 @@ from PIL import Image
 from captum_ext_integrations.cli import commands
 from captum_ext_integrations.cli.methods import METHODS
 from tests.integrations.cli import tiny
-from tests.integrations.cli.calls import FEW_STEPS, OWN, fail, succeed
+from tests.integrations.cli.calls import FEW_STEPS, TINY, fail, succeed
 
-COUNTED = ["--model", "tests.integrations.cli.tiny:counted", *OWN[2:]]
+COUNTED = ["--model", "tests.integrations.cli.tiny:counted", *TINY[2:]]
 
 
 def gradients_of(method, n_steps):
@@ -54,20 +54,20 @@ def test_the_order_of_metrics_is_no_other_configuration(here):
 
 
 def test_the_default_layer_may_be_named(here):
-    arguments = ["run", "photos", *OWN, "--method", "gradcam", "--upsampler", "bilinear"]
+    arguments = ["run", "photos", *TINY, "--method", "gradcam", "--upsampler", "bilinear"]
     succeed(*arguments)
     succeed(*arguments, "--layer", "1")
     assert "given.layer was str '1', now str '0'" in fail(*arguments, "--layer", "0")
 
 
 def test_a_run_with_rows_missing_ends_with_the_exit_code_one(capsys):
-    class Found:
+    class Unfinished:
         folder, failures, manifest, complete = "out", (), {"n_samples": 3}, False
 
         def __len__(self):
             return 2
 
-    assert commands._report(Found()) == 1
+    assert commands._report(Unfinished()) == 1
     assert "2 of 3 images in out" in capsys.readouterr().out
 
 

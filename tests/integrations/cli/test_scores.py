@@ -7,7 +7,7 @@ import torch
 
 from captum_ext_integrations.cli import tables
 from captum_ext_integrations.cli.methods import METHODS, Entry
-from tests.integrations.cli.calls import FEW_STEPS, OWN, call, fail, succeed
+from tests.integrations.cli.calls import FEW_STEPS, TINY, call, fail, succeed
 
 BOTH = ["--method", "ig", "--method", "saliency"]
 
@@ -84,5 +84,5 @@ def test_a_metric_without_enough_scores_stands_beside_one_that_is_tested(capsys)
     ],
 )
 def test_a_mistake_in_the_last_method_is_told_before_the_first_has_run(more, message, here):
-    assert message in fail("evaluate", "photos", *OWN, "--method", "ig", *more, "--out", "scores")
+    assert message in fail("evaluate", "photos", *TINY, "--method", "ig", *more, "--out", "scores")
     assert not (here / "scores").exists()

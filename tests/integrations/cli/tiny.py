@@ -1,4 +1,4 @@
-"""Models of a user's own, for MODULE:FUNCTION."""
+"""Models of a caller, for MODULE:FUNCTION."""
 
 import torch
 from torch import nn
