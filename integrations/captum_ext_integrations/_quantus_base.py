@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
@@ -17,7 +18,9 @@ from captum_ext.core.optional import require
 from captum_ext.core.types import Baselines
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.metrics import PerturbationCurve
+from captum_ext_integrations.quantus_explain import is_ours
 
+_quantus: Any = require("quantus", "quantus")
 _base: Any = require("quantus.metrics.base", "quantus")
 _utils: Any = require("quantus.helpers.utils", "quantus")
 enums: Any = require("quantus.helpers.enums", "quantus")
@@ -25,14 +28,37 @@ _Metric: Any = _base.Metric
 _ANY_DATA = {enums.DataType.IMAGE, enums.DataType.TIMESERIES, enums.DataType.TABULAR}
 
 Forward = Callable[[Tensor], Tensor]
+# What the constructors here list and hand on: the arguments of every Quantus metric, and those of every curve.
+_OF_METRICS = (
+    "abs",
+    "normalise",
+    "normalise_func",
+    "normalise_func_kwargs",
+    "return_aggregate",
+    "aggregate_func",
+    "default_plot_func",
+    "disable_warnings",
+    "display_progressbar",
+)
+_OF_CURVES = ("baselines", "score_scale", "return_auc_per_sample", "seed")
+
+
+def of_metrics(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a constructor's arguments, its `locals()`, that every Quantus metric has."""
+    return {name: arguments[name] for name in _OF_METRICS}
+
+
+def of_curves(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that every `CurveMetric` has."""
+    return {name: arguments[name] for name in (*_OF_CURVES, *_OF_METRICS)}
 
 
 class TorchMetric(_Metric):  # type: ignore[misc]
     """A Quantus metric that scores tensors: a subclass says how in `score`.
 
-    Arguments after the subclass's own are those of every Quantus metric. `normalise` is off by default: Quantus divides
-    by the maximum of the whole batch, so that a sample's numbers would depend on its neighbours; no metric here needs
-    it. `aggregate_func` leaves undefined samples out.
+    Arguments after those of the subclass are those of every Quantus metric. `normalise` is off by default: Quantus
+    divides by the maximum of the whole batch, so that a sample's numbers would depend on its neighbours; no metric here
+    needs it. `aggregate_func` leaves undefined samples out.
     """
 
     model_applicability: ClassVar[Any] = {enums.ModelType.TORCH}
@@ -51,21 +77,9 @@ class TorchMetric(_Metric):  # type: ignore[misc]
         default_plot_func: Callable[..., Any] | None = None,
         disable_warnings: bool = False,
         display_progressbar: bool = False,
-        **kwargs: Any,
     ) -> None:
-        """Arguments of every Quantus metric. Unknown ones are refused."""
-        super().__init__(
-            abs=abs,
-            normalise=normalise,
-            normalise_func=normalise_func,
-            normalise_func_kwargs=normalise_func_kwargs,
-            return_aggregate=return_aggregate,
-            aggregate_func=aggregate_func or np.nanmean,
-            default_plot_func=default_plot_func,
-            disable_warnings=disable_warnings,
-            display_progressbar=display_progressbar,
-            **kwargs,
-        )
+        """Arguments of every Quantus metric. There are no others."""
+        super().__init__(**{**of_metrics(locals()), "aggregate_func": aggregate_func or np.nanmean})
 
     def __call__(
         self,
@@ -81,16 +95,21 @@ class TorchMetric(_Metric):  # type: ignore[misc]
         softmax: bool | None = None,
         device: str | None = None,
         batch_size: int = 64,
-        **kwargs: Any,
     ) -> list[Any]:
         """Score explanations, given or computed by `explain_func`; arguments as for every Quantus metric.
 
         `softmax=True` scores probabilities, False logits; None what the metric's class attribute `softmax` says.
+
+        Raises:
+            ArgumentError: plain gradients under the name of another method, as `quantus.evaluate` gives them for
+                `{"LPI": {"n_steps": 5}}`; arrays that do not fit.
+            ArgumentTypeError: something else than arrays.
         """
         if isinstance(a_batch, Tensor):
             a_batch = a_batch.detach().cpu().to(torch.promote_types(a_batch.dtype, torch.float32)).numpy()
         _check_arrays(x_batch, a_batch)
         y_batch = _labels(y_batch, len(x_batch))
+        _check_method(model, x_batch, y_batch, a_batch, explain_func, explain_func_kwargs, device)
         given = None if a_batch is None else self._prepared(a_batch, x_batch)
         scores: list[Any] = super().__call__(
             model=model,
@@ -106,7 +125,6 @@ class TorchMetric(_Metric):  # type: ignore[misc]
             softmax=self.softmax if softmax is None else softmax,
             device=device,
             batch_size=batch_size,
-            **kwargs,
         )
         return scores
 
@@ -140,7 +158,6 @@ class TorchMetric(_Metric):  # type: ignore[misc]
         y_batch: NDArray[Any],
         a_batch: NDArray[Any],
         s_batch: NDArray[Any] | None = None,
-        **kwargs: Any,  # noqa: ARG002 (Quantus's signature)
     ) -> list[Any]:
         """Scores of a batch, one item for each sample: a number, or a list for a curve."""
         shaped = model.shape_input(x_batch, x_batch.shape, channel_first=True, batched=True)  # refuses channels last
@@ -174,7 +191,7 @@ class CurveMetric(TorchMetric):
         return_auc_per_sample: the area under each curve rather than the curve.
         seed: of the order of pixels with equal importance.
         default_plot_func: None for `plot_curves`.
-        kwargs: arguments of every Quantus metric.
+        abs: as for every Quantus metric, like all that follow.
     """
 
     def __init__(
@@ -184,10 +201,18 @@ class CurveMetric(TorchMetric):
         return_auc_per_sample: bool = True,
         seed: int = 0,
         default_plot_func: Callable[..., Any] | None = None,
-        **kwargs: Any,
+        *,
+        abs: bool = False,  # noqa: A002 (Quantus's name)
+        normalise: bool = False,
+        normalise_func: Callable[..., Any] | None = None,
+        normalise_func_kwargs: dict[str, Any] | None = None,
+        return_aggregate: bool = False,
+        aggregate_func: Callable[..., Any] | None = None,
+        disable_warnings: bool = False,
+        display_progressbar: bool = False,
     ) -> None:
-        """Arguments are described in the class. Unknown ones are refused."""
-        super().__init__(default_plot_func=default_plot_func or plot_curves, **kwargs)
+        """Arguments are described in the class. There are no others."""
+        super().__init__(**{**of_metrics(locals()), "default_plot_func": default_plot_func or plot_curves})
         check_choice("score_scale", score_scale, ("none", "input", "range"))
         self.baselines, self.score_scale, self.seed = baselines, score_scale, seed
         self.return_auc_per_sample = return_auc_per_sample
@@ -211,7 +236,7 @@ class CurveMetric(TorchMetric):
         raise NotImplementedError
 
 
-def plot_curves(y_batch: Any = None, scores: Any = None, **kwargs: Any) -> Any:  # noqa: ARG001 (Quantus's signature)
+def plot_curves(y_batch: Any = None, scores: Any = None) -> Any:  # noqa: ARG001 (Quantus's signature)
     """Plot the mean of the curves of a metric made with `return_auc_per_sample=False`; returns the figure.
 
     Raises:
@@ -232,7 +257,7 @@ def plot_curves(y_batch: Any = None, scores: Any = None, **kwargs: Any) -> Any: 
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module into eval mode inside the block, and each of its parts back into its own afterwards."""
+    """Put a module into eval mode inside the block, and each of its parts back into the mode that it had."""
     modes = [(part, part.training) for part in module.modules()]
     try:
         module.eval()
@@ -261,6 +286,40 @@ def _forward(model: Any) -> tuple[Forward, Tensor]:
     return partial(module, **arguments), like
 
 
+def _check_method(
+    model: nn.Module,
+    x_batch: NDArray[Any],
+    y_batch: NDArray[Any],
+    a_batch: NDArray[Any] | None,
+    explain_func: Callable[..., Any] | None,
+    explain_func_kwargs: Mapping[str, Any] | None,
+    device: str | None,
+) -> None:
+    """Refuse maps of Quantus's default under the name of a method of this package.
+
+    For `{"LPI": {"n_steps": 5}}` `quantus.evaluate` never asks this package: it explains by the plain gradient, and
+    only tells the metrics the name LPI. It tells them the same of maps that were given as an array, which may be LPI's;
+    so the gradient of one sample is compared.
+    """
+    settings = dict(explain_func_kwargs or {})
+    name = settings.pop("method", "")
+    if a_batch is None or explain_func is None or explain_func is not _quantus.explain or not is_ours(name):
+        return
+    if device is not None:
+        settings.setdefault("device", device)
+    try:
+        with warnings.catch_warnings(), evaluation_mode(model):
+            warnings.simplefilter("ignore")
+            gradient = np.asarray(explain_func(model, x_batch[:1], y_batch[:1], **settings))
+    except Exception:  # so the maps are not by these settings
+        return
+    gradient, first = (_utils.expand_attribution_channel(maps, x_batch[:1]) for maps in (gradient, a_batch[:1]))
+    if gradient.shape == first.shape and np.allclose(gradient, first, rtol=1e-4, atol=1e-5 * np.abs(gradient).max()):
+        expected = f'{{"{name}": explain}}, or quantus_methods({{"{name}": {{...}}}}) with settings'
+        received = f'maps of "{name}" that are the plain gradient, as quantus.evaluate makes them of settings alone'
+        raise ArgumentError("xai_methods", expected, received)
+
+
 def _labels(y_batch: Any, n_samples: int) -> NDArray[Any]:
     """Labels (N,) as integers."""
     labels = np.ascontiguousarray(y_batch.cpu() if isinstance(y_batch, Tensor) else y_batch)
@@ -280,6 +339,6 @@ def _check_arrays(x_batch: Any, a_batch: Any) -> None:
     if not isinstance(a_batch, np.ndarray):
         raise ArgumentTypeError("a_batch", "a NumPy array or a tensor", describe(a_batch))
     full, given = x_batch.shape, a_batch.shape
-    summed = (full[0], *full[2:])  # channels summed, with or without a dimension of their own
+    summed = (full[0], *full[2:])  # channels summed, with or without a dimension for them
     if given not in (full, summed, (full[0], 1, *full[2:]), (*full[:-1], 1), full[:-1]):
         raise ArgumentError("a_batch", f"of the shape of x_batch {full}, or with channels summed {summed}", f"{given}")

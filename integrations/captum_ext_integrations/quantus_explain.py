@@ -12,58 +12,183 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import captum_ext.attr
+from captum_ext.attr import METHODS, method_class
 from captum_ext.attr.paths.path_method import PathMethod
+from captum_ext.attr.registry import method_settings
 from captum_ext.core.checks import describe
 from captum_ext.core.model import find_module
 from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
-_METHODS: Mapping[str, type[Any]] = {
-    "EG": captum_ext.attr.ExpectedGradients,
-    "ExpectedGradients": captum_ext.attr.ExpectedGradients,
-    "IDGI": captum_ext.attr.ImportantDirectionIG,
-    "ImportantDirectionIG": captum_ext.attr.ImportantDirectionIG,
-    "IntegratedGradients": captum_ext.attr.IntegratedGradients,
-    "LPI": captum_ext.attr.LocalPathIntegration,
-    "LocalPathIntegration": captum_ext.attr.LocalPathIntegration,
-    "SAMP": captum_ext.attr.SalientManipulationPath,
-    "SalientManipulationPath": captum_ext.attr.SalientManipulationPath,
-    "WeightedIG": captum_ext.attr.WeightedIntegratedGradients,
-    "WeightedIntegratedGradients": captum_ext.attr.WeightedIntegratedGradients,
-}
-_CAM_ARGUMENTS = ("reshape_transform", "target_layers", "upsampler")
-_SHARED = ("device", "method", "reduce_axes", "seed")
+
+class _NotGiven:
+    """The default of an argument that has its meaning elsewhere: None may be a value of it."""
+
+    def __repr__(self) -> str:
+        return "<not given>"
+
+
+_NOT_GIVEN: Any = _NotGiven()
+_CALL = ("model", "inputs", "targets", "method")
+# What `quantus.explain` reads, beside `method`; its own methods get these and no others.
+_OF_QUANTUS = (
+    "attributor",
+    "attributor_kwargs",
+    "baseline",
+    "canonizer",
+    "canonizer_kwargs",
+    "channel_first",
+    "composite",
+    "composite_kwargs",
+    "constant_value",
+    "device",
+    "gc_layer",
+    "interpolate",
+    "interpolate_mode",
+    "keepdims",
+    "n_steps",
+    "noise",
+    "num_samples",
+    "reduce_axes",
+    "return_shape",
+    "softmax",
+    "window",
+    "xai_lib",
+    "xai_lib_kwargs",
+)
 
 
 def explain(
-    model: nn.Module, inputs: NDArray[Any] | Tensor, targets: Any, method: str = "", **kwargs: Any
+    model: nn.Module,
+    inputs: NDArray[Any] | Tensor,
+    targets: Any,
+    method: str = "",
+    *,
+    device: str | torch.device | None = _NOT_GIVEN,
+    seed: int = _NOT_GIVEN,
+    softmax: bool | None = _NOT_GIVEN,
+    channel_first: bool | None = _NOT_GIVEN,
+    reduce_axes: tuple[int, ...] = _NOT_GIVEN,
+    keepdims: bool = _NOT_GIVEN,
+    baseline: Any = _NOT_GIVEN,
+    xai_lib: str = _NOT_GIVEN,
+    xai_lib_kwargs: Mapping[str, Any] = _NOT_GIVEN,
+    references: Any = _NOT_GIVEN,
+    multiply_by_inputs: bool = _NOT_GIVEN,
+    alpha: float = _NOT_GIVEN,
+    keep: float | None = _NOT_GIVEN,
+    score: Any = _NOT_GIVEN,
+    fill: Any = _NOT_GIVEN,
+    search: str = _NOT_GIVEN,
+    rtol: float = _NOT_GIVEN,
+    direction: str = _NOT_GIVEN,
+    insertion_baselines: Any = _NOT_GIVEN,
+    deletion_baselines: Any = _NOT_GIVEN,
+    momentum: float = _NOT_GIVEN,
+    step_bound: float | None = _NOT_GIVEN,
+    feature_mask: Any = _NOT_GIVEN,
+    baselines: Any = _NOT_GIVEN,
+    additional_forward_args: Any = _NOT_GIVEN,
+    n_steps: int = _NOT_GIVEN,
+    internal_batch_size: int | None = _NOT_GIVEN,
+    generator: Any = _NOT_GIVEN,
+    tol: float | None = _NOT_GIVEN,
+    show_progress: bool = _NOT_GIVEN,
+    target_layers: Any = _NOT_GIVEN,
+    upsampler: Any = _NOT_GIVEN,
+    reshape_transform: Any = _NOT_GIVEN,
+    gc_layer: Any = _NOT_GIVEN,
+    interpolate: Any = _NOT_GIVEN,
+    interpolate_mode: str = _NOT_GIVEN,
+    window: Any = _NOT_GIVEN,
+    constant_value: Any = _NOT_GIVEN,
+    return_shape: Any = _NOT_GIVEN,
+    num_samples: int = _NOT_GIVEN,
+    noise: float = _NOT_GIVEN,
+    attributor: Any = _NOT_GIVEN,
+    attributor_kwargs: Mapping[str, Any] = _NOT_GIVEN,
+    composite: Any = _NOT_GIVEN,
+    composite_kwargs: Mapping[str, Any] = _NOT_GIVEN,
+    canonizer: Any = _NOT_GIVEN,
+    canonizer_kwargs: Mapping[str, Any] = _NOT_GIVEN,
 ) -> NDArray[Any]:
     """Explain a batch as `quantus.explain` does, with the methods of this package by name.
 
-    `method` is EG, LPI, WeightedIG, SAMP, IDGI (or their full names), IntegratedGradients (this package's, which heeds
-    `n_steps` and `baselines`; Quantus's has ten steps from zero whatever one asks for), a CAM class of
-    `captum_ext_integrations.grad_cam` ("GradCAM", ...; extra "grad-cam"), or any name that Quantus knows, which is
-    handed to it.
-
-    One set of `explain_func_kwargs` may serve several methods: each takes what it knows of `references`, the arguments
-    of its constructor and of `attribute` (`n_steps`, `internal_batch_size`, ...), and for CAMs `target_layers` (names
-    of modules, or modules), `upsampler`, `reshape_transform`. A name that no method knows is refused. Quantus's own
-    methods get none of these, only what is left.
+    One set of `explain_func_kwargs` may serve several methods: each takes those arguments below that it knows, and
+    leaves the others. Quantus's methods get what `quantus.explain` reads, and no other argument. Settings that differ
+    from method to method go through `quantus_methods`. In `xai_methods` a method stands as `{"LPI": explain}`:
+    `{"LPI": {"n_steps": 5}}` would never come here, but score the plain gradient that is Quantus's default (see
+    `quantus_methods`, which makes what was meant).
 
     Args:
         model: a torch module; put into no other mode.
         inputs: (N, C, ...) or (N, F).
         targets: labels (N,).
-        method: name of the method.
-        kwargs: see above; and `seed` (of random points, for each sample alike: results do not depend on the batch),
-            `device`, and `reduce_axes` as in Quantus: dimensions that are summed, by default the channels; () for none.
+        method: any name of `captum_ext.attr.METHODS` (EG, LPI, WeightedIG, SAMP, IDGI, IntegratedGradients, ...;
+            the last is this package's, which heeds `n_steps` and baselines; Quantus's has ten steps whatever one asks
+            for); MODULE:CLASS of a class with `attribute`, made as CLASS(model); a CAM class of
+            `captum_ext_integrations.grad_cam` ("GradCAM", ...; extra "grad-cam"); or any name that Quantus knows,
+            which is handed to it.
+        device: where inputs and labels are put; else where the model is.
+        seed: of random points, for each sample alike: results do not depend on the batch. 0 unless given.
+        softmax: True explains the softmax of the outputs, which Quantus appends to a model that does not end in one;
+            False the outputs before it, without the softmax in which a model ends; else the model as it is explained.
+            References that are fitted have to be fitted to outputs of the same kind; with True WeightedIG takes
+            probabilities as they are unless `score` is given.
+        channel_first: False: inputs (N, ..., C), and `baseline` with them; the model still gets channels first, and the
+            explanation has the layout of the inputs. Nothing is inferred from shapes.
+        reduce_axes: dimensions of the explanation that are summed, as in Quantus: the channels unless given; () for
+            none. Explanations of tabular inputs are not summed.
+        keepdims: False drops these dimensions.
+        baseline: Quantus's name of `baselines`: a number, an array or a tensor.
+        xai_lib: "captum"; another library computes none of this package's methods, and is refused for them.
+        xai_lib_kwargs: arguments of the method's constructor, as in Quantus: also those of MODULE:CLASS, or of a CAM,
+            that are not listed here. They win over those that are.
+        references: of EG, LPI, WeightedIG.
+        multiply_by_inputs: of path methods.
+        alpha: of WeightedIG.
+        keep: of WeightedIG.
+        score: of WeightedIG.
+        fill: of WeightedIG.
+        search: of WeightedIG.
+        rtol: of WeightedIG.
+        direction: of SAMP.
+        insertion_baselines: of SAMP.
+        deletion_baselines: of SAMP.
+        momentum: of SAMP.
+        step_bound: of SAMP.
+        feature_mask: of SAMP.
+        baselines: of `attribute`; they replace references.
+        additional_forward_args: of `attribute`.
+        n_steps: of `attribute`.
+        internal_batch_size: of `attribute`.
+        generator: of `attribute`; instead of `seed`.
+        tol: of `attribute`, whose rule of integration cannot be chosen here, since `method` is the method's name: see
+            `as_quantus_explain`.
+        show_progress: of `attribute`.
+        target_layers: of CAMs: modules of the model, or their names.
+        upsampler: of CAMs.
+        reshape_transform: of CAMs.
+        gc_layer: Quantus's, as are all that follow.
+        interpolate: Quantus's.
+        interpolate_mode: Quantus's.
+        window: Quantus's.
+        constant_value: Quantus's.
+        return_shape: Quantus's.
+        num_samples: Quantus's.
+        noise: Quantus's.
+        attributor: Quantus's.
+        attributor_kwargs: Quantus's.
+        composite: Quantus's.
+        composite_kwargs: Quantus's.
+        canonizer: Quantus's.
+        canonizer_kwargs: Quantus's.
 
     Returns:
         An array (N, 1, ...), or (N, F) for tabular inputs.
 
     Raises:
-        ArgumentError: an argument that no method knows, or a layer that the model does not have.
+        ArgumentError: an argument that the method cannot use, or a layer that the model does not have.
 
     Example:
         >>> import numpy as np, torch
@@ -73,35 +198,79 @@ def explain(
         >>> explain(model, x, np.zeros(4, dtype=int), method="SAMP", n_steps=2).shape
         (4, 2)
     """
-    cams = _cam_classes()
-    if method not in _METHODS and method not in cams:
-        ours = _known_arguments() - set(_SHARED)
-        quantus = require("quantus", "quantus")
-        rest = {name: value for name, value in kwargs.items() if name not in ours and name != "seed"}
-        return np.asarray(quantus.explain(model, inputs, targets, **rest, **({"method": method} if method else {})))
-    unknown = sorted(set(kwargs) - _known_arguments())
+    arguments = locals()  # first of all, while it holds the arguments and nothing else
+    given = {name: value for name, value in arguments.items() if value is not _NOT_GIVEN and name not in _CALL}
+    if is_ours(method):
+        return _explain(model, inputs, targets, method, given)
+    quantus = require("quantus", "quantus")
+    known = {name: value for name, value in given.items() if name in _OF_QUANTUS}
+    return np.asarray(quantus.explain(model, inputs, targets, **known, **({"method": method} if method else {})))
+
+
+def quantus_methods(methods: Mapping[str, Any]) -> dict[str, Any]:
+    """Methods that differ in their settings, as `xai_methods` of `quantus.evaluate` beside `explain_func_kwargs={}`.
+
+    `quantus.evaluate` takes a dictionary of settings for those of `quantus.explain`, and does not read the name that
+    stands before it: `{"LPI": {"n_steps": 5}}` scores plain gradients under the name LPI (as does `{"Saliency": {}}`),
+    and its settings become those of the methods after it. Neither happens to what this function returns. Metrics of
+    this package refuse such gradients where they see them under the name of a method of this package; Quantus's do not.
+
+    Args:
+        methods: by the name that stands in the results: arguments of `explain`, of which `method` names the method
+            where the key does not; or what `quantus.evaluate` takes besides, functions and arrays, which stay as they
+            are.
+
+    Returns:
+        Functions and arrays by name. Settings win over `explain_func_kwargs`, which all methods share.
+
+    Raises:
+        ArgumentError: settings that `explain` does not have.
+        ArgumentTypeError: neither settings nor a function nor an array.
+
+    Example:
+        >>> import numpy as np, quantus, torch
+        >>> from captum_ext_integrations.quantus_metrics import Deletion, quantus_methods
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2)).eval()
+        >>> x = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
+        >>> results = quantus.evaluate(
+        ...     {"Deletion": Deletion()},
+        ...     quantus_methods({"IDGI": {"n_steps": 5}, "EG, few": {"method": "EG", "n_steps": 2, "baselines": 0}}),
+        ...     model, x, np.array([0, 1]), explain_func_kwargs={},
+        ... )
+        >>> list(results)
+        ['IDGI', 'EG, few']
+    """
+    return {name: _configured(name, value) for name, value in methods.items()}
+
+
+def _configured(name: str, value: Any) -> Any:
+    if callable(value) or isinstance(value, np.ndarray):
+        return value
+    if not isinstance(value, Mapping):
+        raise ArgumentTypeError(f"methods[{name!r}]", "settings, a function or an array", describe(value))
+    settings = {"method": name, **value}
+    unknown = sorted(set(settings) - (set(inspect.signature(explain).parameters) - {"model", "inputs", "targets"}))
     if unknown:
-        raise ArgumentError("explain_func_kwargs", "arguments of a method, such as references or n_steps", str(unknown))
-    x, y = _tensors(model, inputs, targets, kwargs.get("device"))
-    if method in cams:
-        attributions = _explain_by_cam(cams[method], model, x, y, kwargs)
-    else:
-        attributions = _explain_by_path(_METHODS[method], model, x, y, kwargs)
-    return _reduced(attributions, kwargs.get("reduce_axes", (1,)))
+        raise ArgumentError(f"methods[{name!r}]", "arguments of `explain`", ", ".join(unknown))
+
+    def explain_func(model: nn.Module, inputs: Any, targets: Any, **shared: Any) -> NDArray[Any]:
+        return explain(model, inputs, targets, **{**shared, **settings})
+
+    return explain_func
 
 
 def as_quantus_explain(
-    method: Any, /, *, reduce_axes: tuple[int, ...] = (1,), **attribute_kwargs: Any
+    method: Any, *, reduce_axes: tuple[int, ...] = (1,), attribute_kwargs: Mapping[str, Any] | None = None
 ) -> Callable[..., Any]:
     """A configured attribution object as an `explain_func`, references and all.
 
     Args:
         method: an object with `attribute`, of this package or of Captum; or a function from a model to such an object.
             When Quantus passes another model than the object's (randomised, perturbed), a copy of one of this package's
-            methods explains that one; Captum's own hold layers and hooks of their model, and wrapped forward functions
-            hide it, so for them that is an error: give a function.
+            methods explains that one; Captum's methods hold layers and hooks of their model, and wrapped forward
+            functions hide it, so for them that is an error: give a function.
         reduce_axes: dimensions that are summed, by default the channels; () for none.
-        attribute_kwargs: for every call of `attribute`.
+        attribute_kwargs: for every call of `attribute`, such as `{"n_steps": 20, "method": "gausslegendre"}`.
 
     Returns:
         A function (model, inputs, targets, **ignored) -> array. It raises ArgumentError for a model that the object
@@ -112,34 +281,40 @@ def as_quantus_explain(
         >>> from captum_ext import SAMP
         >>> from captum_ext_integrations.quantus_explain import as_quantus_explain
         >>> model = torch.nn.Linear(2, 3)
-        >>> explain = as_quantus_explain(SAMP(model), n_steps=2)
+        >>> explain = as_quantus_explain(SAMP(model), attribute_kwargs={"n_steps": 2})
         >>> explain(model, np.ones((4, 2), dtype=np.float32), np.zeros(4, dtype=int), method="mine").shape
         (4, 2)
     """
     is_object = hasattr(method, "attribute") and hasattr(method, "forward_func")
     if not is_object and not callable(method):
         raise ArgumentTypeError("method", "an attribution object, or a function that makes one", describe(method))
+    chosen = dict(attribute_kwargs or {})
     seen: list[nn.Module] = []
 
     def explain_func(model: nn.Module, inputs: Any, targets: Any, **ignored: Any) -> NDArray[Any]:
         x, y = _tensors(model, inputs, targets, ignored.get("device"))
-        own = _for_model(method, model, seen) if is_object else method(model)
-        return _reduced(own.attribute(x, target=y, **attribute_kwargs), reduce_axes)
+        explainer = _for_model(method, model, seen) if is_object else method(model)
+        return _reduced(explainer.attribute(x, target=y, **chosen), reduce_axes)
 
     return explain_func
 
 
+def is_ours(name: str) -> bool:
+    """Whether `explain` explains by this name itself, and does not hand it to Quantus."""
+    return name in METHODS or ":" in name or name in _cam_classes()
+
+
 def _for_model(method: Any, model: nn.Module, seen: list[nn.Module]) -> Any:
-    """The object itself for its own model, a copy for another one; `seen` holds the first model that was passed."""
-    own_model = find_module(method.forward_func)
-    if own_model is None:  # hidden in a function: the first model that Quantus passes is taken for it
+    """The object itself for its model, a copy for another one; `seen` holds the first model that was passed."""
+    explained = find_module(method.forward_func)
+    if explained is None:  # hidden in a function: the first model that Quantus passes is taken for it
         seen.extend([] if seen else [model])
-        own_model = seen[0]
-    if model is own_model:
+        explained = seen[0]
+    if model is explained:
         return method
     if not isinstance(method, PathMethod) or not isinstance(method.forward_func, nn.Module):
         expected = "a function from a model to a method, since Quantus passes another model than the object's"
-        raise ArgumentError("method", expected, f"a {type(method).__name__} of its own model")
+        raise ArgumentError("method", expected, f"a {type(method).__name__} of one model")
     other = copy.copy(method)
     other.forward_func = model
     if getattr(other, "references", None) is not None:
@@ -147,28 +322,91 @@ def _for_model(method: Any, model: nn.Module, seen: list[nn.Module]) -> Any:
     return other
 
 
-def _explain_by_path(kind: type[Any], model: nn.Module, x: Tensor, y: Tensor, kwargs: Mapping[str, Any]) -> Tensor:
-    settings, arguments = _constructor(kind), _attribute(kind)
-    explainer = kind(model, **{name: value for name, value in kwargs.items() if name in settings})
-    chosen = {name: value for name, value in kwargs.items() if name in arguments}
+def _explain(model: nn.Module, inputs: Any, targets: Any, method: str, given: dict[str, Any]) -> NDArray[Any]:
+    """Explain by a method of this package, a caller's class or a CAM."""
+    if given.get("xai_lib") not in (None, "captum"):
+        expected = f'"captum" or left out for {method}, which no other library computes'
+        raise ArgumentError("xai_lib", expected, repr(given["xai_lib"]))
+    x, y = _tensors(model, inputs, targets, given.get("device"))
+    last = given.get("channel_first") is False and x.dim() > 2
+    x = x.movedim(-1, 1) if last else x
+    scored = _with_softmax(model, given.get("softmax"))
+    cam = _cam_classes().get(method)
+    if cam is not None:
+        attributions = _explain_by_cam(cam, model, scored, x, y, given)
+    else:
+        if "baseline" in given:
+            given["baselines"] = _baselines(given, x, last)
+        attributions = _explain_by_class(method, scored, x, y, given)
+    attributions = attributions.movedim(1, -1) if last else attributions
+    return _reduced(attributions, given.get("reduce_axes", (-1,) if last else (1,)), given.get("keepdims", True))
+
+
+def _with_softmax(model: nn.Module, softmax: bool | None) -> nn.Module:
+    """The model with the softmax at its end that Quantus adds, or without the one that Quantus takes away."""
+    if softmax is None:
+        return model
+    wrap = require("quantus.helpers.utils", "quantus").get_wrapped_model
+    scored: nn.Module = wrap(model, channel_first=True, softmax=softmax).get_softmax_arg_model()
+    return scored
+
+
+def _baselines(given: Mapping[str, Any], x: Tensor, last: bool) -> Any:
+    """Quantus's `baseline` as `baselines`."""
+    if "baselines" in given:
+        raise ArgumentError("baseline", "left out where `baselines` is given", "both")
+    value = given["baseline"]
+    value = torch.as_tensor(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+    return value.movedim(-1, 1) if last and isinstance(value, Tensor) and value.dim() == x.dim() else value
+
+
+def _explain_by_class(method: str, model: nn.Module, x: Tensor, y: Tensor, given: Mapping[str, Any]) -> Tensor:
+    kind = method_class(method)
+    arguments = _attribute(kind)
+    explainer = kind(model, **_settings(kind, method, given))
+    chosen = {name: value for name, value in given.items() if name in arguments}
     if "generator" in arguments:
-        seed = kwargs.get("seed", 0)
+        seed = given.get("seed", 0)
         chosen.setdefault("generator", [torch.Generator().manual_seed(seed) for _ in range(len(x))])
     attributions: Tensor = explainer.attribute(x, target=y, **chosen)
     return attributions
 
 
-def _explain_by_cam(kind: type[Any], model: nn.Module, x: Tensor, y: Tensor, kwargs: Mapping[str, Any]) -> Tensor:
+def _settings(kind: type[Any], method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the constructor: what the name stands for, what was given, and `xai_lib_kwargs` over all."""
+    known = _constructor(kind)
+    settings = method_settings(method)
+    if given.get("softmax") and "score" in known:
+        settings["score"] = _as_it_is  # the model gives probabilities already
+    settings.update({name: value for name, value in given.items() if name in known})
+    more = given.get("xai_lib_kwargs") or {}
+    unknown = sorted(set(more) - known)
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(kind).parameters.values())
+    if unknown and not takes_any:
+        raise ArgumentError("xai_lib_kwargs", f"arguments of {kind.__name__}", ", ".join(unknown))
+    return {**settings, **more}
+
+
+def _as_it_is(outputs: Tensor) -> Tensor:
+    return outputs
+
+
+def _explain_by_cam(
+    kind: type[Any], model: nn.Module, scored: nn.Module, x: Tensor, y: Tensor, given: Mapping[str, Any]
+) -> Tensor:
     targets_module = require("pytorch_grad_cam.utils.model_targets", "grad-cam")
-    layers = kwargs.get("target_layers")
-    if layers is None or (not isinstance(layers, nn.Module) and len(layers) == 0):
-        raise ArgumentError("target_layers", "given for a CAM: modules of the model, or their names", describe(layers))
-    layers = [layers] if isinstance(layers, str | nn.Module) else layers
-    found = [_layer(model, layer) for layer in layers]
-    settings = {name: kwargs[name] for name in ("reshape_transform", "upsampler") if name in kwargs}
-    modes, maps = [(part, part.training) for part in model.modules()], None
+    names = given.get("target_layers")
+    if names is None or (not isinstance(names, nn.Module) and len(names) == 0):
+        raise ArgumentError("target_layers", "given for a CAM: modules of the model, or their names", describe(names))
+    names = [names] if isinstance(names, str | nn.Module) else names
+    # A softmax that was added stands around the model, whose layers keep their names; one is taken away in a copy.
+    owner = model if any(model is part for part in scored.modules()) else scored
+    layers = [_layer(owner, name) for name in names]
+    settings = {name: given[name] for name in ("reshape_transform", "upsampler") if name in given}
+    settings.update(given.get("xai_lib_kwargs") or {})
+    modes, maps = [(part, part.training) for part in scored.modules()], None
     try:
-        with kind(model, found, **settings) as cam:
+        with kind(scored, layers, **settings) as cam:
             maps = cam(x, targets=[targets_module.ClassifierOutputTarget(int(label)) for label in y])
     finally:
         for part, mode in modes:  # the host switches to eval mode for good
@@ -198,28 +436,26 @@ def _tensors(model: nn.Module, inputs: Any, targets: Any, device: str | None) ->
     return x.to(parameter.dtype), y.long()
 
 
-def _reduced(attributions: Tensor, axes: tuple[int, ...]) -> NDArray[Any]:
+def _reduced(attributions: Tensor, axes: tuple[int, ...], keepdims: bool = True) -> NDArray[Any]:
     array = attributions.detach().cpu().numpy()
+    axes = tuple(axes)
     if not axes or array.ndim < 3:
         return array
-    summed: NDArray[Any] = array.sum(axis=tuple(axes), keepdims=True)
+    if any(axis % array.ndim == 0 or not -array.ndim <= axis < array.ndim for axis in axes):
+        raise ArgumentError("reduce_axes", f"dimensions from 1 to {array.ndim - 1}, or counted from the end", str(axes))
+    summed: NDArray[Any] = array.sum(axis=axes, keepdims=keepdims)
     return summed
 
 
 def _constructor(kind: type[Any]) -> set[str]:
-    return set(inspect.signature(kind).parameters) - {"forward_func"}
+    """Names of the arguments of a constructor, of which the first is the model."""
+    return set(list(inspect.signature(kind).parameters)[1:])
 
 
 def _attribute(kind: type[Any]) -> set[str]:
+    """Names of those arguments of `attribute` that change neither what is explained nor what is returned."""
     names = set(inspect.signature(kind.attribute).parameters)
-    return names - {"self", "inputs", "target", "return_convergence_delta", "return_path"}
-
-
-def _known_arguments() -> set[str]:
-    known = {*_SHARED, *_CAM_ARGUMENTS}
-    for kind in set(_METHODS.values()):
-        known |= _constructor(kind) | _attribute(kind)
-    return known
+    return names - {"self", "inputs", "target", "method", "return_convergence_delta", "return_path"}
 
 
 def _cam_classes() -> dict[str, type[Any]]:

@@ -6,13 +6,16 @@
 One implementation: every class hands its batch to the pure function, as tensors on the model's device. Scores do not
 depend on the batch that a sample is in, nor on `batch_size`. A sample whose map is constant or not finite is reported
 as NaN, the others are scored; Infidelity, which ranks nothing, scores constant maps other than zero. The model is
-evaluated in eval mode and handed back in its own.
+evaluated in eval mode and handed back in the mode that it had.
 
-How explanations are computed is in `quantus_explain`, whose `explain` and `as_quantus_explain` are here, too.
+Where methods differ in settings, `quantus_methods({"LPI": {"n_steps": 5}, "SAMP": {}})` makes the second argument:
+for the dictionary by itself `quantus.evaluate` would score plain gradients. How explanations are computed is in
+`quantus_explain`, whose `explain`, `quantus_methods` and `as_quantus_explain` are here, too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -33,8 +36,16 @@ from captum_ext.metrics import (
     pixel_flipping,
     road,
 )
-from captum_ext_integrations._quantus_base import CurveMetric, Forward, TorchMetric, enums, plot_curves
-from captum_ext_integrations.quantus_explain import as_quantus_explain, explain
+from captum_ext_integrations._quantus_base import (
+    CurveMetric,
+    Forward,
+    TorchMetric,
+    enums,
+    of_curves,
+    of_metrics,
+    plot_curves,
+)
+from captum_ext_integrations.quantus_explain import as_quantus_explain, explain, quantus_methods
 
 _quantus: Any = require("quantus", "quantus")
 _HIGHER, _LOWER = enums.ScoreDirection.HIGHER, enums.ScoreDirection.LOWER
@@ -51,9 +62,26 @@ class Insertion(CurveMetric):
     name: ClassVar[str] = "Insertion"
     score_direction: ClassVar[Any] = _HIGHER
 
-    def __init__(self, n_steps: int = 10, baselines: Baselines | str = None, **kwargs: Any) -> None:
-        """Arguments are described in the class. Unknown ones are refused."""
-        super().__init__(baselines, **kwargs)
+    def __init__(
+        self,
+        n_steps: int = 10,
+        baselines: Baselines | str = None,
+        *,
+        score_scale: str = "none",
+        return_auc_per_sample: bool = True,
+        seed: int = 0,
+        abs: bool = False,  # noqa: A002 (Quantus's name)
+        normalise: bool = False,
+        normalise_func: Callable[..., Any] | None = None,
+        normalise_func_kwargs: dict[str, Any] | None = None,
+        return_aggregate: bool = False,
+        aggregate_func: Callable[..., Any] | None = None,
+        default_plot_func: Callable[..., Any] | None = None,
+        disable_warnings: bool = False,
+        display_progressbar: bool = False,
+    ) -> None:
+        """Arguments are described in the class. There are no others."""
+        super().__init__(**of_curves(locals()))
         self.n_steps = n_steps
 
     def curve(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor) -> PerturbationCurve:
@@ -74,9 +102,26 @@ class Deletion(CurveMetric):
     name: ClassVar[str] = "Deletion"
     score_direction: ClassVar[Any] = _LOWER
 
-    def __init__(self, n_steps: int = 10, baselines: Baselines | str = 0, **kwargs: Any) -> None:
-        """Arguments are described in the class. Unknown ones are refused."""
-        super().__init__(baselines, **kwargs)
+    def __init__(
+        self,
+        n_steps: int = 10,
+        baselines: Baselines | str = 0,
+        *,
+        score_scale: str = "none",
+        return_auc_per_sample: bool = True,
+        seed: int = 0,
+        abs: bool = False,  # noqa: A002 (Quantus's name)
+        normalise: bool = False,
+        normalise_func: Callable[..., Any] | None = None,
+        normalise_func_kwargs: dict[str, Any] | None = None,
+        return_aggregate: bool = False,
+        aggregate_func: Callable[..., Any] | None = None,
+        default_plot_func: Callable[..., Any] | None = None,
+        disable_warnings: bool = False,
+        display_progressbar: bool = False,
+    ) -> None:
+        """Arguments are described in the class. There are no others."""
+        super().__init__(**of_curves(locals()))
         self.n_steps = n_steps
 
     def curve(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor) -> PerturbationCurve:
@@ -103,11 +148,21 @@ class DiffID(CurveMetric):
         baselines: Baselines | str = "mean",
         score_scale: str = "input",
         abs: bool = True,  # noqa: A002 (Quantus's name)
-        **kwargs: Any,
+        *,
+        return_auc_per_sample: bool = True,
+        seed: int = 0,
+        normalise: bool = False,
+        normalise_func: Callable[..., Any] | None = None,
+        normalise_func_kwargs: dict[str, Any] | None = None,
+        return_aggregate: bool = False,
+        aggregate_func: Callable[..., Any] | None = None,
+        default_plot_func: Callable[..., Any] | None = None,
+        disable_warnings: bool = False,
+        display_progressbar: bool = False,
     ) -> None:
-        """Arguments are described in the class. Unknown ones are refused."""
+        """Arguments are described in the class. There are no others."""
         check_choice("score_scale", score_scale, ("none", "input"))
-        super().__init__(baselines, score_scale, abs=abs, **kwargs)
+        super().__init__(**of_curves(locals()))
         self.fractions = fractions
 
     def curve(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor) -> PerturbationCurve:
@@ -117,7 +172,7 @@ class DiffID(CurveMetric):
 
 
 class PixelFlipping(CurveMetric):
-    """Pixel flipping (Bach et al., 2015) by whole pixels: Quantus's own flips each channel by itself.
+    """Pixel flipping (Bach et al., 2015) by whole pixels: Quantus's class flips each channel by itself.
 
     See `captum_ext.metrics.pixel_flipping`. `features_in_step` is a divisor of the number of pixels; `baselines`
     defaults to zero; the other arguments are those of `CurveMetric`. Curves and areas begin with the unchanged input.
@@ -127,9 +182,26 @@ class PixelFlipping(CurveMetric):
     score_direction: ClassVar[Any] = _LOWER
     softmax: ClassVar[bool] = True
 
-    def __init__(self, features_in_step: int = 1, baselines: Baselines | str = 0, **kwargs: Any) -> None:
-        """Arguments are described in the class. Unknown ones are refused."""
-        super().__init__(baselines, **kwargs)
+    def __init__(
+        self,
+        features_in_step: int = 1,
+        baselines: Baselines | str = 0,
+        *,
+        score_scale: str = "none",
+        return_auc_per_sample: bool = True,
+        seed: int = 0,
+        abs: bool = False,  # noqa: A002 (Quantus's name)
+        normalise: bool = False,
+        normalise_func: Callable[..., Any] | None = None,
+        normalise_func_kwargs: dict[str, Any] | None = None,
+        return_aggregate: bool = False,
+        aggregate_func: Callable[..., Any] | None = None,
+        default_plot_func: Callable[..., Any] | None = None,
+        disable_warnings: bool = False,
+        display_progressbar: bool = False,
+    ) -> None:
+        """Arguments are described in the class. There are no others."""
+        super().__init__(**of_curves(locals()))
         self.features_in_step = features_in_step
 
     def curve(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor) -> PerturbationCurve:
@@ -142,8 +214,8 @@ class PixelFlipping(CurveMetric):
 class IROF(TorchMetric):
     """IROF (Rieger and Hansen, 2020) for images with maps of one channel or several, in [0, 1].
 
-    See `captum_ext.metrics.irof`, whose arguments `segments`, `n_segments` and `seed` it takes. Quantus's own fails on
-    RGB images with maps of one channel, and counts segments instead of their share.
+    See `captum_ext.metrics.irof`, whose arguments `segments`, `n_segments` and `seed` it takes. Quantus's class fails
+    on RGB images with maps of one channel, and counts segments instead of their share.
     """
 
     name: ClassVar[str] = "IROF (share of segments)"
@@ -151,9 +223,24 @@ class IROF(TorchMetric):
     data_applicability: ClassVar[Any] = _IMAGES
     softmax: ClassVar[bool] = True
 
-    def __init__(self, segments: Any = "slic", n_segments: int = 50, seed: int = 0, **kwargs: Any) -> None:
-        """Arguments are described in the class. Unknown ones are refused."""
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        segments: Any = "slic",
+        n_segments: int = 50,
+        seed: int = 0,
+        *,
+        abs: bool = False,  # noqa: A002 (Quantus's name)
+        normalise: bool = False,
+        normalise_func: Callable[..., Any] | None = None,
+        normalise_func_kwargs: dict[str, Any] | None = None,
+        return_aggregate: bool = False,
+        aggregate_func: Callable[..., Any] | None = None,
+        default_plot_func: Callable[..., Any] | None = None,
+        disable_warnings: bool = False,
+        display_progressbar: bool = False,
+    ) -> None:
+        """Arguments are described in the class. There are no others."""
+        super().__init__(**of_metrics(locals()))
         self.segments, self.n_segments, self.seed = segments, n_segments, seed
 
     def score(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor, s: Tensor | None) -> Tensor:  # noqa: ARG002
@@ -165,8 +252,8 @@ class ROAD(TorchMetric):
     """ROAD (Rong et al., 2022) for images with maps of one channel or several: mean score over the fractions.
 
     See `captum_ext.metrics.road`, whose arguments `fractions`, `noise` and `seed` it takes. With `return_correct` it
-    returns for each fraction whether the label is still first, of which the paper's accuracy is the mean. Quantus's own
-    fails on RGB images with maps of one channel, and returns one accuracy for the whole data set.
+    returns for each fraction whether the label is still first, of which the paper's accuracy is the mean. Quantus's
+    class fails on RGB images with maps of one channel, and returns one accuracy for the whole data set.
     """
 
     name: ClassVar[str] = "ROAD (per sample)"
@@ -180,10 +267,19 @@ class ROAD(TorchMetric):
         noise: float = 0.01,
         return_correct: bool = False,
         seed: int = 0,
-        **kwargs: Any,
+        *,
+        abs: bool = False,  # noqa: A002 (Quantus's name)
+        normalise: bool = False,
+        normalise_func: Callable[..., Any] | None = None,
+        normalise_func_kwargs: dict[str, Any] | None = None,
+        return_aggregate: bool = False,
+        aggregate_func: Callable[..., Any] | None = None,
+        default_plot_func: Callable[..., Any] | None = None,
+        disable_warnings: bool = False,
+        display_progressbar: bool = False,
     ) -> None:
-        """Arguments are described in the class. Unknown ones are refused."""
-        super().__init__(**kwargs)
+        """Arguments are described in the class. There are no others."""
+        super().__init__(**of_metrics(locals()))
         self.fractions, self.noise, self.return_correct, self.seed = fractions, noise, return_correct, seed
 
     def score(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor, s: Tensor | None) -> Tensor:  # noqa: ARG002
@@ -198,23 +294,37 @@ class ScaleFreeInfidelity(TorchMetric):
     """Infidelity (Yeh et al., 2019) with the best single factor for each sample, over the variance: in [0, 1].
 
     See `captum_ext.metrics.infidelity`, whose arguments `n_samples`, `patch` and `seed` it takes; `raw=True` returns
-    the raw value, in squared units of the score. That, as Quantus's own, measures a map's scale before anything else.
+    the raw value, in squared units of the score. That, as Quantus's class, measures a map's scale before anything else.
     """
 
     name: ClassVar[str] = "Scale-free Infidelity"
     score_direction: ClassVar[Any] = _LOWER
 
     def __init__(
-        self, n_samples: int = 50, patch: float = 0.25, raw: bool = False, seed: int = 0, **kwargs: Any
+        self,
+        n_samples: int = 50,
+        patch: float = 0.25,
+        raw: bool = False,
+        seed: int = 0,
+        *,
+        abs: bool = False,  # noqa: A002 (Quantus's name)
+        normalise: bool = False,
+        normalise_func: Callable[..., Any] | None = None,
+        normalise_func_kwargs: dict[str, Any] | None = None,
+        return_aggregate: bool = False,
+        aggregate_func: Callable[..., Any] | None = None,
+        default_plot_func: Callable[..., Any] | None = None,
+        disable_warnings: bool = False,
+        display_progressbar: bool = False,
     ) -> None:
-        """Arguments are described in the class. Unknown ones are refused."""
-        super().__init__(**kwargs)
+        """Arguments are described in the class. There are no others."""
+        super().__init__(**of_metrics(locals()))
         self.n_samples, self.patch, self.raw, self.seed = n_samples, patch, raw, seed
 
     def score(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor, s: Tensor | None) -> Tensor:  # noqa: ARG002
         """Share of the changes that the map leaves unexplained, or the raw value."""
-        found = infidelity(forward, x, a, y, n_samples=self.n_samples, patch=self.patch, seed=self.seed)
-        return found.raw if self.raw else found.unexplained
+        values = infidelity(forward, x, a, y, n_samples=self.n_samples, patch=self.patch, seed=self.seed)
+        return values.raw if self.raw else values.unexplained
 
 
 class IoU(TorchMetric):
@@ -228,9 +338,22 @@ class IoU(TorchMetric):
     data_applicability: ClassVar[Any] = _IMAGES
     evaluation_category: ClassVar[Any] = enums.EvaluationCategory.LOCALISATION
 
-    def __init__(self, threshold: str = "area", **kwargs: Any) -> None:
-        """Arguments are described in the class. Unknown ones are refused."""
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        threshold: str = "area",
+        *,
+        abs: bool = False,  # noqa: A002 (Quantus's name)
+        normalise: bool = False,
+        normalise_func: Callable[..., Any] | None = None,
+        normalise_func_kwargs: dict[str, Any] | None = None,
+        return_aggregate: bool = False,
+        aggregate_func: Callable[..., Any] | None = None,
+        default_plot_func: Callable[..., Any] | None = None,
+        disable_warnings: bool = False,
+        display_progressbar: bool = False,
+    ) -> None:
+        """Arguments are described in the class. There are no others."""
+        super().__init__(**of_metrics(locals()))
         self.threshold = threshold
 
     def score(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor, s: Tensor | None) -> Tensor:  # noqa: ARG002
@@ -264,5 +387,6 @@ __all__ = [
     "as_quantus_explain",
     "explain",
     "plot_curves",
+    "quantus_methods",
     "register",
 ]

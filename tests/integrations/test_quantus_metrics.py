@@ -1,4 +1,6 @@
-"""The metrics inside Quantus: the same numbers three ways, agreement with Quantus's own where it works, bad input."""
+"""The metrics inside Quantus: the same numbers three ways, agreement with Quantus where it works, bad input."""
+
+import inspect
 
 import numpy as np
 import pytest
@@ -21,7 +23,10 @@ from captum_ext.metrics import (
 )
 
 quantus = pytest.importorskip("quantus")
+from quantus.metrics.base import Metric  # noqa: E402
+
 from captum_ext_integrations import quantus_metrics as qm  # noqa: E402
+from captum_ext_integrations._quantus_base import CurveMetric  # noqa: E402
 
 pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.filterwarnings("ignore::FutureWarning")]
 
@@ -108,8 +113,50 @@ def test_metrics_describe_themselves_as_quantus_expects(metric):
     assert "." in metric.__init__.__doc__
     metric.interpret_scores  # noqa: B018 (prints)
     assert metric.get_params["normalise"] is False
-    with pytest.raises(ValueError, match="Unexpected keyword arguments"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'unknown'"):
         type(metric)(unknown=1)
+
+
+BASE_ARGUMENTS = {
+    "abs": True,
+    "normalise": True,
+    "return_aggregate": True,
+    "aggregate_func": np.max,
+    "default_plot_func": print,
+    "disable_warnings": True,
+    "display_progressbar": True,
+}
+
+
+def listed(kind):
+    """Names of the arguments of a constructor, none of which stands for any others."""
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    assert all(one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) for one in parameters)
+    return {one.name: one.default for one in parameters}
+
+
+@pytest.mark.parametrize("kind", [*qm.METRICS, qm.TorchMetric, CurveMetric], ids=lambda kind: kind.__name__)
+def test_a_metric_lists_the_arguments_of_every_quantus_metric_and_hands_them_on(kind):
+    of_quantus = set(inspect.signature(Metric.__init__).parameters) - {"self", "kwargs"}
+    assert of_quantus <= set(listed(kind))
+    metric = kind(**BASE_ARGUMENTS, normalise_func=np.multiply, normalise_func_kwargs={"casting": "no"})
+    state = {name: getattr(metric, name) for name in BASE_ARGUMENTS}
+    assert state == BASE_ARGUMENTS
+    assert metric.normalise_func.func is np.multiply
+    assert metric.normalise_func_kwargs == {"casting": "no"}
+    assert kind().aggregate_func is np.nanmean
+    assert kind().abs is (kind is qm.DiffID)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in qm.METRICS if issubclass(kind, CurveMetric)])
+def test_a_metric_of_curves_lists_the_arguments_of_every_curve_and_hands_them_on(kind):
+    assert set(listed(CurveMetric)) <= set(listed(kind))
+    of_curves = {"baselines": 0.5, "score_scale": "none", "return_auc_per_sample": False, "seed": 7}
+    metric = kind(**of_curves)
+    assert {name: getattr(metric, name) for name in of_curves} == of_curves
+    assert metric.default_plot_func is qm.plot_curves
+    assert kind().return_auc_per_sample is True
+    assert (kind().score_scale, kind().seed) == ("input" if kind is qm.DiffID else "none", 0)
 
 
 def test_explanations_are_computed_where_none_are_given(data):
@@ -184,12 +231,12 @@ def test_tabular_and_time_series_data_are_scored():
     series = generator.normal(size=(4, 2, 9)).astype(np.float32)
     convolution = nn.Sequential(nn.Conv1d(2, 3, 3), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(3, 2)).eval()
     steps = series.sum(1, keepdims=True)
-    found = qm.Deletion(n_steps=9, return_auc_per_sample=False)(convolution, series, y, steps)
+    curves = qm.Deletion(n_steps=9, return_auc_per_sample=False)(convolution, series, y, steps)
     first = np.abs(steps[0, 0] - steps[0, 0].max()).argmin()
     without = series[:1].copy()
     without[0, :, first] = 0  # a step with all its channels is one pixel
     with torch.no_grad():
-        assert found[0][1] == pytest.approx(float(convolution(torch.from_numpy(without))[0, 0]), abs=1e-6)
+        assert curves[0][1] == pytest.approx(float(convolution(torch.from_numpy(without))[0, 0]), abs=1e-6)
     assert np.isfinite(qm.Deletion()(convolution, series, y, series)).all()
 
 
@@ -221,7 +268,7 @@ def test_register_adds_names_and_replaces_none():
 
 @pytest.fixture
 def gray():
-    """Cases in which Quantus's own classes work: one channel, maps without ties, NumPy's old name for trapezoid."""
+    """Cases in which Quantus's classes work: one channel, maps without ties, NumPy's old name for trapezoid."""
     generator = np.random.default_rng(2)
     x = generator.normal(size=(3, 1, 8, 8)).astype(np.float32)
     return Net(channels=1).eval(), x, np.array([0, 1, 2]), generator.random(size=(3, 1, 8, 8)).astype(np.float32)
@@ -382,12 +429,12 @@ def test_reversed_arrays_half_precision_maps_and_predict_arguments_are_taken(dat
         model, data["x"], data["y"], half.float().numpy()
     )
     for softmax in (True, False):
-        found = qm.Deletion()(
+        scores = qm.Deletion()(
             model, data["x"], data["y"], data["a"], softmax=softmax, model_predict_kwargs={"scale": 2.0}
         )
         doubled = (lambda v: (2 * model(v)).softmax(-1)) if softmax else (lambda v: 2 * model(v))
         expected = deletion(doubled, *map(torch.from_numpy, (data["x"], data["a"], data["y"]))).auc
-        np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(scores, expected.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_quantus_saves_the_plot_of_curves(data, tmp_path):
