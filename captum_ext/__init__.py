@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         WeightedIG,
         WeightedIntegratedGradients,
     )
+    from captum_ext.core.rows import Shared
     from captum_ext.references import ReferenceDistribution
     from captum_ext.upsampling import USU, InterpolationUpsampler, USUUpsampler, check_desiderata, redistribute
 
@@ -32,6 +33,7 @@ _HOMES = {
     "SalientManipulationPath": "captum_ext.attr",
     "WeightedIntegratedGradients": "captum_ext.attr",
     "ReferenceDistribution": "captum_ext.references",
+    "Shared": "captum_ext.core.rows",
     "USU": "captum_ext.upsampling",
     "USUUpsampler": "captum_ext.upsampling",
     "InterpolationUpsampler": "captum_ext.upsampling",
@@ -49,6 +51,7 @@ __all__ = [
     "LocalPathIntegration",
     "ReferenceDistribution",
     "SalientManipulationPath",
+    "Shared",
     "USUUpsampler",
     "WeightedIG",
     "WeightedIntegratedGradients",
@@ -58,7 +61,18 @@ __all__ = [
 ]
 
 
-_SUBMODULES = ("attr", "dataset", "exceptions", "metrics", "references", "segmentation", "testing", "upsampling")
+_SUBMODULES = (
+    "attr",
+    "core",
+    "dataset",
+    "exceptions",
+    "images",
+    "metrics",
+    "references",
+    "segmentation",
+    "testing",
+    "upsampling",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -40,12 +40,33 @@ class ModelOutputError(CaptumExtError, ValueError):
     """`forward_func` returned something from which no attribution can be computed."""
 
 
+class OutputRowsError(ModelOutputError):
+    """`forward_func` returned another number of rows than it was given."""
+
+
+class ArgumentsConflictError(CaptumExtError, ValueError):
+    """Two arguments, each of which could be used, that do not fit each other; `arguments` holds their names."""
+
+    def __init__(self, arguments: tuple[str, ...], reason: str) -> None:
+        super().__init__(arguments, reason)
+        self.arguments = arguments
+        self.reason = reason
+
+    def __str__(self) -> str:
+        names = " and ".join(f"`{name}`" for name in self.arguments)
+        return f"The arguments {names} do not fit each other: {self.reason}."
+
+
 class InferenceModeError(CaptumExtError, RuntimeError):
     """Gradients were asked for under `torch.inference_mode()`, where autograd records nothing."""
 
 
 class ReferenceFileError(CaptumExtError, ValueError):
     """A file of fitted references that is damaged, incomplete or of an unknown version."""
+
+
+class OtherModelError(CaptumExtError, ValueError):
+    """Fitted references are used with another model, or with other weights, than they were fitted to."""
 
 
 class MissingExtraError(CaptumExtError, ImportError):

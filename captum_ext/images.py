@@ -1,38 +1,38 @@
-"""Gaussian blur of image batches: the reference image without details."""
+"""Images: without their details, and as they are seen."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-# Standard deviation and radius used on 224 x 224 images in the insertion game of RISE (arXiv:1806.07421), scaled by
-# size.
-_SIGMA_OF_SIDE = 12 / 224
-_RADIUS_OF_SIGMA = 25 / 12
+from captum_ext.core.blur import gaussian_blur
+from captum_ext.core.tensors import double
+from captum_ext.exceptions import ArgumentError
+
+__all__ = ["display_range", "gaussian_blur"]
+
+_RANGE_TOLERANCE = 0.02  # of display values: rounding of the normalisation, not another normalisation
 
 
-def gaussian_blur(images: Tensor, sigma: float | None = None) -> Tensor:
-    """Blur (N, C, H, W) with standard deviation `sigma` in pixels, reflecting at the borders.
+def display_range(images: Tensor, mean: Any = None, std: Any = None) -> Tensor:
+    """Images as seen, in [0, 1]: the normalisation undone, or each image scaled from its minimum and maximum.
 
-    None: 12/224 of the shorter side.
+    Raises:
+        ArgumentError: only one of mean and std, or images that `mean` and `std` do not bring into [0, 1].
     """
-    sigma = _SIGMA_OF_SIDE * min(images.shape[-2:]) if sigma is None else sigma
-    wide = images.to(torch.float64 if images.dtype == torch.float64 else torch.float32)
-    along_height, along_width = (_blur_matrix(size, sigma, wide) for size in images.shape[-2:])
-    return (along_height @ wide @ along_width.T).to(images.dtype)
-
-
-def _blur_matrix(size: int, sigma: float, like: Tensor) -> Tensor:
-    """Weights (size, size) of every pixel in every blurred pixel along one dimension.
-
-    As a matrix, since convolutions with so long a kernel and one channel a group are slow on a CPU.
-    """
-    radius = min(max(1, round(_RADIUS_OF_SIGMA * sigma)), size - 1)
-    offsets = torch.arange(-radius, radius + 1, device="cpu")
-    kernel = torch.exp(-(offsets.double() ** 2) / (2 * sigma**2))
-    place = torch.arange(size, device="cpu")
-    neighbours = (place[:, None] + offsets).abs()  # reflected at the start, then at the end
-    neighbours = torch.minimum(neighbours, 2 * (size - 1) - neighbours)
-    weights = torch.zeros(size, size, dtype=torch.float64, device="cpu")
-    weights.scatter_add_(1, neighbours, (kernel / kernel.sum()).expand(size, -1))
-    return weights.to(like.device, like.dtype)
+    if (mean is None) != (std is None):
+        raise ArgumentError("mean", "given together with std", "only one of them")
+    wide = double(images.detach())
+    if mean is None:
+        low, high = (ends(wide.flatten(1), 1).values[:, None, None, None] for ends in (torch.min, torch.max))
+        return (wide - low) / torch.where(high > low, high - low, 1.0)
+    center, scale = (torch.as_tensor(value, dtype=wide.dtype, device=wide.device) for value in (mean, std))
+    shape = (1, -1, 1, 1)
+    seen = wide * scale.reshape(shape) + center.reshape(shape)
+    darkest, brightest = float(seen.min()), float(seen.max())
+    if darkest < -_RANGE_TOLERANCE or brightest > 1 + _RANGE_TOLERANCE:
+        received = f"values from {darkest:.3g} to {brightest:.3g}"
+        raise ArgumentError("inputs", "in [0, 1] after mean and std are undone", received)
+    return seen.clamp(0, 1)

@@ -18,7 +18,6 @@ Segment = Callable[[NDArray[np.float64]], NDArray[Any]]
 
 METHODS = ("slic", "felzenszwalb", "watershed", "grid")
 _N_SEGMENTS = 50
-_RANGE_TOLERANCE = 0.02  # of display values: rounding of the normalisation, not another normalisation
 
 
 class Segmenter:
@@ -47,7 +46,7 @@ class Segmenter:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Labels (N, H, W) of images (N, C, H, W) in [0, 1], on the images' device."""
-        arrays = images.detach().permute(0, 2, 3, 1).to("cpu", torch.float64).numpy()
+        arrays = images.detach().permute(0, 2, 3, 1).cpu().double().numpy()
         labels = np.stack([_relabelled(self._segment(array)) for array in arrays])
         return torch.from_numpy(labels).to(images.device)
 
@@ -125,25 +124,3 @@ def check_labels(name: str, labels: Any, n_images: int, size: tuple[int, int]) -
             received = f"{len(used)} labels from {int(used[0])} to {int(used[-1])} in image {i}"
             raise ArgumentError(name, "labels from 0 without gaps", received)
     return maps.expand(n_images, *size).long()
-
-
-def display_range(images: Tensor, mean: Any = None, std: Any = None) -> Tensor:
-    """Images as seen, in [0, 1]: the normalisation undone, or each image scaled from its minimum and maximum.
-
-    Raises:
-        ArgumentError: only one of mean and std, or images that `mean` and `std` do not bring into [0, 1].
-    """
-    if (mean is None) != (std is None):
-        raise ArgumentError("mean", "given together with std", "only one of them")
-    wide = images.detach().to(torch.float64)
-    if mean is None:
-        low, high = (ends(wide.flatten(1), 1).values[:, None, None, None] for ends in (torch.min, torch.max))
-        return (wide - low) / torch.where(high > low, high - low, 1.0)
-    center, scale = (torch.as_tensor(value, dtype=wide.dtype, device=wide.device) for value in (mean, std))
-    shape = (1, -1, 1, 1)
-    seen = wide * scale.reshape(shape) + center.reshape(shape)
-    darkest, brightest = float(seen.min()), float(seen.max())
-    if darkest < -_RANGE_TOLERANCE or brightest > 1 + _RANGE_TOLERANCE:
-        received = f"values from {darkest:.3g} to {brightest:.3g}"
-        raise ArgumentError("inputs", "in [0, 1] after mean and std are undone", received)
-    return seen.clamp(0, 1)

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_ext.attr.paths.path_method import PathMethod
+from captum_ext.attr.paths import PathMethod
 from captum_ext.core.types import TensorOrTensors
 
 Factory = Callable[[Any, Any], PathMethod]

@@ -22,6 +22,7 @@ PUBLIC = {
         "LocalPathIntegration",
         "ReferenceDistribution",
         "SalientManipulationPath",
+        "Shared",
         "USUUpsampler",
         "WeightedIG",
         "WeightedIntegratedGradients",
@@ -99,12 +100,12 @@ def test_a_module_offers_exactly_its_public_names(module):
 
 
 OWN_ARGUMENTS = {
-    "ExpectedGradients": ["generator", "tol", "show_progress"],
-    "ImportantDirectionIG": ["generator", "tol", "show_progress"],
-    "IntegratedGradients": ["generator", "tol", "show_progress"],
-    "LocalPathIntegration": ["generator", "tol", "show_progress"],
+    "ExpectedGradients": ["generator", "tol", "return_n_gradients", "show_progress"],
+    "ImportantDirectionIG": ["generator", "tol", "return_n_gradients", "show_progress"],
+    "IntegratedGradients": ["generator", "tol", "return_n_gradients", "show_progress"],
+    "LocalPathIntegration": ["generator", "tol", "return_n_gradients", "show_progress"],
     "SalientManipulationPath": ["return_path", "show_progress"],
-    "WeightedIntegratedGradients": ["generator", "tol", "show_progress"],
+    "WeightedIntegratedGradients": ["generator", "tol", "return_n_gradients", "show_progress"],
 }
 
 

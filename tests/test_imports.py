@@ -13,9 +13,8 @@ PACKAGE = ROOT / "captum_ext"
 # Each folder (or module) may import from itself and from those before it.
 LAYERS = [
     ["exceptions"],
-    ["images"],
     ["core"],
-    ["segmentation"],
+    ["images", "segmentation"],
     ["references"],
     ["attr.paths", "metrics", "upsampling"],
     ["attr"],

@@ -21,6 +21,7 @@ class ExpectedGradients(ReferencePathAttribution):
         references: (K, ...), or a tuple of such tensors for several inputs, shared by all inputs; or a function from
             inputs (N, ...) to references (N, K, ...) of their own, such as `references.standard_baselines`. None: act
             as Integrated Gradients from zero, with a warning.
+        allow_batch_statistics: allow batch norm that mixes the rows of a batch.
 
     Example:
         >>> import torch
@@ -42,8 +43,14 @@ class ExpectedGradients(ReferencePathAttribution):
         multiply_by_inputs: bool = True,
         *,
         references: TensorOrTensors | ReferencesOfInputs | None = None,
+        allow_batch_statistics: bool = False,
     ) -> None:
-        super().__init__(forward_func, multiply_by_inputs, references=references)
+        super().__init__(
+            forward_func,
+            multiply_by_inputs,
+            references=references,
+            allow_batch_statistics=allow_batch_statistics,
+        )
 
 
 #: Short name.

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_ext.attr.paths.integration import PathIntegral
-from captum_ext.attr.paths.path_attribution import PathAttribution
-from captum_ext.attr.paths.path_method import Call, OnDone
-from captum_ext.attr.paths.plan import Generators, Plan
-from captum_ext.attr.paths.points import Points, Starts, as_column, interpolate, rule_points
-from captum_ext.attr.samp.walk import flat
-from captum_ext.core.rows import for_each_chunk
-from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
+from captum_ext.attr.paths.integration import PathProblem
+from captum_ext.attr.paths.path_attribution import Explanation, PathAttribution
+from captum_ext.attr.paths.plan import Plan
+from captum_ext.attr.paths.points import Points, interpolate, rule_points
+from captum_ext.core.chunks import for_each_chunk
+from captum_ext.core.request import Request
+from captum_ext.core.rows import step_by_step
+from captum_ext.core.tensors import CPU, Sums, accumulation_dtype, as_column, double, flat
+from captum_ext.core.types import ForwardFunc, Tensors
 from captum_ext.exceptions import ArgumentError, NonFiniteError
 
 
@@ -35,6 +35,7 @@ class ImportantDirectionIG(PathAttribution):
     Args:
         forward_func: the model, or any function that returns one row of outputs for each row of inputs.
         multiply_by_inputs: only True: the formula has no factor that could be left out.
+        allow_batch_statistics: allow batch norm that mixes the rows of a batch.
 
     Raises:
         ArgumentError: `multiply_by_inputs=False`. `attribute` also raises NonFiniteError for a gradient that is not
@@ -55,110 +56,104 @@ class ImportantDirectionIG(PathAttribution):
     gradients vanish.
     """
 
-    def __init__(self, forward_func: ForwardFunc, multiply_by_inputs: bool = True) -> None:
+    def __init__(
+        self, forward_func: ForwardFunc, multiply_by_inputs: bool = True, *, allow_batch_statistics: bool = False
+    ) -> None:
         if not multiply_by_inputs:
             raise ArgumentError("multiply_by_inputs", "True, as the formula has no such factor", "False")
-        super().__init__(forward_func)
+        super().__init__(forward_func, allow_batch_statistics=allow_batch_statistics)
 
-    def _begin(
-        self,
-        inputs: TensorOrTensors,
-        baselines: Baselines,
-        target: Target,
-        additional_forward_args: Any,
-        n_steps: int,
-        method: str | None,
-        internal_batch_size: int | None,
-        generator: Generators | None,
-        tol: float | None,
-    ) -> tuple[Call, Plan]:
-        if method not in (None, "riemann_left"):
-            raise ArgumentError("method", 'None or "riemann_left", the only rule of this method', repr(method))
-        self._check_scores_available("gradient_func", "left as it is for this method", "another function")
-        return super()._begin(
-            inputs, baselines, target, additional_forward_args, n_steps, method, internal_batch_size, generator, tol
-        )
+    def check(self, request: Request, plan: Plan) -> None:
+        """Refuse other rules, and variants that give no scores."""
+        if plan.method not in (None, "riemann_left"):
+            raise ArgumentError("method", 'None or "riemann_left", the only rule of this method', repr(plan.method))
+        self.check_scores_available("forward_func", "the model itself for this method", "a layer or neuron of it")
+        super().check(request, plan)
 
-    def _explain(self, call: Call, starts: Starts, plan: Plan, on_done: OnDone | None) -> tuple[Tensors, Starts]:
-        problem = PathIntegral(call.model, call.inputs, starts, call.limit, True, on_done)
-        scores = call.model.select(call.outputs, torch.arange(call.n_rows, device="cpu")).double().cpu()
-        return integrate_directions(problem, rule_points(starts, "riemann_left", plan.n_steps), scores), starts
+    def explain(self, problem: PathProblem, plan: Plan) -> Explanation:
+        """Changes of the score along the path, credited to squared gradients."""
+        points = rule_points(problem.starts, "riemann_left", plan.n_steps)
+        attributions = integrate_directions(problem, points, double(problem.request.scores).cpu())
+        n_gradients = torch.full((problem.request.n_rows,), plan.n_steps, device=CPU)
+        return Explanation(attributions, problem.starts, n_gradients)
 
 
-def integrate_directions(problem: PathIntegral, points: Points, end_scores: Tensor) -> Tensors:
+def integrate_directions(problem: PathProblem, points: Points, end_scores: Tensor) -> Tensors:
     """Credit each change of the score between neighbouring points of a path to the squared gradient before it.
 
-    `points` are ordered by path and along it; `end_scores` (N,) are the scores at the inputs, where all paths end.
+    Every row has one path; its points are in order. `end_scores` (N,) are the scores at the inputs, where paths end.
     """
-    credited = _Credits(problem)
-    new_path = torch.ones(len(points) + 1, dtype=torch.bool, device="cpu")  # also behind the last point
-    new_path[1:-1] = (points.row[1:] != points.row[:-1]) | (points.path[1:] != points.path[:-1])
+    credits_ = _Credits(problem)
+    order = step_by_step(points.row, problem.request.n_rows)[0]
 
     def add(part: slice) -> None:
-        chunk = points[part]
+        chunk = points[order[part]]
         inputs, starts = problem.ends_of(chunk.row, chunk.path)
-        found, gradients = problem.model.scores_and_gradients(interpolate(inputs, starts, chunk.alpha), chunk.row)
-        scores, (directions, norm) = found.double().cpu(), _directions(gradients, credited.total)
+        model_scores, gradients = problem.model.scores_and_gradients(
+            interpolate(inputs, starts, chunk.alpha), chunk.row
+        )
+        scores, (directions, norm) = double(model_scores).cpu(), _directions(gradients, inputs)
         _check_finite(norm, chunk)
-        moves = norm > 0
-        weight = problem.starts.weight[chunk.row, chunk.path]
-        begins = new_path[part].nonzero().squeeze(1).tolist()
-        bounds = sorted({0, *begins, len(chunk)})
-        for first, stop in itertools.pairwise(bounds):
-            if new_path[part.start + first]:
-                credited.begin(float(scores[first]))
-            nodes = first + moves[first:stop].nonzero().squeeze(1)
-            row, share = chunk.row[first:stop], float(weight[first])
-            credited.go_on(scores[nodes], tuple(values[nodes.to(values.device)] for values in directions), row, share)
-            if new_path[part.start + stop]:
-                credited.end(float(end_scores[row[0]]), row[:1], share)
+        for step in _steps(chunk.row):
+            here = tuple(values[step] for values in directions)
+            credits_.go_on(chunk.row[step], scores[step], norm[step] > 0, here, chunk.alpha[step] == 0)
 
-    for_each_chunk(len(points), problem.limit, add, problem.on_done)
-    return credited.total
+    for_each_chunk(len(order), problem.limit, add, problem.on_done, batches=True)
+    credits_.end(end_scores)
+    return credits_.sums.result()
+
+
+def _steps(row: Tensor) -> list[slice]:
+    """The slices of rows (P,), in ascending order within each step, that belong to one step each."""
+    begins = [0, *((row[1:] <= row[:-1]).nonzero().squeeze(1) + 1).tolist(), len(row)]
+    return [slice(first, stop) for first, stop in itertools.pairwise(begins)]
 
 
 class _Credits:
-    """Sums of credited changes, with the path under way: up to which score it is credited, and who is credited next."""
+    """Sums of credited changes, and of every row up to which score it is credited and who is credited next.
 
-    def __init__(self, problem: PathIntegral) -> None:
-        self.total = problem.zeros()
-        self.score = 0.0
-        self.pending: Tensors | None = None
+    Attributes:
+        score: (N,) float64.
+        pending: (N, ...) shares of the last gradient that did not vanish.
+        has_pending: (N,) whether there was one.
+    """
 
-    def begin(self, score: float) -> None:
-        """A path begins at this score."""
-        self.score, self.pending = score, None
+    def __init__(self, problem: PathProblem) -> None:
+        n_rows = problem.request.n_rows
+        self.sums = Sums(problem.inputs, n_rows)
+        self.score = torch.zeros(n_rows, dtype=torch.float64, device=CPU)
+        self.pending = tuple(torch.zeros_like(value) for value in self.sums.result())
+        self.has_pending = torch.zeros(n_rows, dtype=torch.bool, device=CPU)
 
-    def go_on(self, scores: Tensor, directions: Tensors, row: Tensor, weight: float) -> None:
-        """The next points (P,) of the path whose gradient does not vanish: each change is credited to the one before
-        it."""
-        if len(scores) == 0:
-            return
-        if self.pending is None:
-            scores = torch.cat([scores.new_tensor([self.score]), scores[1:]])  # the first gets what came before it, too
-        else:
-            self._credit(self.pending, scores[:1] - self.score, row[:1], weight)
-        self._credit(tuple(values[:-1] for values in directions), scores.diff(), row[: len(scores) - 1], weight)
-        self.score, self.pending = float(scores[-1]), tuple(values[-1:].clone() for values in directions)
+    def go_on(self, row: Tensor, scores: Tensor, moves: Tensor, directions: Tensors, begins: Tensor) -> None:
+        """The next point of each of the rows (P,): what the score changed by is credited to the point before, unless
+        the gradient here vanishes; then the next one decides. What came before the first gradient is the first's."""
+        self.score[row[begins]] = scores[begins]
+        row, scores, directions = row[moves], scores[moves], tuple(d[moves.to(d.device)] for d in directions)
+        credited = self.has_pending[row]
+        self._credit(row[credited], scores[credited])
+        for pending, values in zip(self.pending, directions, strict=True):
+            pending[row.to(pending.device)] = values.to(pending.dtype)
+        self.score[row[credited]] = scores[credited]
+        self.has_pending[row] = True
 
-    def end(self, score: float, row: Tensor, weight: float) -> None:
-        """The path ends at this score."""
-        if self.pending is not None:
-            amount = torch.tensor([score - self.score], dtype=torch.float64, device="cpu")
-            self._credit(self.pending, amount, row, weight)
+    def end(self, scores: Tensor) -> None:
+        """All paths end at these scores (N,)."""
+        rows = self.has_pending.nonzero().squeeze(1)
+        self._credit(rows, scores[rows])
 
-    def _credit(self, directions: Tensors, amount: Tensor, row: Tensor, weight: float) -> None:
-        for sums, values in zip(self.total, directions, strict=True):
-            sums.index_add_(0, row.to(sums.device), values * as_column(amount * weight, values))
+    def _credit(self, row: Tensor, scores: Tensor) -> None:
+        amount = scores - self.score[row]
+        shares = tuple(pending[row.to(pending.device)] for pending in self.pending)
+        self.sums.add(row, tuple(share * as_column(amount, share) for share in shares))
 
 
 def _directions(gradients: Tensors, like: Tensors) -> tuple[Tensors, Tensor]:
     """Squared gradients of every point as shares of their sum over all tensors, and that sum (P,), scaled."""
-    largest = torch.stack([flat(g).abs().amax(1).to(like[0]) for g in gradients]).amax(0)
+    wide = tuple(gradient.to(accumulation_dtype(value.dtype)) for gradient, value in zip(gradients, like, strict=True))
+    largest = torch.stack([flat(g).abs().amax(1).to(wide[0]) for g in wide]).amax(0)
     scale = torch.where(largest > 0, largest, 1.0)  # squares of tiny gradients would vanish
-    squares = tuple(
-        (g.to(sums.dtype) / as_column(scale, sums)).square() for g, sums in zip(gradients, like, strict=True)
-    )
+    squares = tuple((g / as_column(scale, g)).square() for g in wide)
     norm = torch.stack([flat(square).sum(1).to(largest.device) for square in squares]).sum(0)
     shares = tuple(square / as_column(torch.where(norm > 0, norm, 1.0), square) for square in squares)
     return shares, norm.cpu()

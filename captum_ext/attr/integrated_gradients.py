@@ -22,7 +22,7 @@ class IntegratedGradients(PathAttribution):
         >>> weights = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
         >>> ig = IntegratedGradients(lambda x: x @ weights)
         >>> ig.attribute(torch.tensor([[1.0, 1.0]]), target=1)
-        tensor([[2.0000, 4.0000]])
+        tensor([[2., 4.]])
 
     Deviations from the paper: none; the integral is computed by Gauss-Legendre quadrature unless another method is
     named.

@@ -7,13 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext.attr.paths.path_method import Call
-from captum_ext.attr.paths.points import Starts
 from captum_ext.attr.paths.reference_sets import ReferencePathAttribution, equal_to_input, without
+from captum_ext.attr.paths.starts import Starts
+from captum_ext.core.autocast import is_callers_autocast
 from captum_ext.core.captum import run_forward
 from captum_ext.core.checks import check_same_rows, describe
+from captum_ext.core.model import BatchedModel, model_outputs
+from captum_ext.core.request import Request
 from captum_ext.core.types import ForwardFunc, TensorOrTensors, Tensors
-from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.core.warn import warn_caller
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError, OtherModelError
 from captum_ext.references import ReferenceDistribution
 
 _MOST_REFERENCES = 20  # as in the paper, when the object fits its own distribution
@@ -34,7 +37,12 @@ class LocalPathIntegration(ReferencePathAttribution):
             be logits, as the neighbourhoods are found from them.
         multiply_by_inputs: multiply the mean gradients by input minus reference, as in Captum.
         references: a fitted `ReferenceDistribution`; or samples (K, ...), at least two, from which one of a single
-            neighbourhood is fitted on first use. None: act as Integrated Gradients from zero, with a warning.
+            neighbourhood is fitted on first use, and again when the model's weights have changed. None: act as
+            Integrated Gradients from zero, with a warning.
+        allow_other_model: what to do with a `ReferenceDistribution` that was fitted to another model, or to other
+            weights: neighbourhoods are then assigned by outputs that mean something else. None warns, False raises
+            OtherModelError, True allows it without a word.
+        allow_batch_statistics: allow batch norm that mixes the rows of a batch.
 
     Example:
         >>> import torch
@@ -63,61 +71,104 @@ class LocalPathIntegration(ReferencePathAttribution):
         multiply_by_inputs: bool = True,
         *,
         references: ReferenceDistribution | TensorOrTensors | None = None,
+        allow_other_model: bool | None = None,
+        allow_batch_statistics: bool = False,
     ) -> None:
-        super().__init__(forward_func, multiply_by_inputs, references=references)
+        super().__init__(
+            forward_func,
+            multiply_by_inputs,
+            references=references,
+            allow_batch_statistics=allow_batch_statistics,
+        )
+        self.allow_other_model = allow_other_model
 
-    def _check_references(self, value: Any) -> Any:
+    def check_references(self, value: Any) -> Any:
+        """A fitted distribution as it is, samples as a tuple of tensors."""
         self._fitted: ReferenceDistribution | None = None
         if isinstance(value, ReferenceDistribution):
             return value
         if callable(value):
             raise ArgumentTypeError("references", "a fitted distribution or samples", describe(value))
-        samples: Tensors = super()._check_references(value)
+        samples: Tensors = super().check_references(value)
         if len(samples[0]) < 2:
             raise ArgumentError("references", "a fitted distribution or at least two samples", describe(samples[0]))
         return samples
 
-    def _reference_starts(self, call: Call) -> Starts:
-        distribution = self._distribution(call)
-        check_same_rows("references", distribution.references_as_tuple(0), call.inputs)
-        neighborhood = distribution.assign(call.outputs)
+    def reference_starts(self, request: Request) -> Starts:
+        """Paths from the references of each input's neighbourhood, weighted by their densities."""
+        distribution = self._distribution(request)
+        check_same_rows("references", distribution.references_as_tuple(0), request.inputs)
+        neighborhood = distribution.assign(request.outputs)
+        if distribution is self.references and self.allow_other_model is not True:
+            self._check_model(distribution, request)
         values, index, weight = _paths_of(distribution, neighborhood)
-        values = tuple(value.to(tensor.dtype) for value, tensor in zip(values, call.inputs, strict=True))
-        return without(equal_to_input(values, index, call.inputs), Starts(values, index, weight))
+        values = tuple(value.to(tensor.dtype) for value, tensor in zip(values, request.inputs, strict=True))
+        return without(equal_to_input(values, index, request.inputs), Starts(values, index, weight))
 
-    def _distribution(self, call: Call) -> ReferenceDistribution:
+    def _distribution(self, request: Request) -> ReferenceDistribution:
         """The distribution that was given, or one fitted to the given samples on first use."""
         if isinstance(self.references, ReferenceDistribution):
             return self.references
         samples: Tensors = self.references
-        check_same_rows("references", samples, call.inputs)
-        if self._fitted is not None:
+        check_same_rows("references", samples, request.inputs)
+        if self._fitted is not None and _is_of_model(self._fitted, request):
             return self._fitted
-        if call.model.depends_on_row:
+        if request.model.depends_on_row or request.model.forward_args.unknown:
             raise ArgumentError(
                 "references",
                 "a fitted ReferenceDistribution, since forward arguments that follow the inputs' rows do not exist for "
-                "reference samples",
+                "reference samples (wrap those that all rows share in captum_ext.Shared)",
                 describe(samples[0]),
             )
-        fitted = _fit(call, samples)
-        if call.model.forward_args is None:  # other arguments may come with the next call
+        fitted = _fit(request, samples)
+        if request.model.forward_args.values is None:  # other arguments may come with the next call
             self._fitted = fitted
         return fitted
 
+    def _check_model(self, distribution: ReferenceDistribution, request: Request) -> None:
+        if _is_of_model(distribution, request):
+            return
+        message = (
+            "The references were fitted to another model, or to other weights: the outputs at them are not those that "
+            "were kept with the fit. Fit them anew, or pass allow_other_model=True."
+        )
+        if self.allow_other_model is False:
+            raise OtherModelError(message)
+        warn_caller(message)
 
-def _fit(call: Call, samples: Tensors) -> ReferenceDistribution:
+
+def _is_of_model(distribution: ReferenceDistribution, request: Request) -> bool:
+    """Whether the model gives the outputs at the distribution's probes that were kept with it.
+
+    Arguments that belong to the inputs' rows do not exist for references: then nothing can be said.
+    """
+    if distribution.probe_outputs is None or request.model.depends_on_row or request.model.forward_args.unknown:
+        return True
+    probes = distribution.probes()
+    check_same_rows("references", probes, request.inputs)
+    like = tuple(probe.to(value.device, value.dtype) for probe, value in zip(probes, request.inputs, strict=True))
+    model = request.model
+    alone = BatchedModel(
+        model.forward_func, len(like[0]), None, model.forward_args.values, channels_last=model.channels_last
+    )
+    outputs = model_outputs(alone, like, request.limit.for_batch(len(like[0])))
+    is_half = any(value.dtype in (torch.float16, torch.bfloat16) for value in like)
+    return distribution.is_fitted_to(outputs, 0.05 if is_half or is_callers_autocast() else 5e-3)
+
+
+def _fit(request: Request, samples: Tensors) -> ReferenceDistribution:
     """One neighbourhood of the samples, by the model as this call runs it: its device, dtype and arguments."""
+    forward_func, shared = request.model.forward_func, request.model.forward_args.of_batches(1)
 
     def forward(*rows: Tensor) -> Any:
-        like = tuple(row.to(tensor.device, tensor.dtype) for row, tensor in zip(rows, call.inputs, strict=True))
-        return run_forward(call.model.forward_func, like, call.model.forward_args)
+        like = tuple(row.to(tensor.device, tensor.dtype) for row, tensor in zip(rows, request.inputs, strict=True))
+        return run_forward(forward_func, like, shared)
 
     return ReferenceDistribution.fit(
         forward,
         samples if len(samples) > 1 else samples[0],
         n_references=min(_MOST_REFERENCES, len(samples[0])),
-        internal_batch_size=call.limit.rows if call.limit.fixed else None,
+        internal_batch_size=request.limit.rows if request.limit.fixed else None,
     )
 
 

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from torch.utils.hooks import RemovableHandle
 
-# What methods remember between calls or while one lasts.
-_NOT_SETTINGS = {"_fitted", "_warned", "gradient_func", "interpretable_model", "verbose", "layers"}
+# What Captum's methods remember between calls or while one lasts; this package's say their settings themselves.
+_NOT_SETTINGS = {"gradient_func", "interpretable_model", "verbose", "layers"}
 _NOT_SETTINGS |= {"backward_handles", "backward_hooks", "forward_handles", "removable_handles"}
 _NOT_SETTINGS |= {"_original_state_dict", "_is_output_shape_valid"}
 _NOT_SETTINGS |= {"relevance_input", "relevance_output", "_has_single_input"}
@@ -92,6 +92,9 @@ class Fingerprints:
         return [about, *described] if described else about
 
     def _of_object(self, value: Any, depth: int) -> Any:
+        if callable(getattr(value, "settings", None)):
+            settings = {"forward_func": getattr(value, "forward_func", None), **value.settings()}
+            return {"class": _name(type(value)), **{name: self.of(entry, depth) for name, entry in settings.items()}}
         content = dict(getattr(value, "__dict__", {}))
         slots = [name for base in type(value).__mro__ for name in _slots(base)]
         content.update({name: getattr(value, name) for name in slots if hasattr(value, name)})

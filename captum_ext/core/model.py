@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from captum_ext.core.autocast import callers_autocast
 from captum_ext.core.captum import format_forward_args, run_forward, select_targets
 from captum_ext.core.checks import describe
-from captum_ext.core.rows import (
-    RowLimit,
-    check_target,
-    follows_rows,
-    for_each_chunk,
-    select_forward_args,
-    select_target,
-)
+from captum_ext.core.chunks import RowLimit, in_chunks
+from captum_ext.core.inspection import kept, training_buffers
+from captum_ext.core.rows import ForwardArgs, count_batches
+from captum_ext.core.targets import check_target, check_target_in_range, repeat_target, select_target
 from captum_ext.core.types import ForwardFunc, Target, Tensors
-from captum_ext.exceptions import ArgumentError, ModelOutputError
+from captum_ext.exceptions import ArgumentError, ModelOutputError, OutputRowsError
 
 
 class GradientFunc(Protocol):
@@ -33,40 +28,9 @@ class GradientFunc(Protocol):
         inputs: Any,
         target_ind: Any = None,
         additional_forward_args: Any = None,
-    ) -> tuple[Tensor, ...]: ...
-
-
-def find_module(forward_func: ForwardFunc) -> nn.Module | None:
-    """The module behind a forward function: itself, the owner of a bound method, or inside a partial."""
-    while isinstance(forward_func, functools.partial):
-        forward_func = forward_func.func
-    owner = getattr(forward_func, "__self__", forward_func)
-    return owner if isinstance(owner, nn.Module) else None
-
-
-def device_of(forward_func: ForwardFunc) -> torch.device | None:
-    """Where the model's parameters are, if that can be seen: samples are moved there."""
-    module = find_module(forward_func)
-    parameter = None if module is None else next(module.parameters(), None)
-    return None if parameter is None else parameter.device
-
-
-@contextmanager
-def frozen_parameters(forward_func: ForwardFunc) -> Iterator[None]:
-    """Switch off gradients of the model's parameters inside the block: autograd then keeps fewer activations.
-
-    Only flags that this block switched off are switched on again, so that nested or concurrent blocks agree. Another
-    thread that trains the same module at the same time would miss gradients while the block lasts.
-    """
-    module = find_module(forward_func)
-    parameters = [] if module is None else [p for p in module.parameters() if p.requires_grad and p.is_leaf]
-    try:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
+    ) -> tuple[Tensor, ...]:
+        """Gradients of the inputs' shapes."""
+        ...
 
 
 def compute_gradients(
@@ -77,35 +41,79 @@ def compute_gradients(
 ) -> tuple[Tensor, ...]:
     """Gradient of every row's score with respect to its own row of `inputs`, as Captum's function of this name.
 
-    Unlike Captum's it gives zeros for an input that the score does not depend on, and checks what the model
-    returned.
+    Unlike Captum's it gives zeros for an input that the score does not depend on, lets the model change its input in
+    place, and checks what the model returned.
 
     Raises:
         ModelOutputError: the model returned another number of rows, several values a row, or a constant.
         ArgumentError: a target that the outputs do not have.
     """
     tensors: Tensors = inputs if isinstance(inputs, tuple) else (inputs,)
-    return scores_and_gradients(forward_fn, tensors, target_ind, additional_forward_args)[1]
+    scores, gradients = differentiate(forward_fn, tensors, target_ind, format_forward_args(additional_forward_args))
+    check_row_count(scores, len(tensors[0]))
+    return filled(gradients, tensors)
 
 
-def scores_and_gradients(
-    forward_fn: ForwardFunc, inputs: Tensors, target: Target, forward_args: Any
-) -> tuple[Tensor, Tensors]:
-    """Score (P,) and gradient of every row, from one forward and one backward pass."""
+def differentiate(
+    forward_fn: ForwardFunc, inputs: Tensors, target: Target, forward_args: tuple[Any, ...] | None
+) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    """Score of every row of the outputs, and gradient of their sum at the inputs, from one pass each way.
+
+    The gradient is None for an input that the score does not depend on.
+    """
+    leaves = tuple(tensor.detach().requires_grad_() for tensor in inputs)
     with torch.enable_grad():
-        outputs = run_forward(forward_fn, inputs, format_forward_args(forward_args))
-        scores = scores_of(outputs, target, inputs[0].shape[0])
+        given = tuple(leaf.clone() for leaf in leaves)  # the model may change what it is given in place
+        with callers_autocast():
+            outputs = run_forward(forward_fn, given, forward_args)
+        scores = scores_of(as_rows(outputs, len(inputs[0])), target)
         if not scores.requires_grad:
             raise ModelOutputError(
                 "The score of forward_func does not depend on its inputs through autograd (detached, computed "
                 "under no_grad, or constant), so it has no gradient."
             )
-        gradients = torch.autograd.grad(scores.sum(), inputs, allow_unused=True)
-    filled = tuple(
+        gradients = torch.autograd.grad(scores.sum(), leaves, allow_unused=True)
+    return scores.detach(), gradients
+
+
+def filled(gradients: tuple[Tensor | None, ...], like: Tensors) -> Tensors:
+    """The gradients, zeros where there is none."""
+    return tuple(
         torch.zeros_like(tensor) if gradient is None else gradient
-        for tensor, gradient in zip(inputs, gradients, strict=True)
+        for gradient, tensor in zip(gradients, like, strict=True)
     )
-    return scores.detach(), filled
+
+
+def as_rows(outputs: Any, n_rows: int) -> Tensor:
+    """The model's output as a tensor of rows; of one row a model may have squeezed the batch away.
+
+    Raises:
+        ModelOutputError: not a tensor, or a single number for several rows.
+    """
+    if not isinstance(outputs, Tensor):
+        raise ModelOutputError(f"Expected forward_func to return a tensor, but got {describe(outputs)}.")
+    if n_rows == 1 and (outputs.dim() == 0 or (outputs.dim() == 1 and len(outputs) != 1)):
+        return outputs[None]
+    if outputs.dim() == 0:
+        raise OutputRowsError(
+            f"Expected forward_func to return one row for each of the {n_rows} rows that it was given, "
+            f"but got {describe(outputs)}."
+        )
+    return outputs
+
+
+def check_row_count(outputs: Tensor, n_rows: int) -> Tensor:
+    """Return outputs, or scores, with one entry for each row.
+
+    Raises:
+        OutputRowsError: another number.
+    """
+    if len(outputs) != n_rows:
+        raise OutputRowsError(
+            f"Expected forward_func to return one row for each of the {n_rows} rows that it was given, "
+            f"but got {describe(outputs)}."
+        )
+    return outputs
 
 
 def check_outputs(outputs: Any, n_rows: int) -> Tensor:
@@ -114,25 +122,18 @@ def check_outputs(outputs: Any, n_rows: int) -> Tensor:
     Raises:
         ModelOutputError: it is not.
     """
-    if not isinstance(outputs, Tensor):
-        raise ModelOutputError(f"Expected forward_func to return a tensor, but got {describe(outputs)}.")
-    if outputs.dim() == 0 or outputs.shape[0] != n_rows:
-        raise ModelOutputError(
-            f"Expected forward_func to return one row for each of the {n_rows} rows that it was given, "
-            f"but got {describe(outputs)}."
-        )
-    return outputs
+    return check_row_count(as_rows(outputs, n_rows), n_rows)
 
 
-def scores_of(outputs: Any, target: Target, n_rows: int) -> Tensor:
-    """Select one score for each row (n_rows,) from the model's output.
+def scores_of(outputs: Tensor, target: Target) -> Tensor:
+    """Select one score for each row of outputs (P, ...).
 
     Raises:
-        ModelOutputError: wrong number of rows, or several values a row.
+        ModelOutputError: several values a row.
         ArgumentError: a target that the outputs do not have.
     """
-    outputs = check_outputs(outputs, n_rows)
-    _check_target_in_range(outputs, target)
+    n_rows = len(outputs)
+    check_target_in_range(outputs, target)
     try:
         scores = select_targets(outputs, target)
     except (AssertionError, IndexError, TypeError, RuntimeError) as error:
@@ -147,32 +148,19 @@ def scores_of(outputs: Any, target: Target, n_rows: int) -> Tensor:
     return scores.reshape(n_rows)
 
 
-def _check_target_in_range(outputs: Tensor, target: Target) -> None:
-    """Refuse a class index outside the outputs here: on CUDA, gathering it would poison the process."""
-    if outputs.dim() != 2 or target is None:
-        return
-    if isinstance(target, Tensor):
-        indices = target.reshape(-1).tolist()
-    elif isinstance(target, list):
-        indices = [entry for entry in target if isinstance(entry, int)]
-    else:
-        indices = [target] if isinstance(target, int) else []
-    n_classes = outputs.shape[1]
-    one_for_all = len(indices) == 1 and not isinstance(target, list)
-    lowest = -n_classes if one_for_all else 0  # Captum allows counting from the end for a single index only.
-    wrong = [index for index in indices if not lowest <= index < n_classes]
-    if wrong:
-        raise ArgumentError("target", f"an index from 0 to {n_classes - 1}, the model's outputs", str(wrong[0]))
+class BatchedModel:
+    """Score and gradient of points that each belong to one of the caller's N rows.
 
-
-class RowwiseModel:
-    """Score and gradient of points that each belong to one of the caller's rows.
-
-    Holds what stays the same during one call: the forward function, the targets and the forward arguments of the
-    caller's N rows. A point is evaluated with the target and the arguments of its row.
+    Holds what stays the same during one call: the forward function, the targets and the forward arguments of the rows.
+    Points that are whole batches, step by step, get the arguments as Captum tiles them; points of single rows get the
+    target and the arguments of their row (see `core.rows`). The model gets copies: it may change them in place. In
+    training mode its buffers are put back after every pass.
 
     With `channels_last` four-dimensional points are passed in that layout (None: on a CPU only, where convolutions are
     faster in it). A model that refuses it (`view` on a convolution's output) gets contiguous points from then on.
+
+    Attributes:
+        unused: positions of the inputs that no score so far depended on through autograd, of those asked for.
     """
 
     def __init__(
@@ -186,45 +174,57 @@ class RowwiseModel:
     ) -> None:
         self.forward_func = forward_func
         self.n_rows = n_rows
-        self.target = check_target(target, n_rows)
-        self.forward_args = format_forward_args(additional_forward_args)
         self.gradient_func = gradient_func
+        # In a layer variant the rows are those of the layer, and targets may be those of the original inputs.
+        self.target = check_target(target, n_rows if gradient_func is compute_gradients else None)
+        self.forward_args = ForwardArgs(additional_forward_args, n_rows)
         self.channels_last = channels_last
+        self.unused: set[int] = set()
+        self._buffers = training_buffers(forward_func)
 
     @property
     def depends_on_row(self) -> bool:
         """Whether a forward argument follows the rows, so that the output at a point depends on its row."""
-        return any(follows_rows(arg, self.n_rows) for arg in self.forward_args or ())
+        return self.forward_args.follow_rows
+
+    @property
+    def keeps_batches(self) -> bool:
+        """Whether whole batches have to go one at a time: it is unknown what an argument or the target is to the
+        rows."""
+        of_other_rows = isinstance(self.target, list) or (isinstance(self.target, Tensor) and self.target.numel() > 1)
+        return bool(self.forward_args.unknown) or (of_other_rows and len(self.target) != self.n_rows)  # type: ignore[arg-type]
 
     def gradients(self, points: Tensors, rows: Tensor) -> Tensors:
-        """Gradient of each point's score at that point, shaped as the points; `rows` (P,) names their rows."""
+        """Gradient of each point's score at that point, shaped as the points; `rows` (P,) names their rows.
+
+        Of one whole batch it is the gradient of the sum of all scores, however many rows the model returns, as in
+        Captum.
+        """
+        if self.gradient_func is compute_gradients:
+            return self._differentiated(points, rows, one_score_a_row=count_batches(rows, self.n_rows) != 1)[1]
+        target, args = self._of(rows)
 
         def evaluate(laid_out: Tensors) -> Tensors:
-            return self.gradient_func(
-                forward_fn=self.forward_func,
-                inputs=_leaves(laid_out),
-                target_ind=select_target(self.target, rows),
-                additional_forward_args=select_forward_args(self.forward_args, rows, self.n_rows),
-            )
+            leaves = tuple(point.detach().requires_grad_() for point in laid_out)
+            with callers_autocast():
+                return self.gradient_func(
+                    forward_fn=self.forward_func, inputs=leaves, target_ind=target, additional_forward_args=args
+                )
 
         return cast(Tensors, self._in_best_layout(evaluate, points))
 
     def scores_and_gradients(self, points: Tensors, rows: Tensor) -> tuple[Tensor, Tensors]:
         """Score (P,) and gradient of each point from the same passes; not through `gradient_func`."""
-
-        def evaluate(laid_out: Tensors) -> tuple[Tensor, Tensors]:
-            args = select_forward_args(self.forward_args, rows, self.n_rows)
-            return scores_and_gradients(self.forward_func, _leaves(laid_out), select_target(self.target, rows), args)
-
-        return cast("tuple[Tensor, Tensors]", self._in_best_layout(evaluate, points))
+        return self._differentiated(points, rows, one_score_a_row=True)
 
     def outputs(self, points: Tensors, rows: Tensor) -> Tensor:
         """The model's whole output at each point, without gradients."""
+        args = self._of(rows)[1]
 
         def evaluate(laid_out: Tensors) -> Tensor:
-            args = select_forward_args(self.forward_args, rows, self.n_rows)
-            with torch.no_grad():
-                return check_outputs(run_forward(self.forward_func, laid_out, args), len(rows))
+            with torch.no_grad(), callers_autocast():
+                copies = tuple(point.clone() for point in laid_out)
+                return check_outputs(run_forward(self.forward_func, copies, args), len(rows))
 
         return cast(Tensor, self._in_best_layout(evaluate, points))
 
@@ -234,17 +234,41 @@ class RowwiseModel:
 
     def select(self, outputs: Tensor, rows: Tensor) -> Tensor:
         """The score (P,) that each row's target names in `outputs` (P, ...)."""
-        return scores_of(outputs, select_target(self.target, rows), len(rows))
+        return cast(Tensor, self._naming_target(lambda: scores_of(outputs, select_target(self.target, rows))))
+
+    def _differentiated(self, points: Tensors, rows: Tensor, one_score_a_row: bool) -> tuple[Tensor, Tensors]:
+        target, args = self._of(rows)
+
+        def evaluate(laid_out: Tensors) -> tuple[Tensor, Tensors]:
+            scores, gradients = differentiate(self.forward_func, laid_out, target, args)
+            if one_score_a_row:
+                check_row_count(scores, len(rows))
+            self.unused |= {place for place, gradient in enumerate(gradients) if gradient is None}
+            return scores, filled(gradients, laid_out)
+
+        return cast("tuple[Tensor, Tensors]", self._in_best_layout(evaluate, points))
+
+    def _of(self, rows: Tensor) -> tuple[Target, tuple[Any, ...] | None]:
+        """Target and forward arguments of the rows (P,)."""
+        n_batches = count_batches(rows, self.n_rows)
+        if n_batches is None:
+            return select_target(self.target, rows), self.forward_args.of_rows(rows)
+        return repeat_target(self.target, n_batches), self.forward_args.of_batches(n_batches)
 
     def _in_best_layout(self, evaluate: Callable[[Tensors], Any], points: Tensors) -> Any:
+        with kept(self._buffers):
+            return self._naming_target(lambda: self._laid_out(evaluate, points))
+
+    def _naming_target(self, evaluate: Callable[[], Any]) -> Any:
+        """The result of a function, whose error about a target is about the caller's, not about the chunk's."""
         try:
-            return self._evaluate(evaluate, points)
+            return evaluate()
         except ArgumentError as error:
             if error.argument != "target":
                 raise
-            raise ArgumentError("target", error.expected, describe(self.target)) from error  # not the chunk's
+            raise ArgumentError("target", error.expected, describe(self.target)) from error
 
-    def _evaluate(self, evaluate: Callable[[Tensors], Any], points: Tensors) -> Any:
+    def _laid_out(self, evaluate: Callable[[Tensors], Any], points: Tensors) -> Any:
         if not self._wants_channels_last(points):
             return evaluate(tuple(point.contiguous() for point in points))
         laid_out = tuple(
@@ -268,22 +292,10 @@ class RowwiseModel:
         return self.channels_last and bool(images)
 
 
-def _leaves(points: Tensors) -> Tensors:
-    return tuple(point.detach().requires_grad_() for point in points)
-
-
-def model_outputs(model: RowwiseModel, inputs: Tensors, limit: RowLimit) -> Tensor:
+def model_outputs(model: BatchedModel, inputs: Tensors, limit: RowLimit) -> Tensor:
     """Whole outputs (N, ...) at the model's N rows, in chunks."""
 
     def outputs(part: slice) -> Tensor:
-        copies = tuple(v[part].clone() for v in inputs)  # a model may begin with an operation in place
-        return model.outputs(copies, torch.arange(part.start, part.stop, device="cpu"))
+        return model.outputs(tuple(v[part] for v in inputs), torch.arange(part.start, part.stop, device="cpu"))
 
-    return in_chunks(len(inputs[0]), limit, outputs)
-
-
-def in_chunks(n_points: int, limit: RowLimit, evaluate: Callable[[slice], Tensor]) -> Tensor:
-    """What `evaluate` returns for consecutive slices of `range(n_points)`, joined."""
-    parts: list[Tensor] = []
-    for_each_chunk(n_points, limit, lambda part: parts.append(evaluate(part)))
-    return torch.cat(parts)
+    return in_chunks(len(inputs[0]), limit, outputs, batches=True)

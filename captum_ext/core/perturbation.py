@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from captum_ext.core.checks import check_fill, describe
-from captum_ext.core.model import RowwiseModel
+from captum_ext.core.checks import describe
+from captum_ext.core.chunks import in_chunks
+from captum_ext.core.fills import Fill
 from captum_ext.core.pixels import pixel_maps
-from captum_ext.core.rows import RowLimit, for_each_chunk
-from captum_ext.core.types import Baselines, TensorOrTensors, Tensors
+from captum_ext.core.request import Request
+from captum_ext.core.rows import count_batches, step_by_step
+from captum_ext.core.tensors import double
+from captum_ext.core.types import TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
-from captum_ext.images import gaussian_blur
-
-T = TypeVar("T")
 
 
 def pixel_importance(attributions: TensorOrTensors, inputs: Tensors, absolute: bool) -> Tensor:
@@ -56,7 +55,8 @@ def ranks_of(importance: Tensor, like: Tensors, seed: int) -> tuple[Tensor, ...]
 
 def _pixel_importance(attribution: Tensor, value: Tensor, absolute: bool) -> Tensor:
     integers = not attribution.is_floating_point()
-    wide = attribution.detach().to(torch.float64 if integers else torch.promote_types(attribution.dtype, torch.float32))
+    wide_dtype = torch.promote_types(attribution.dtype, torch.float32)
+    wide = double(attribution.detach()) if integers else attribution.detach().to(wide_dtype)
     wide = wide.abs() if absolute else wide
     if value.dim() == 4 and wide.dim() == 3 and wide.shape[1:] == value.shape[2:]:
         return wide
@@ -83,90 +83,37 @@ def _ranks(importance: Tensor, seed: int) -> Tensor:
     return torch.empty_like(places).scatter_(1, order, places)
 
 
-class Fill:
-    """What replaces the pixels that are not kept: a constant, rows of a tensor, or the mean of the kept pixels."""
-
-    def __init__(self, baselines: Baselines | str, inputs: Tensors) -> None:
-        self.inputs = inputs
-        self.values: Tensors | None = None
-        if not isinstance(baselines, str):
-            self.values = check_fill("baselines", baselines, inputs)
-        elif baselines == "blur":
-            if any(value.dim() != 4 for value in inputs):
-                raise ArgumentError(
-                    "baselines", 'a number, a tensor or "mean" for inputs that are not images', '"blur"'
-                )
-            self.values = tuple(gaussian_blur(value) for value in inputs)
-        elif baselines != "mean":
-            raise ArgumentError("baselines", 'a number, a tensor, "mean" or "blur"', describe(baselines))
-
-    def apply(self, position: int, taken: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
-        """Rows (P,) of the input tensor at `position`, `taken` (changed in place), with what `mask` does not keep
-        replaced."""
-        if self.values is not None:
-            value = self.values[position]
-            return torch.where(mask, taken, value if len(value) == 1 else value[rows.to(value.device)], out=taken)
-        kept = mask.to(taken.dtype)
-        taken *= kept  # exact, as is adding a product with zero: kept pixels are the input's
-        return taken.addcmul_(self.replacement(position, taken, kept, rows), 1 - kept)
-
-    def replacement(self, position: int, kept: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
-        """Replacement, broadcastable to `kept` (P, ...), where it depends on the kept pixels.
-
-        `mask` is one where pixels are kept and zero elsewhere, `kept` the inputs times the mask.
-        """
-        return self._mean_of_kept(position, kept, mask, rows)
-
-    def _mean_of_kept(self, position: int, kept: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
-        """Mean of the kept pixels, for images of each channel; of all pixels where none is kept."""
-        dims = tuple(range(2 if kept.dim() == 4 else 1, kept.dim()))
-        if not dims:
-            return self.inputs[position][rows.to(kept.device)]  # a row of one element is its own mean
-        wide = torch.promote_types(kept.dtype, torch.float32)
-        count = mask.sum(dims, keepdim=True, dtype=wide)
-        mean = kept.sum(dims, keepdim=True, dtype=wide) / count
-        if not bool(count.all()):
-            whole = self.inputs[position][rows.to(kept.device)].mean(dims, keepdim=True, dtype=wide)
-            mean = torch.where(count > 0, mean, whole)
-        return mean.to(kept.dtype)
+#: What `Perturbation` makes of the model's outputs (P, ...) at rows (P,): a number, or several, for each point.
+Read = Callable[[Tensor, Tensor], Tensor]
 
 
 class Perturbation:
     """Inputs of which only some pixels are kept: everything that the points of a curve or a search have in common.
 
     `ranks` has one ranking for each input; with `row_of` (Q,) there are Q rankings, the q-th of input `row_of[q]`.
+    Points may come in any order: the model gets them as whole batches, step by step, where all rows have as many.
     """
 
-    def __init__(
-        self,
-        model: RowwiseModel,
-        inputs: Tensors,
-        ranks: tuple[Tensor, ...],
-        fill: Fill,
-        limit: RowLimit,
-        row_of: Tensor | None = None,
-    ) -> None:
-        self.model, self.inputs, self.ranks, self.fill, self.limit = model, inputs, ranks, fill, limit
-        self.row_of = torch.arange(len(inputs[0]), device="cpu") if row_of is None else row_of
+    def __init__(self, request: Request, ranks: tuple[Tensor, ...], fill: Fill, row_of: Tensor | None = None) -> None:
+        self.request, self.ranks, self.fill = request, ranks, fill
+        self.row_of = request.rows if row_of is None else row_of
         self.n_ranks = sum(rank[0].numel() for rank in ranks)
 
-    def evaluate(
-        self, ranking: Tensor, first: Tensor, last: Tensor, read: Callable[[Tensor, Tensor], T], removed: bool = False
-    ) -> list[T]:
-        """What `read` makes of the model's outputs (P, ...) and the rows (P,) of each chunk, in order.
+    def evaluate(self, ranking: Tensor, first: Tensor, last: Tensor, read: Read, *, removed: bool = False) -> Tensor:
+        """What `read` makes of the model's outputs at each point, (P, ...), in the order of the points.
 
         Point p keeps the pixels of rank `first[p]` to below `last[p]` in ranking `ranking[p]`; all three are (P,). With
         `removed` it keeps all others.
         """
         from_first, to_last = not bool(first.any()), bool((last >= self.n_ranks).all())
 
-        def masks(part: slice) -> Tensors:
+        def masks(chosen: Tensor) -> Tensors:
             result = []
             for rank in self.ranks:
-                place = rank[ranking[part].to(rank.device)]
+                place = rank[ranking[chosen].to(rank.device)]
                 shape = (-1, *(1,) * (place.dim() - 1))
-                low = first[part].to(place.device, torch.int32).reshape(shape)
-                high = last[part].to(place.device, torch.int32).reshape(shape)
+                low = first[chosen].to(place.device, torch.int32).reshape(shape)
+                high = last[chosen].to(place.device, torch.int32).reshape(shape)
                 inside = place < high if from_first else place >= low
                 if not from_first and not to_last:
                     inside &= place < high
@@ -175,33 +122,34 @@ class Perturbation:
 
         return self._evaluate(self.row_of[ranking], masks, read)
 
-    def evaluate_masks(
-        self, rows: Tensor, which: Tensor, masks: Tensors, read: Callable[[Tensor, Tensor], T]
-    ) -> list[T]:
+    def evaluate_masks(self, rows: Tensor, which: Tensor, masks: Tensors, read: Read) -> Tensor:
         """The same for points that keep what the masks (S, ...) with the numbers `which` (P,) keep of rows (P,)."""
 
-        def chosen(part: slice) -> Tensors:
+        def kept(chosen: Tensor) -> Tensors:
             return tuple(
-                mask[which[part].to(mask.device)].to(tensor.device)
-                for mask, tensor in zip(masks, self.inputs, strict=True)
+                mask[which[chosen].to(mask.device)].to(tensor.device)
+                for mask, tensor in zip(masks, self.request.inputs, strict=True)
             )
 
-        return self._evaluate(rows, chosen, read)
+        return self._evaluate(rows, kept, read)
 
-    def _evaluate(
-        self, rows: Tensor, masks: Callable[[slice], Tensors], read: Callable[[Tensor, Tensor], T]
-    ) -> list[T]:
-        results: list[T] = []
+    def _evaluate(self, rows: Tensor, masks: Callable[[Tensor], Tensors], read: Read) -> Tensor:
+        order, counts = step_by_step(rows, self.request.n_rows, pad=self.request.limit.indivisible)
 
-        def run(part: slice) -> None:
+        def values(part: slice) -> Tensor:
+            chosen = order[part]
+            row = rows[chosen]
             perturbed = []
-            for position, (tensor, mask) in enumerate(zip(self.inputs, masks(part), strict=True)):
-                taken = tensor[rows[part].to(tensor.device)]  # a copy
-                perturbed.append(self.fill.apply(position, taken, mask, rows[part]))
-            results.append(read(self.model.outputs(tuple(perturbed), rows[part]), rows[part]))
+            for position, (tensor, mask) in enumerate(zip(self.request.inputs, masks(chosen), strict=True)):
+                taken = tensor[row.to(tensor.device)]  # a copy
+                perturbed.append(self.fill.apply(position, taken, mask, row))
+            return read(self.request.model.outputs(tuple(perturbed), row), row)
 
-        for_each_chunk(len(rows), self.limit, run)
-        return results
+        are_batches = count_batches(rows[order], self.request.n_rows) is not None
+        results = in_chunks(len(order), self.request.limit, values, batches=are_batches)
+        in_order = torch.empty_like(results[: len(rows)])
+        in_order[order[counts].to(results.device)] = results[counts.to(results.device)]
+        return in_order
 
 
 def check_fractions(fractions: Iterable[float]) -> tuple[float, ...]:

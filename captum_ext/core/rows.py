@@ -1,142 +1,162 @@
-"""Rows: which target and which forward arguments belong to which row, and how many rows are in flight."""
+"""Rows, as Captum has them: whole batches one after the other, and what the model's further arguments are to them.
+
+N rows are a batch. Points are evaluated step by step, all N rows at one step before the next step, k steps (k * N rows)
+at once; forward arguments are tiled k times, as Captum tiles them. So rows that see each other (the nodes of a graph, a
+sequence with time first) see the same batch as in a plain call of the model. Only where N itself is more than the
+limit, or where a method's rows part ways, are rows taken out of their batch; then every argument has to say whether it
+follows the rows.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from captum_ext.core.checks import check_positive_int, describe
-from captum_ext.core.types import Target, Tensors
-from captum_ext.exceptions import ArgumentError, ArgumentTypeError
-
-# Rows of a 224 x 224 RGB image in flight on a CPU: 4 to 6 were the fastest, beyond that the system spends more time on
-# fresh pages than larger calls save (examples/benchmarks/rows.py). Smaller inputs get more rows, in proportion,
-# since for them the cost of a call outweighs the cost of a row; on a CPU no more than 256, beyond which even small
-# networks became slower.
-_CPU_ROWS = 6
-_ACCELERATOR_ROWS = 64
-_REFERENCE_NUMEL = 3 * 224 * 224
-_MOST_CPU_ROWS = 256
-_MOST_ROWS = 1024
+from captum_ext.core.captum import format_forward_args
+from captum_ext.core.checks import describe
+from captum_ext.exceptions import ArgumentError
 
 
-def has_one_for_each_row(target: Target) -> bool:
-    """Whether `target` holds one entry for each row, rather than one for all."""
-    return isinstance(target, list) or (isinstance(target, Tensor) and target.numel() > 1)
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """A forward argument that all rows share, whatever its first dimension happens to be.
 
+    Tensors in `additional_forward_args` with one entry for each input follow their row, as in Captum. Wrap what does
+    not: the edges of a graph (2, E) beside two inputs, prototypes, class weights. The model gets the value itself,
+    as it is, however many rows it is given.
 
-def check_target(target: Target, n_rows: int) -> Target:
-    """Return `target` if it has one of Captum's forms and fits the number of rows.
+    Without it such an argument is passed as it is with one whole batch at a time, which is right, and slower where the
+    batch is small. Captum's own wrappers (layers, neurons) call the model themselves and do not know this class: give
+    them a forward function that closes over the value instead.
 
-    Raises:
-        ArgumentTypeError: not an int, tuple, tensor, list or None, or entries that are not integers.
-        ArgumentError: one entry for each row, but another number of rows.
-    """
-    expected = "an int, a tuple of ints, a tensor or a list with one entry for each row, or None"
-    if target is None or (isinstance(target, int) and not isinstance(target, bool)):
-        return target
-    if isinstance(target, tuple) and all(isinstance(index, int | slice) for index in target):
-        return target
-    if isinstance(target, Tensor) and not target.is_floating_point() and target.dtype != torch.bool:
-        fits = target.numel() == 1 or (target.dim() == 1 and len(target) == n_rows)
-    elif isinstance(target, list) and target and all(isinstance(entry, int | tuple) for entry in target):
-        fits = len(target) == n_rows
-    else:
-        raise ArgumentTypeError("target", expected, describe(target))
-    if not fits:
-        raise ArgumentError("target", f"one index, or one for each of the {n_rows} rows", describe(target))
-    if has_one_for_each_row(target) and _smallest(target) < 0:
-        raise ArgumentError("target", "an index from 0, where every row has its own", str(_smallest(target)))
-    return target
+    Attributes:
+        value: what the model gets.
 
-
-def _smallest(target: Tensor | list[Any]) -> int:
-    """Smallest index; of a list of tuples none counts from the end that Captum would not allow."""
-    if isinstance(target, Tensor):
-        return int(target.min())
-    return min((entry for entry in target if isinstance(entry, int)), default=0)
-
-
-def select_target(target: Target, rows: Tensor) -> Target:
-    """The target of every row in `rows` (P,), in the form in which Captum takes it for P rows."""
-    if isinstance(target, list):
-        return [target[row] for row in rows.tolist()]
-    if isinstance(target, Tensor) and target.numel() > 1:
-        return target[rows.to(target.device)]
-    return target
-
-
-def select_forward_args(args: tuple[Any, ...] | None, rows: Tensor, n_rows: int) -> tuple[Any, ...] | None:
-    """Forward arguments for the rows in `rows`: tensors with `n_rows` rows follow them, all else passes as it is."""
-    if args is None:
-        return None
-    return tuple(arg[rows.to(arg.device)] if follows_rows(arg, n_rows) else arg for arg in args)
-
-
-def follows_rows(arg: Any, n_rows: int) -> bool:
-    """Whether a forward argument is a tensor that has one entry for each input row."""
-    return isinstance(arg, Tensor) and arg.dim() > 0 and arg.shape[0] == n_rows
-
-
-class RowLimit:
-    """How many rows may be in flight at once.
-
-    A number given by the user is kept exactly. The default depends on device and row size, and is halved when
-    the device runs out of memory.
+    Example:
+        >>> import torch
+        >>> from captum_ext import Shared
+        >>> from captum_ext.attr import IntegratedGradients
+        >>> weights = torch.tensor([1.0, 2.0])  # one for each feature, and there are two inputs
+        >>> ig = IntegratedGradients(lambda x, w: (x * w).sum(1))
+        >>> ig.attribute(torch.ones(2, 2), additional_forward_args=Shared(weights))
+        tensor([[1., 2.],
+                [1., 2.]])
     """
 
-    def __init__(self, internal_batch_size: int | None, inputs: Tensors, device: torch.device | None = None) -> None:
-        self.fixed = internal_batch_size is not None
-        self.rows = (
-            default_rows(inputs, device)
-            if internal_batch_size is None
-            else check_positive_int("internal_batch_size", internal_batch_size)
+    value: Any
+
+
+class ForwardArgs:
+    """Further arguments of the model, and what each of them is to the rows.
+
+    A tensor with N entries follows the rows. Numbers, texts, None, functions and whatever is wrapped in `Shared` are
+    for all of them. Of a tensor with another number of entries, and of a list, array or mapping, it cannot be known.
+
+    Attributes:
+        n_rows: N.
+        values: the arguments, or None.
+    """
+
+    def __init__(self, additional_forward_args: Any, n_rows: int) -> None:
+        self.values = format_forward_args(additional_forward_args)
+        self.n_rows = n_rows
+
+    @property
+    def follow_rows(self) -> bool:
+        """Whether any of them follows the rows, so that the output at a point depends on its row."""
+        return any(self._follows(value) for value in self.values or ())
+
+    @property
+    def unknown(self) -> list[str]:
+        """Those of which it cannot be known what they are to the rows, for a message."""
+        return [
+            f"additional_forward_args[{place}], {_brief(value)}"
+            for place, value in enumerate(self.values or ())
+            if not self._follows(value) and _is_unknown(value)
+        ]
+
+    def of_batches(self, n_batches: int) -> tuple[Any, ...] | None:
+        """The arguments of `n_batches` whole batches; those whose role is unknown go with a single one."""
+        if self.values is None:
+            return None
+        return tuple(
+            value.repeat(n_batches, *(1,) * (value.dim() - 1)) if self._follows(value) else _unwrapped(value)
+            for value in self.values
         )
 
-    def lower(self, failed: int) -> bool:
-        """Lower the limit to half of the rows that did not fit; False if it may not be, or cannot be, lowered."""
-        if self.fixed or failed == 1:
-            return False
-        self.rows = failed // 2
-        return True
+    def of_rows(self, rows: Tensor) -> tuple[Any, ...] | None:
+        """The arguments of single rows (P,) taken out of their batch.
+
+        Raises:
+            ArgumentError: names `Shared` where it cannot be known what an argument is to the rows.
+        """
+        if self.values is None:
+            return None
+        self.check_known()
+        return tuple(
+            value[rows.to(value.device)] if self._follows(value) else _unwrapped(value) for value in self.values
+        )
+
+    def check_known(self) -> None:
+        """Refuse arguments whose role is unknown.
+
+        Raises:
+            ArgumentError: names the first and `Shared`.
+        """
+        if self.unknown:
+            raise ArgumentError(
+                "additional_forward_args",
+                f"tensors with one entry for each of the {self.n_rows} rows, or wrapped in captum_ext.Shared, where "
+                "rows are taken out of their batch",
+                self.unknown[0],
+            )
+
+    def _follows(self, value: Any) -> bool:
+        return isinstance(value, Tensor) and value.dim() > 0 and len(value) == self.n_rows
 
 
-def default_rows(inputs: Tensors, device: torch.device | None = None) -> int:
-    """Rows in flight when the caller names none; `device` is where they go, if not where they are."""
-    numel = max(1, sum(math.prod(tensor.shape[1:]) for tensor in inputs))
-    on_cpu = (device or inputs[0].device).type == "cpu"
-    base, most = (_CPU_ROWS, _MOST_CPU_ROWS) if on_cpu else (_ACCELERATOR_ROWS, _MOST_ROWS)
-    return max(1, min(most, base * _REFERENCE_NUMEL // numel))
+def _unwrapped(value: Any) -> Any:
+    return value.value if isinstance(value, Shared) else value
 
 
-def for_each_chunk(
-    n_points: int,
-    limit: RowLimit,
-    evaluate: Callable[[slice], None],
-    on_done: Callable[[int], object] | None = None,
-) -> None:
-    """Call `evaluate` on consecutive slices of `range(n_points)`, none longer than the limit.
+def _is_unknown(value: Any) -> bool:
+    if isinstance(value, Tensor | np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, list | tuple | Mapping) and len(value) > 0
 
-    When a slice runs out of memory and the limit may be lowered, it is tried again in halves; `evaluate` must
-    therefore change its caller's state only after the model was run. `on_done` gets the length of each slice.
+
+def _brief(value: Any) -> str:
+    return f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else describe(value)
+
+
+def count_batches(rows: Tensor, n_rows: int) -> int | None:
+    """How many whole batches of `n_rows` rows the rows (P,) are, one after the other; None if they are not."""
+    if n_rows == 0 or len(rows) == 0 or len(rows) % n_rows:
+        return None
+    batches = rows.reshape(-1, n_rows)
+    return len(batches) if bool((batches == torch.arange(n_rows, device=rows.device)).all()) else None
+
+
+def step_by_step(row: Tensor, n_rows: int, *, pad: bool = True) -> tuple[Tensor, Tensor]:
+    """The order in which points of the rows (P,) make whole batches, step by step.
+
+    Rows with fewer points than others repeat their last one, which then does not count, so that every batch is whole.
+    Without `pad`, or if a row has no point at all, there is only the order by steps.
+
+    Returns:
+        Indices of points (Q,), Q >= P, and whether each of them counts (Q,).
     """
-    start = 0
-    while start < n_points:
-        stop = min(start + limit.rows, n_points)
-        try:
-            evaluate(slice(start, stop))
-        except torch.cuda.OutOfMemoryError:
-            if not limit.lower(stop - start):
-                raise
-        else:
-            if on_done is not None:
-                on_done(stop - start)
-            start = stop
-            continue
-        # Outside the handler: the exception's traceback would keep the failed chunk's tensors alive.
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+    by_row = row.argsort(stable=True)
+    counts = torch.bincount(row, minlength=n_rows)
+    first = counts.cumsum(0) - counts
+    step = torch.arange(int(counts.max()) if len(counts) else 0, device=row.device)[:, None]
+    exists = step < counts
+    if not pad or bool((counts == 0).any()):
+        places = (first + step)[exists]
+        return by_row[places], torch.ones_like(places, dtype=torch.bool)
+    return by_row[(first + torch.minimum(step, counts - 1)).reshape(-1)], exists.reshape(-1)

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from captum_ext.core.checks import check_finite, check_tensors, describe
 from captum_ext.core.fingerprints import Fingerprints
-from captum_ext.core.model import RowwiseModel, device_of, model_outputs, scores_of
+from captum_ext.core.inspection import device_of
+from captum_ext.core.model import scores_of
 from captum_ext.core.random import generator_of, globally_seeded
-from captum_ext.core.rows import RowLimit
+from captum_ext.core.request import Request
 from captum_ext.core.types import ForwardFunc
 from captum_ext.dataset.map_format import MapFormat
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
@@ -189,8 +190,7 @@ class RowMaker:
         wanted = self.settings.target == "predicted" or {"prediction", "score"} & set(self.settings.fields)
         if not wanted or self.forward_func is None:
             return None
-        model = RowwiseModel(self.forward_func, len(inputs), channels_last=False)
-        return model_outputs(model, (inputs,), RowLimit(None, (inputs,)))
+        return Request(self.forward_func, inputs, channels_last=False).outputs
 
     def _targets(self, batch: Batch, outputs: Tensor | None) -> Tensor | None:
         target = self.settings.target
@@ -221,7 +221,7 @@ class RowMaker:
                 raise ArgumentError("fields", 'without "prediction" for a model without classes', describe(outputs))
             found["prediction"] = outputs.argmax(1).cpu().numpy()
         if "score" in self.settings.fields:
-            scores = scores_of(outputs, target, len(outputs)).cpu().double()
+            scores = scores_of(outputs, target).cpu().double()
             check_finite("forward_func(inputs)", scores)
             found["score"] = scores.numpy()
         return found

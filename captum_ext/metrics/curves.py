@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_ext.core.autocast import own_precision
 from captum_ext.core.checks import check_choice, check_positive_int
-from captum_ext.core.perturbation import Fill, check_fractions
+from captum_ext.core.fills import Fill
+from captum_ext.core.perturbation import check_fractions
+from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors
 from captum_ext.metrics.game import Game
 
@@ -43,6 +46,7 @@ class PerturbationCurve:
     higher_is_better: bool
 
 
+@own_precision
 def insertion(
     forward_func: ForwardFunc,
     inputs: TensorOrTensors,
@@ -91,12 +95,12 @@ def insertion(
         >>> curve.scores, curve.auc
         (tensor([[0., 3., 4.]]), tensor([2.5000]))
     """
-    game = Game(
-        forward_func, inputs, attributions, target, additional_forward_args, absolute, seed, internal_batch_size
-    )
-    return curve_of(game, Fill(baselines, game.inputs), n_steps, normalize, inserting=True)
+    request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
+    game = Game(request, attributions, absolute, seed)
+    return curve_of(game, game.fill(baselines), n_steps, normalize, inserting=True)
 
 
+@own_precision
 def deletion(
     forward_func: ForwardFunc,
     inputs: TensorOrTensors,
@@ -125,12 +129,12 @@ def deletion(
         >>> curve.scores, curve.auc
         (tensor([[4., 1., 0.]]), tensor([1.5000]))
     """
-    game = Game(
-        forward_func, inputs, attributions, target, additional_forward_args, absolute, seed, internal_batch_size
-    )
-    return curve_of(game, Fill(baselines, game.inputs), n_steps, normalize, inserting=False)
+    request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
+    game = Game(request, attributions, absolute, seed)
+    return curve_of(game, game.fill(baselines), n_steps, normalize, inserting=False)
 
 
+@own_precision
 def diff_id(
     forward_func: ForwardFunc,
     inputs: TensorOrTensors,
@@ -172,10 +176,9 @@ def diff_id(
     """
     check_choice("normalize", normalize, ("none", "input"))
     shares = check_fractions(fractions)
-    game = Game(
-        forward_func, inputs, attributions, target, additional_forward_args, absolute, seed, internal_batch_size
-    )
-    fill = Fill(baselines, game.inputs)
+    request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
+    game = Game(request, attributions, absolute, seed)
+    fill = game.fill(baselines)
     removed = [game.count(share) for share in shares]
     n_pixels = game.n_pixels
     kept = [(0, n_pixels)] + [(0, n_pixels - k) for k in removed] + [(k, n_pixels) for k in removed]

@@ -8,9 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_ext.core.autocast import own_precision
 from captum_ext.core.checks import check_number, check_positive_int, describe
-from captum_ext.core.perturbation import Fill, Perturbation, check_fractions
+from captum_ext.core.fills import Fill
+from captum_ext.core.perturbation import Perturbation, check_fractions
 from captum_ext.core.pixels import pixel_maps
+from captum_ext.core.request import Request
+from captum_ext.core.tensors import double
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
 from captum_ext.metrics.game import Game
@@ -45,6 +49,7 @@ class Infidelity:
         return factor**2 * self.predicted - 2 * factor * matched + self.true
 
 
+@own_precision
 def infidelity(
     forward_func: ForwardFunc,
     inputs: TensorOrTensors,
@@ -101,12 +106,13 @@ def infidelity(
     `normalize=True` have; it is returned beside the raw one because raw values say more about a map's scale than about
     the map.
     """
-    game = Game(forward_func, inputs, attributions, target, additional_forward_args, False, seed, internal_batch_size)
+    request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
+    game = Game(request, attributions, False, seed)
     if check_positive_int("n_samples", n_samples) < 2:
         raise ArgumentError("n_samples", "at least 2, since one factor fits one sample", str(n_samples))
     patch = check_number("patch", patch, "a share between 0 and 1, both excluded", lambda v: 0 < v < 1)
     kept = _kept_outside_patches(game.inputs, n_samples, patch, seed)
-    fill = Fill(baselines, game.inputs)
+    fill = game.fill(baselines)
     changes = _changes(game, fill, kept)
     predicted = _sums_of_differences(game, fill, attributions, kept) if local else _removed_sums(game, kept)
     square, cross, true = (predicted**2).mean(1), (predicted * changes).mean(1), (changes**2).mean(1)
@@ -122,6 +128,7 @@ def infidelity(
     )
 
 
+@own_precision
 def sensitivity_n(
     forward_func: ForwardFunc,
     inputs: TensorOrTensors,
@@ -163,9 +170,10 @@ def sensitivity_n(
         >>> sensitivity_n(lambda x: x.sum(1), x, attributions=x, fractions=(0.5,))
         tensor([[1.]])
     """
-    game = Game(forward_func, inputs, attributions, target, additional_forward_args, False, seed, internal_batch_size)
+    request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
+    game = Game(request, attributions, False, seed)
     check_positive_int("n_samples", n_samples)
-    fill = Fill(baselines, game.inputs)
+    fill = game.fill(baselines)
     columns = []
     generator = torch.Generator().manual_seed(seed)
     for fraction in check_fractions(fractions):
@@ -177,6 +185,7 @@ def sensitivity_n(
     return torch.where(game.finite[:, None], torch.stack(columns, 1), torch.nan).to(game.importance.dtype)
 
 
+@own_precision
 def monotonicity(
     forward_func: ForwardFunc,
     inputs: TensorOrTensors,
@@ -223,31 +232,31 @@ def monotonicity(
     """
     if check_positive_int("n_steps", n_steps) < 3:
         raise ArgumentError("n_steps", "at least 3, for a correlation", str(n_steps))
-    game = Game(
-        forward_func, inputs, attributions, target, additional_forward_args, absolute, seed, internal_batch_size
-    )
+    request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
+    game = Game(request, attributions, absolute, seed)
     if n_steps > game.n_pixels:
         raise ArgumentError("n_steps", f"at most {game.n_pixels}, the number of pixels", str(n_steps))
     edges = torch.tensor([game.count(k / n_steps) for k in range(n_steps + 1)], device="cpu")
-    rows = torch.arange(game.n_rows, device="cpu").repeat_interleave(n_steps)
-    games = Perturbation(game.model, game.inputs, game.ranks, Fill(baselines, game.inputs), game.limit)
-    first, last = edges[:-1].repeat(game.n_rows), edges[1:].repeat(game.n_rows)
-    scores = torch.cat(games.evaluate(rows, first, last, game.model.select, removed=True)).double()
+    games = Perturbation(game.request, game.ranks, game.fill(baselines))
+    first, last = (edge.repeat_interleave(game.n_rows) for edge in (edges[:-1], edges[1:]))
+    rows = game.request.rows.repeat(n_steps)
+    scores = double(games.evaluate(rows, first, last, game.model.select, removed=True))
     own = game.own_scores()
-    changes = (scores.reshape(game.n_rows, n_steps) - own[:, None]) ** 2
+    changes = (scores.reshape(n_steps, game.n_rows).T - own[:, None]) ** 2
     place = torch.cat([rank.flatten(1) for rank in game.ranks], 1).to(edges.device).long()
     group = torch.searchsorted(edges[1:], place, right=True)
     sums = torch.zeros(game.n_rows, n_steps, dtype=torch.float64, device="cpu")
-    sums.scatter_add_(1, group, game.importance.double().cpu())
+    sums.scatter_add_(1, group, game.importance.cpu().double())
     result = correlation(_mean_ranks(sums), _mean_ranks(changes.cpu()))
     return torch.where(game.ranked.cpu(), result, torch.nan).to(own.device, game.importance.dtype)
 
 
 def correlation(one: Tensor, other: Tensor) -> Tensor:
     """Pearson correlation (N,) between the rows of two tensors (N, S); NaN where one does not vary."""
-    first, second = (values.double() - values.double().mean(1, keepdim=True) for values in (one, other))
+    wide = double(one), double(other)
+    first, second = (values - values.mean(1, keepdim=True) for values in wide)
     norms = first.norm(dim=1) * second.norm(dim=1)
-    tiny = 1e-12 * one.double().norm(dim=1) * other.double().norm(dim=1)  # what rounding leaves of constant rows
+    tiny = 1e-12 * wide[0].norm(dim=1) * wide[1].norm(dim=1)  # what rounding leaves of constant rows
     return torch.where(norms > tiny, (first * second).sum(1) / norms, torch.nan).to(one.dtype)
 
 
@@ -261,17 +270,17 @@ def _mean_ranks(values: Tensor) -> Tensor:
 def _changes(game: Game, fill: Fill, kept: Tensors) -> Tensor:
     """F(x) - F(x with the pixels outside of each mask replaced), (N, S), float64."""
     n_masks = len(kept[0])
-    rows = torch.arange(game.n_rows, device="cpu").repeat_interleave(n_masks)
-    which = torch.arange(n_masks, device="cpu").repeat(game.n_rows)
-    games = Perturbation(game.model, game.inputs, (), fill, game.limit)
-    scores = torch.cat(games.evaluate_masks(rows, which, kept, game.model.select)).double()
-    return (game.own_scores()[:, None] - scores.reshape(game.n_rows, n_masks)).to(game.importance.device)
+    which = torch.arange(n_masks, device="cpu").repeat_interleave(game.n_rows)
+    games = Perturbation(game.request, (), fill)
+    scores = double(games.evaluate_masks(game.request.rows.repeat(n_masks), which, kept, game.model.select))
+    return game.own_scores()[:, None] - scores.reshape(n_masks, game.n_rows).T
 
 
 def _removed_sums(game: Game, kept: Tensors) -> Tensor:
     """Sum of the attributions outside of each mask, (N, S), float64."""
-    removed = torch.cat([~mask.flatten(1) for mask in kept], 1).to(game.importance.device).double()
-    return game.importance.double() @ removed.T
+    importance = double(game.importance)
+    removed = torch.cat([~mask.flatten(1) for mask in kept], 1).to(importance.device).double()
+    return importance @ removed.T
 
 
 def _sums_of_differences(game: Game, fill: Fill, attributions: TensorOrTensors, kept: Tensors) -> Tensor:
@@ -283,9 +292,9 @@ def _sums_of_differences(game: Game, fill: Fill, attributions: TensorOrTensors, 
             "of the inputs' shapes, with baselines that do not depend on the kept pixels, for local=True",
             describe(given[0]),
         )
-    total = torch.zeros(game.n_rows, len(kept[0]), dtype=torch.float64, device=game.importance.device)
+    total = torch.zeros(game.n_rows, len(kept[0]), dtype=torch.float64, device=double(game.importance[:0]).device)
     for map_, value, filled, mask in zip(given, game.inputs, fill.values, kept, strict=True):
-        products = (torch.nan_to_num(map_.detach().to(value.device)) * (value - filled)).double()
+        products = double(torch.nan_to_num(map_.detach().to(value.device)) * (value - filled))
         pixels = products.sum(1) if value.dim() == 4 else products
         total += pixels.flatten(1).to(total.device) @ (~mask.flatten(1)).to(total.device).double().T
     return total

@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from captum_ext.core.checks import check_tensors
-from captum_ext.core.model import RowwiseModel, model_outputs
-from captum_ext.core.perturbation import Fill, Perturbation, pixel_importance, ranks_of
-from captum_ext.core.rows import RowLimit
-from captum_ext.core.types import ForwardFunc, Target, TensorOrTensors
+from captum_ext.core.fills import Fill, FillWord, KeptMean, blurred, make_fill
+from captum_ext.core.perturbation import Perturbation, pixel_importance, ranks_of
+from captum_ext.core.request import Request
+from captum_ext.core.tensors import double
+from captum_ext.core.types import Baselines, TensorOrTensors
+
+_WORDS: dict[str, FillWord] = {"blur": blurred, "mean": KeptMean}
 
 
 class Game:
-    """Validated arguments of one call, with the pixels ranked.
+    """A request with a map whose pixels are ranked.
 
     Attributes:
         importance: (N, n) of every pixel, over all tensors; zero in rows that are not finite.
         ranks: rank of every pixel in each tensor's shape.
+        finite: (N,) whether the map is finite.
         ranked: (N,) whether the map orders the pixels at all: finite, and not constant.
     """
 
-    def __init__(
-        self,
-        forward_func: ForwardFunc,
-        inputs: TensorOrTensors,
-        attributions: TensorOrTensors,
-        target: Target,
-        additional_forward_args: Any,
-        absolute: bool,
-        seed: int,
-        internal_batch_size: int | None,
-    ) -> None:
-        self.inputs = tuple(tensor.detach() for tensor in check_tensors("inputs", inputs))
-        self.n_rows = self.inputs[0].shape[0]
-        self.model = RowwiseModel(forward_func, self.n_rows, target, additional_forward_args)
-        self.limit = RowLimit(internal_batch_size, self.inputs)
+    def __init__(self, request: Request, attributions: TensorOrTensors, absolute: bool, seed: int) -> None:
+        self.request = request
+        self.inputs, self.n_rows, self.model = request.inputs, request.n_rows, request.model
         importance = pixel_importance(attributions, self.inputs, absolute)
         self.finite = importance.isfinite().all(1)
         self.importance = torch.where(self.finite[:, None], importance, 0.0)
         self.ranked = self.finite & (self.importance.amax(1) > self.importance.amin(1))
         self.ranks = ranks_of(self.importance, self.inputs, seed)
         self.n_pixels = self.importance.shape[1]
+
+    def fill(self, baselines: Baselines | str) -> Fill:
+        """What replaces pixels that are not kept: "blur", "mean" (of the kept pixels), a number or a tensor."""
+        return make_fill("baselines", 0 if baselines is None else baselines, self.inputs, _WORDS)
 
     def count(self, fraction: float) -> int:
         """Number of pixels in a fraction of them."""
@@ -52,24 +45,25 @@ class Game:
     def evaluate(self, fill: Fill, kept: list[tuple[int, int]]) -> tuple[Tensor, Tensor | None]:
         """Scores and correctness (N, F) with the pixels of each range of ranks kept."""
         first, last = torch.tensor(kept, device="cpu").T
-        n_points = len(kept)
-        rows = torch.arange(self.n_rows, device="cpu").repeat_interleave(n_points)
-        perturbation = Perturbation(self.model, self.inputs, self.ranks, fill, self.limit)
-        read = perturbation.evaluate(rows, first.repeat(self.n_rows), last.repeat(self.n_rows), self.read)
-        scores = torch.cat([score for score, _ in read])
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)).reshape(self.n_rows, n_points)
+        perturbation = Perturbation(self.request, self.ranks, fill)
+        results = perturbation.evaluate(
+            self.request.rows.repeat(len(kept)),
+            first.repeat_interleave(self.n_rows),
+            last.repeat_interleave(self.n_rows),
+            self.read,
+        )
+        scores, correct = results.reshape(len(kept), self.n_rows, 2).transpose(0, 1).unbind(2)
         scores = torch.where(self.finite.to(scores.device)[:, None], scores, torch.nan)
-        flags = [flag for _, flag in read if flag is not None]
-        correct = torch.cat(flags).to(scores.dtype).reshape(self.n_rows, n_points) if flags else None
-        return scores, correct
+        return scores, None if bool(correct.isnan().all()) else correct
 
     def own_scores(self) -> Tensor:
         """Score (N,) of each unchanged input, float64."""
-        outputs = model_outputs(self.model, self.inputs, self.limit)
-        return self.model.select(outputs, torch.arange(self.n_rows, device="cpu")).double()
+        return double(self.request.scores)
 
-    def read(self, outputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Scores (P,) and whether no other output of the row exceeds its score, where there are classes."""
+    def read(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """Scores, and whether no other output of the row exceeds its score, (P, 2); NaN where there are no classes."""
         scores = self.model.select(outputs, rows)
+        wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
         has_classes = outputs.dim() == 2 and self.model.target is not None
-        return scores, scores >= outputs.max(1).values if has_classes else None
+        correct = (scores >= outputs.max(1).values).to(wide.dtype) if has_classes else torch.full_like(wide, torch.nan)
+        return torch.stack([wide, correct], 1)

@@ -9,13 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from captum_ext.core.autocast import own_precision
 from captum_ext.core.checks import check_choice, check_positive_int, describe
-from captum_ext.core.perturbation import Fill, Perturbation, check_fractions, ranks_of
+from captum_ext.core.fills import KeptMean
+from captum_ext.core.perturbation import Perturbation, check_fractions, ranks_of
+from captum_ext.core.request import Request
+from captum_ext.core.tensors import double
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors
 from captum_ext.exceptions import ArgumentError
+from captum_ext.images import display_range
 from captum_ext.metrics.curves import PerturbationCurve, curve_of
 from captum_ext.metrics.game import Game
-from captum_ext.segmentation import Segment, Segmenter, check_labels, display_range
+from captum_ext.segmentation import Segment, Segmenter, check_labels
 
 # Weights of a pixel's eight neighbours in the imputation of ROAD.
 _NEIGHBOURS = {
@@ -23,6 +28,7 @@ _NEIGHBOURS = {
 }
 
 
+@own_precision
 def pixel_flipping(
     forward_func: ForwardFunc,
     inputs: TensorOrTensors,
@@ -53,14 +59,14 @@ def pixel_flipping(
         >>> pixel_flipping(lambda x: x.sum(1), x, x).scores
         tensor([[4., 1., 0.]])
     """
-    game = Game(
-        forward_func, inputs, attributions, target, additional_forward_args, absolute, seed, internal_batch_size
-    )
+    request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
+    game = Game(request, attributions, absolute, seed)
     if game.n_pixels % check_positive_int("pixels_in_step", pixels_in_step):
         raise ArgumentError("pixels_in_step", f"a divisor of {game.n_pixels}, the pixels", str(pixels_in_step))
-    return curve_of(game, Fill(baselines, game.inputs), game.n_pixels // pixels_in_step, normalize, inserting=False)
+    return curve_of(game, game.fill(baselines), game.n_pixels // pixels_in_step, normalize, inserting=False)
 
 
+@own_precision
 def irof(
     forward_func: ForwardFunc,
     inputs: Tensor,
@@ -110,29 +116,34 @@ def irof(
         >>> irof(lambda x: x.sum((1, 2, 3)), x, x, baselines=0, segments=torch.tensor([[0, 1]]))
         tensor([0.6250])
     """
-    game = Game(forward_func, inputs, attributions, target, additional_forward_args, False, seed, internal_batch_size)
+    request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
+    game = Game(request, attributions, False, seed)
     images = _only_image(game, "irof")
     labels = _labels(images, segments, n_segments, mean, std)
     count = labels.flatten(1).amax(1) + 1
-    flat = labels.flatten(1)
+    importance = double(game.importance)
+    flat = labels.flatten(1).to(importance.device)
     sums = torch.zeros(game.n_rows, int(count.max()), dtype=torch.float64, device=flat.device)
     sizes = torch.zeros_like(sums).scatter_add_(1, flat, torch.ones_like(flat, dtype=sums.dtype))
-    sums.scatter_add_(1, flat, game.importance.double())
+    sums.scatter_add_(1, flat, importance)
     means = torch.where(sizes > 0, sums / sizes.clamp(min=1), -torch.inf)
-    ranks = ranks_of(means, (means,), seed)[0].gather(1, flat).reshape(game.n_rows, 1, *images.shape[2:])
+    ranks = (
+        ranks_of(means, (means,), seed)[0].gather(1, flat).reshape(game.n_rows, 1, *images.shape[2:]).to(images.device)
+    )
     fill = images.mean((2, 3), keepdim=True).expand_as(images) if baselines is None else baselines
-    games = Perturbation(game.model, game.inputs, (ranks,), Fill(fill, game.inputs), game.limit)
+    games = Perturbation(game.request, (ranks,), game.fill(fill))
     removed = [torch.arange(int(n) + 1, device="cpu") for n in count]
-    rows = torch.arange(game.n_rows, device="cpu").repeat_interleave(count.cpu() + 1)
+    rows = game.request.rows.repeat_interleave(count.cpu() + 1)
     first = torch.cat(removed)
-    scores = torch.cat(games.evaluate(rows, first, torch.full_like(first, int(count.max())), game.model.select))
-    curves = torch.split(scores.double(), [len(steps) for steps in removed])
+    scores = games.evaluate(rows, first, torch.full_like(first, int(count.max())), game.model.select)
+    curves = torch.split(double(scores), [len(steps) for steps in removed])
     areas = torch.stack([1 - torch.trapezoid(curve / curve[0], dx=1 / (len(curve) - 1)) for curve in curves])
     positive = torch.stack([curve[0] > 0 for curve in curves])
     varies = means.isfinite() & (means != means[:, :1])
     return torch.where(positive & game.finite & varies.any(1), areas, torch.nan).to(game.importance.dtype)
 
 
+@own_precision
 def road(
     forward_func: ForwardFunc,
     inputs: Tensor,
@@ -180,9 +191,8 @@ def road(
     """
     check_choice("order", order, ("most", "least"))
     shares = check_fractions(fractions)
-    game = Game(
-        forward_func, inputs, attributions, target, additional_forward_args, absolute, seed, internal_batch_size
-    )
+    request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
+    game = Game(request, attributions, absolute, seed)
     _only_image(game, "road")
     if noise < 0:
         raise ArgumentError("noise", "a standard deviation of at least 0", describe(noise))
@@ -201,19 +211,19 @@ def road(
     )
 
 
-class Imputation(Fill):
+class Imputation(KeptMean):
     """Removed pixels as weighted means of their neighbours, removed or not, plus noise."""
 
     def __init__(self, images: Tensor, noise: float, seed: int) -> None:
-        super().__init__("mean", (images,))  # of values that depend on the mask
+        super().__init__((images,))
         generator = torch.Generator().manual_seed(seed)
         self.noise = noise * torch.randn(images.shape[1:], generator=generator, dtype=torch.float64, device="cpu")
 
     def replacement(self, position: int, kept: Tensor, mask: Tensor, rows: Tensor) -> Tensor:  # noqa: ARG002
         """Replacement of the shape of `kept` (P, C, H, W)."""
-        wide = kept.detach().to("cpu", torch.float64).numpy()
+        wide = kept.detach().cpu().double().numpy()
         filled = [impute(image, inside) for image, inside in zip(wide, mask[:, 0].bool().cpu().numpy(), strict=True)]
-        return (torch.from_numpy(np.stack(filled)) + self.noise).to(kept.device, kept.dtype)
+        return (torch.from_numpy(np.stack(filled)) + self.noise).to(kept.dtype).to(kept.device)
 
 
 def impute(image: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from captum_ext.core.autocast import own_precision
 from captum_ext.core.checks import check_finite, check_positive_int, check_tensors, describe
 from captum_ext.core.types import ForwardFunc, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 _DENSITY_TOLERANCE = 1e-4
+_N_PROBES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,8 @@ class ReferenceDistribution:
         density: one float32 tensor (m_i,) for each neighbourhood, summing to one.
         centers: (n, outputs) float32, the neighbourhoods' centres in the space of the model's outputs.
         metadata: what the fit was given: numbers of samples, neighbourhoods and references asked for, and the seed.
+        probe_outputs: (q, outputs) of the model at a few of the references (`probes`), by which it is known again; None
+            in files of version 0.1.
 
     Example:
         >>> import torch
@@ -55,12 +59,16 @@ class ReferenceDistribution:
     density: list[Tensor]
     centers: Tensor
     metadata: dict[str, int] = field(default_factory=dict)
+    probe_outputs: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not len(self.references) == len(self.density) == len(self.centers) > 0 or self.centers.dim() != 2:
             counts = f"{len(self.references)} sets, {len(self.density)} densities, {tuple(self.centers.shape)} centres"
             raise ArgumentError("references", "one set, one density and one centre (n, outputs) for each", counts)
         check_finite("centers", self.centers)
+        if self.probe_outputs is not None and len(self.probe_outputs) != len(self._probe_places()):
+            expected = f"of {len(self._probe_places())} rows, one for each probe"
+            raise ArgumentError("probe_outputs", expected, describe(self.probe_outputs))
         for i, density in enumerate(self.density):
             for tensor in check_tensors(f"references[{i}]", self.references[i]):
                 if density.shape != (len(tensor),):
@@ -71,6 +79,7 @@ class ReferenceDistribution:
                 raise ArgumentError(f"density[{i}]", "non-negative numbers that sum to one", f"a sum of {total}")
 
     @classmethod
+    @own_precision
     def fit(
         cls,
         forward_func: ForwardFunc,
@@ -119,6 +128,7 @@ class ReferenceDistribution:
         return cls.fit_outputs(source.outputs(forward_func), collect, n_neighborhoods, n_references, seed=seed)
 
     @classmethod
+    @own_precision
     def fit_outputs(
         cls,
         outputs: Tensor,
@@ -153,24 +163,27 @@ class ReferenceDistribution:
         check_positive_int("n_references", n_references)
         (outputs,) = check_tensors("outputs", outputs)
         outputs = outputs.detach().reshape(len(outputs), -1).to("cpu", torch.float32)
-        found = find_neighborhoods(outputs, n_neighborhoods, n_references, seed)
-        indices = [index for part in found for index in part.members.tolist()]
+        neighborhoods = find_neighborhoods(outputs, n_neighborhoods, n_references, seed)
+        indices = [index for part in neighborhoods for index in part.members.tolist()]
         collected = tuple(part.detach().cpu() for part in check_tensors("collect(indices)", collect(indices)))
         if len(collected[0]) != len(indices):
             raise ArgumentError("collect", f"a function that returns {len(indices)} samples", describe(collected[0]))
         chosen = {index: tuple(tensor[place] for tensor in collected) for place, index in enumerate(indices)}
-        merged = [_merge_duplicates(part, chosen, outputs) for part in found]
+        merged = [_merge_duplicates(part, chosen, outputs) for part in neighborhoods]
         metadata = {
             "n_samples": len(outputs),
             "n_neighborhoods": n_neighborhoods,
             "n_references": n_references,
             "seed": seed,
         }
+        places = _probe_places([len(kept) for kept, _ in merged])
+        probed = torch.tensor([merged[i][0][k] for i, k in places])
         return cls(
-            references=[tensors if len(tensors) > 1 else tensors[0] for tensors, _ in merged],
+            references=[_references(kept, chosen) for kept, _ in merged],
             density=[density for _, density in merged],
-            centers=torch.stack([part.center for part in found]),
+            centers=torch.stack([part.center for part in neighborhoods]),
             metadata=metadata,
+            probe_outputs=outputs[probed],
         )
 
     def references_as_tuple(self, neighborhood: int) -> Tensors:
@@ -178,13 +191,36 @@ class ReferenceDistribution:
         tensors = self.references[neighborhood]
         return tensors if isinstance(tensors, tuple) else (tensors,)
 
+    def probes(self) -> Tensors:
+        """The few references (q, ...) at which the model's outputs were kept."""
+        sets = [self.references_as_tuple(i) for i in range(len(self.references))]
+        rows = [tuple(tensor[k] for tensor in sets[i]) for i, k in self._probe_places()]
+        return tuple(torch.stack(parts) for parts in zip(*rows, strict=True))
+
+    def is_fitted_to(self, outputs: Tensor, tolerance: float = 5e-3) -> bool:
+        """Whether a model with these outputs (q, ...) at `probes` is the one that this was fitted to.
+
+        Differences up to `tolerance` of the largest output are rounding. Without kept outputs nothing can be said:
+        then it is True.
+        """
+        if self.probe_outputs is None:
+            return True
+        given = outputs.detach().reshape(len(outputs), -1).to("cpu", torch.float32)
+        if given.shape != self.probe_outputs.shape:
+            return False
+        return bool((given - self.probe_outputs).abs().max() <= tolerance * self.probe_outputs.abs().max())
+
+    def _probe_places(self) -> list[tuple[int, int]]:
+        return _probe_places([len(density) for density in self.density])
+
+    @own_precision
     def assign(self, outputs: Tensor) -> Tensor:
         """Index (N,), on the CPU, of the neighbourhood whose centre is nearest to each row of outputs (N, ...).
 
         Raises:
             ArgumentError: another number of outputs than the distribution was fitted on.
         """
-        flat = outputs.detach().reshape(outputs.shape[0], -1).to("cpu", torch.float64)
+        flat = outputs.detach().reshape(outputs.shape[0], -1).cpu().double()
         if flat.shape[1] != self.centers.shape[1]:
             raise ArgumentError(
                 "references",
@@ -201,6 +237,8 @@ class ReferenceDistribution:
             FileNotFoundError: the folder does not exist.
         """
         tensors = {"centers": self.centers}
+        if self.probe_outputs is not None:
+            tensors["probe_outputs"] = self.probe_outputs
         for i, density in enumerate(self.density):
             tensors[f"density.{i}"] = density
             for k, value in enumerate(self.references_as_tuple(i)):
@@ -224,7 +262,8 @@ class ReferenceDistribution:
                 parts = tuple(tensors[f"references.{i}.{k}"] for k in range(n_inputs))
                 references.append(parts if n_inputs > 1 else parts[0])
             density = [tensors[f"density.{i}"] for i in range(n_sets)]
-            return cls(references=references, density=density, centers=tensors["centers"], metadata=metadata)
+            centers, probed = tensors["centers"], tensors.get("probe_outputs")
+            return cls(references, density, centers, metadata, probed)
 
     def __repr__(self) -> str:
         counts = [len(density) for density in self.density]
@@ -232,18 +271,29 @@ class ReferenceDistribution:
         return f"ReferenceDistribution({len(counts)} neighbourhoods with {counts} references, each {shape})"
 
 
-def _merge_duplicates(part: Neighborhood, chosen: dict[int, Tensors], outputs: Tensor) -> tuple[Tensors, Tensor]:
-    """References of a neighbourhood without repeats, and the added densities of those that were merged."""
+def _probe_places(sizes: list[int]) -> list[tuple[int, int]]:
+    """Neighbourhood and place in it of the probes: the first references of all, then the second ones, ..."""
+    places = [(i, k) for k in range(max(sizes)) for i, size in enumerate(sizes) if k < size]
+    return places[:_N_PROBES]
+
+
+def _references(kept: list[int], samples: dict[int, Tensors]) -> TensorOrTensors:
+    """The samples with these indices, (m, ...) or a tuple of them."""
+    tensors = tuple(torch.stack(values) for values in zip(*(samples[index] for index in kept), strict=True))
+    return tensors if len(tensors) > 1 else tensors[0]
+
+
+def _merge_duplicates(part: Neighborhood, samples: dict[int, Tensors], outputs: Tensor) -> tuple[list[int], Tensor]:
+    """Indices of a neighbourhood's references without repeats, and the added densities of those that were merged."""
     kept: list[int] = []
     density: list[float] = []
     for index, share in zip(part.members.tolist(), part.density.tolist(), strict=True):
         for place, other in enumerate(kept):
-            same_inputs = all(torch.equal(a, b) for a, b in zip(chosen[index], chosen[other], strict=True))
+            same_inputs = all(torch.equal(a, b) for a, b in zip(samples[index], samples[other], strict=True))
             if same_inputs or torch.equal(outputs[index], outputs[other]):
                 density[place] += share
                 break
         else:
             kept.append(index)
             density.append(share)
-    tensors = tuple(torch.stack(values) for values in zip(*(chosen[index] for index in kept), strict=True))
-    return tensors, torch.tensor(density, dtype=torch.float32)
+    return kept, torch.tensor(density, dtype=torch.float32)

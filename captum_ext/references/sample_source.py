@@ -12,8 +12,10 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 from tqdm.auto import tqdm
 
 from captum_ext.core.checks import check_finite, check_tensors, describe
-from captum_ext.core.model import RowwiseModel, device_of
-from captum_ext.core.rows import RowLimit, for_each_chunk
+from captum_ext.core.chunks import RowLimit, in_chunks
+from captum_ext.core.inspection import check_rows_independent, device_of
+from captum_ext.core.model import BatchedModel
+from captum_ext.core.tensors import double
 from captum_ext.core.types import ForwardFunc, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
@@ -59,7 +61,8 @@ class SampleSource:
             ArgumentError: no sample.
             NonFiniteError: NaN or infinity in a sample or an output.
         """
-        model, device = RowwiseModel(forward_func, 0), device_of(forward_func)
+        check_rows_independent(forward_func)
+        device = device_of(forward_func)
         n_samples = self._length()
         parts: list[Tensor] = []
         fingerprints: list[Tensor] = []
@@ -67,7 +70,7 @@ class SampleSource:
         done = 0
         with self._progress("outputs of samples", n_samples) as bar:
             for batch in self._read():
-                computed = self._outputs_of(model, batch, device)
+                computed = self._outputs_of(forward_func, batch, device)
                 check_finite("forward_func(samples)", computed, done)
                 fingerprints.append(_fingerprint(batch))
                 if n_samples is None:
@@ -119,17 +122,15 @@ class SampleSource:
     def _changed(self, received: str) -> ArgumentError:
         return ArgumentError("samples", "the same at every reading (no shuffling, no random augmentation)", received)
 
-    def _outputs_of(self, model: RowwiseModel, batch: Tensors, device: torch.device | None) -> Tensor:
-        limit = RowLimit(self.internal_batch_size, batch, device)
-        parts: list[Tensor] = []
+    def _outputs_of(self, forward_func: ForwardFunc, batch: Tensors, device: torch.device | None) -> Tensor:
+        model, limit = BatchedModel(forward_func, len(batch[0])), RowLimit(self.internal_batch_size, batch, device)
 
-        def evaluate(part: slice) -> None:
+        def evaluate(part: slice) -> Tensor:
             rows = tuple(tensor[part] if device is None else tensor[part].to(device) for tensor in batch)
-            computed = model.outputs(rows, torch.arange(len(rows[0]), device="cpu"))
-            parts.append(computed.reshape(len(computed), -1).to("cpu", torch.float32))
+            outputs = model.outputs(rows, torch.arange(part.start, part.stop, device="cpu"))
+            return outputs.reshape(len(outputs), -1).to("cpu", torch.float32)
 
-        for_each_chunk(len(batch[0]), limit, evaluate)
-        return torch.cat(parts)
+        return in_chunks(len(batch[0]), limit, evaluate, batches=True)
 
     def _read(self) -> Iterator[Tensors]:
         """Validated batches of the model's inputs. Loaders draw from the global random state, which is put back."""
@@ -182,6 +183,6 @@ def _fingerprint(batch: Tensors) -> Tensor:
     """Two numbers (M, 2) by which a sample is known again: its sum, and its sum weighted by position."""
     numbers = []
     for tensor in batch:
-        flat = tensor.detach().reshape(len(tensor), -1).double()
+        flat = double(tensor.detach().reshape(len(tensor), -1))
         numbers.append(torch.stack([flat.sum(1), flat @ torch.linspace(0, 1, flat.shape[1]).to(flat)], 1))
-    return torch.stack(numbers).sum(0).cpu()
+    return torch.stack([pair.cpu() for pair in numbers]).sum(0)

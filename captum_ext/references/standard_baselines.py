@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from captum_ext.core.autocast import own_precision
 from captum_ext.core.checks import check_number, check_positive_int, check_tensors, describe
 from captum_ext.core.types import TensorOrTensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
@@ -16,6 +17,7 @@ from captum_ext.images import gaussian_blur
 Numbers: TypeAlias = float | tuple[float, ...] | list[float] | Tensor
 
 
+@own_precision
 def standard_baselines(
     inputs: TensorOrTensors,
     value_range: tuple[float, float] | None = None,

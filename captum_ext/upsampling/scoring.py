@@ -11,55 +11,80 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_ext.core.checks import check_baselines, check_choice, check_positive_int, describe
-from captum_ext.core.model import RowwiseModel
-from captum_ext.core.rows import RowLimit, for_each_chunk
-from captum_ext.exceptions import ArgumentError
-from captum_ext.images import gaussian_blur
+from captum_ext.core.checks import check_choice, check_positive_int
+from captum_ext.core.chunks import for_each_chunk, in_chunks
+from captum_ext.core.fills import Fill, FillWord, blurred, image_mean, zero
+from captum_ext.core.model import BatchedModel
+from captum_ext.core.request import Request
+from captum_ext.core.rows import count_batches, step_by_step
+from captum_ext.core.tensors import accumulation_dtype
 
 Segments = list[Tensor]
 
 
-@dataclass
+#: Words for what stands where a segment is missing.
+FILLS: dict[str, FillWord] = {"mean": image_mean, "blur": blurred, "zero": zero}
+
+
+@dataclass(frozen=True)
 class MaskedImages:
     """Images, their segments, and the model's scores of the images with some segments kept.
 
     Attributes:
-        model: scores rows by their targets.
-        images: (N, C, H, W).
+        request: the images, and the model that scores them by their targets.
         labels: (N, H, W) segments, from zero without gaps in every image.
-        filling: (N or 1, C, H or 1, W or 1), what stands where a segment is not kept.
-        limit: rows given to the model at once.
+        fill: what stands where a segment is not kept, whatever else is.
         probability: score the target's softmax probability instead of the output itself.
         progress: whether to show a bar that counts passes.
     """
 
-    model: RowwiseModel
-    images: Tensor
+    request: Request
     labels: Tensor
-    filling: Tensor
-    limit: RowLimit
+    fill: Fill
     probability: bool = False
     progress: bool = False
+
+    @property
+    def images(self) -> Tensor:
+        """(N, C, H, W)."""
+        return self.request.inputs[0]
+
+    @property
+    def model(self) -> BatchedModel:
+        """Scores rows by their targets."""
+        return self.request.model
 
     @property
     def n_segments(self) -> list[int]:
         """Number of segments of each image."""
         return [int(label.max()) + 1 for label in self.labels]
 
-    def scores(self, rows: Tensor, kept: Callable[[slice], Tensor]) -> Tensor:
-        """Score (P,) of image `rows[p]` with the pixels kept that `kept(part)` (p, H, W) marks, without gradients."""
-        parts: list[Tensor] = []
+    def filling(self, rows: Tensor) -> Tensor:
+        """What stands for missing segments of the images `rows` (P,), broadcastable to (P, C, H, W)."""
+        (values,) = self.fill.values or (torch.zeros_like(self.images[:1]),)
+        return values if len(values) == 1 else values[rows.to(values.device)]
 
-        def evaluate(part: slice) -> None:
-            row = rows[part].to(self.images.device)
-            filling = self.filling if len(self.filling) == 1 else self.filling[row]
-            masked = torch.where(kept(part)[:, None], self.images[row], filling)
-            parts.append(self._score(self.model.outputs((masked,), rows[part]), rows[part]))
+    def scores(self, rows: Tensor, kept: Callable[[Tensor], Tensor]) -> Tensor:
+        """Score (P,) of image `rows[p]` with the pixels kept that `kept(points)` marks, without gradients.
 
-        with _bar(len(rows), self.progress) as bar:
-            for_each_chunk(len(rows), self.limit, evaluate, bar)
-        return torch.cat(parts)
+        `kept` gets the numbers (p,) of points and returns masks (p, H, W).
+        """
+        order, counts = step_by_step(rows, self.request.n_rows, pad=self.request.limit.indivisible)
+        are_batches = count_batches(rows[order], self.request.n_rows) is not None
+
+        def evaluate(part: slice) -> Tensor:
+            chosen = order[part]
+            row = rows[chosen]
+            masked = torch.where(kept(chosen)[:, None], self.images[row.to(self.images.device)], self.filling(row))
+            scores = self._score(self.model.outputs((masked,), row), row)
+            bar(len(row))
+            return scores
+
+        with _bar(len(order), self.progress) as bar:
+            results = in_chunks(len(order), self.request.limit, evaluate, batches=are_batches)
+        in_order = torch.empty_like(results[: len(rows)])
+        in_order[order[counts].to(results.device)] = results[counts.to(results.device)]
+        return in_order
 
     def _score(self, outputs: Tensor, rows: Tensor) -> Tensor:
         wide = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
@@ -94,11 +119,11 @@ class PerturbationScorer:
         rows, segments = row.repeat(len(games)), segment.repeat(len(games))
         inserting = torch.tensor(games, device="cpu").repeat_interleave(len(row))
 
-        def kept(part: slice) -> Tensor:
+        def kept(points: Tensor) -> Tensor:
             device = masked.labels.device
-            label = masked.labels[rows[part].to(device)]
-            inside = label == segments[part].to(device)[:, None, None]
-            return inside == inserting[part].to(device)[:, None, None]
+            label = masked.labels[rows[points].to(device)]
+            inside = label == segments[points].to(device)[:, None, None]
+            return inside == inserting[points].to(device)[:, None, None]
 
         scores = masked.scores(rows, kept)
         signs = torch.where(inserting, 1.0, -1.0).to(scores)
@@ -126,12 +151,10 @@ class CoalitionScorer:
         present = [self._coalitions(count) for count in masked.n_segments]
         rows = torch.arange(len(present), device="cpu").repeat_interleave(self.n_passes)
 
-        def kept(part: slice) -> Tensor:
+        def kept(points: Tensor) -> Tensor:
             labels = masked.labels
-            chosen = [present[int(rows[k])][k % self.n_passes] for k in range(part.start, part.stop)]
-            return torch.stack(
-                [one.to(labels.device)[labels[int(rows[part.start + i])]] for i, one in enumerate(chosen)]
-            )
+            chosen = [(int(rows[k]), present[int(rows[k])][k % self.n_passes]) for k in points.tolist()]
+            return torch.stack([coalition.to(labels.device)[labels[row]] for row, coalition in chosen])
 
         scores = masked.scores(rows, kept).reshape(len(present), self.n_passes)
         return [self._ridge(one, score) for one, score in zip(present, scores, strict=True)]
@@ -143,7 +166,7 @@ class CoalitionScorer:
 
     def _ridge(self, present: Tensor, score: Tensor) -> Tensor:
         design = present.double() - present.double().mean(0)
-        response = score.double().cpu() - score.double().cpu().mean()
+        response = score.cpu().double() - score.cpu().double().mean()
         penalty = self.ridge * self.n_passes * torch.eye(design.shape[1], dtype=torch.float64, device="cpu")
         solution: Tensor = torch.linalg.solve(design.T @ design + penalty, design.T @ response)
         return solution.to(score)
@@ -162,12 +185,12 @@ class GradientScorer:
 
     def __call__(self, masked: MaskedImages) -> Segments:
         """Sums (P_n,) of each image's segments."""
-        rows = torch.arange(len(masked.images), device="cpu").repeat_interleave(self.n_steps)
-        alphas = ((torch.arange(self.n_steps) + 0.5) / self.n_steps if self.n_steps > 1 else torch.ones(1)).repeat(
-            len(masked.images)
-        )
-        difference = masked.images - masked.filling
-        total = torch.zeros_like(masked.labels, dtype=torch.promote_types(masked.images.dtype, torch.float32))
+        request = masked.request
+        rows = request.rows.repeat(self.n_steps)
+        midpoints = (torch.arange(self.n_steps, device="cpu") + 0.5) / self.n_steps
+        alphas = (midpoints if self.n_steps > 1 else torch.ones(1, device="cpu")).repeat_interleave(request.n_rows)
+        difference = masked.images - masked.filling(request.rows)
+        total = torch.zeros_like(masked.labels, dtype=accumulation_dtype(masked.images.dtype))
 
         def add(part: slice) -> None:
             row = rows[part].to(masked.images.device)
@@ -176,7 +199,7 @@ class GradientScorer:
             gradient = masked.model.gradients((points,), rows[part])[0]
             total.index_add_(0, row, (gradient * difference[row]).sum(1).to(total.dtype))
 
-        for_each_chunk(len(rows), masked.limit, add)
+        for_each_chunk(len(rows), request.limit, add, batches=True)
         return [
             torch.zeros(count, dtype=total.dtype, device=total.device).index_add_(0, label.flatten(), sums.flatten())
             for count, label, sums in zip(masked.n_segments, masked.labels, total, strict=True)
@@ -214,23 +237,6 @@ SCORERS: dict[str, Callable[[], Scorer]] = {
     "constant": ConstantScorer,
     "random": RandomScorer,
 }
-
-
-def filling(fill: Any, images: Tensor) -> Tensor:
-    """What stands for a missing segment: each image's channel mean, its blur, or a number or tensor.
-
-    Raises:
-        ArgumentError: another word, or a tensor of another shape.
-    """
-    if not isinstance(fill, str):
-        return check_baselines(0 if fill is None else fill, (images,))[0]
-    if fill == "mean":
-        return images.to(torch.promote_types(images.dtype, torch.float32)).mean((2, 3), keepdim=True).to(images.dtype)
-    if fill == "blur":
-        return gaussian_blur(images)
-    if fill == "zero":
-        return torch.zeros_like(images[:1])
-    raise ArgumentError("fill", '"mean", "blur", "zero", a number or a tensor', describe(fill))
 
 
 def unit_scores(scores: Segments) -> Segments:

@@ -7,15 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum_ext.core.autocast import own_precision
 from captum_ext.core.checks import check_choice, check_tensors, describe
-from captum_ext.core.model import RowwiseModel, find_module
-from captum_ext.core.rows import RowLimit
+from captum_ext.core.fills import make_fill
+from captum_ext.core.request import Request
 from captum_ext.core.types import ForwardFunc, Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
-from captum_ext.segmentation import Segment, Segmenter, check_labels, display_range
+from captum_ext.images import display_range
+from captum_ext.segmentation import Segment, Segmenter, check_labels
 from captum_ext.upsampling.redistribution import POTENTIALS, REDISTRIBUTIONS, as_maps, check_temperature, redistribute
 from captum_ext.upsampling.refinement import Refinement, nested, refine
-from captum_ext.upsampling.scoring import SCORERS, MaskedImages, Scorer, filling, unit_scores
+from captum_ext.upsampling.scoring import FILLS, SCORERS, MaskedImages, Scorer, unit_scores
 
 _Segments = Segmenter | Segment | str | Tensor | None
 
@@ -46,6 +48,7 @@ class USUUpsampler:
         std: see `mean`.
         internal_batch_size: rows given to the model at once. None: chosen by device and row size.
         show_progress: show a bar that counts passes.
+        allow_batch_statistics: allow batch norm that mixes the rows of a batch.
 
     Example:
         >>> import torch
@@ -77,6 +80,7 @@ class USUUpsampler:
         std: Any = None,
         internal_batch_size: int | None = None,
         show_progress: bool = False,
+        allow_batch_statistics: bool = False,
     ) -> None:
         check_temperature("temperature", temperature)
         check_choice("potential", potential, POTENTIALS)
@@ -100,6 +104,7 @@ class USUUpsampler:
         self.mean, self.std = mean, std
         self.internal_batch_size = internal_batch_size
         self.show_progress = show_progress
+        self.allow_batch_statistics = allow_batch_statistics
 
     @classmethod
     def paper(cls, *, mean: Any = None, std: Any = None) -> USUUpsampler:
@@ -110,6 +115,7 @@ class USUUpsampler:
         """
         return cls(temperature=0.1, scorer="deletion", redistribution="global-area", mean=mean, std=std)
 
+    @own_precision
     def __call__(
         self,
         coarse: Tensor,
@@ -139,6 +145,7 @@ class USUUpsampler:
         scores = self.score_map(inputs, forward_func, target, additional_forward_args)
         return self.redistribute(maps, scores, size)
 
+    @own_precision
     def redistribute(self, coarse: Tensor, score_map: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Redistribute by a score map (N, 1, H, W) that `score_map` gave, without any pass through the model."""
         if size is not None and tuple(size) != tuple(score_map.shape[-2:]):
@@ -153,6 +160,7 @@ class USUUpsampler:
             importance_temperature=self.importance_temperature,
         )
 
+    @own_precision
     def score_map(
         self, inputs: Tensor, forward_func: ForwardFunc, target: Target = None, additional_forward_args: Any = None
     ) -> Tensor:
@@ -167,15 +175,11 @@ class USUUpsampler:
                     "scorer", f"of one row or {len(images)} rows like the inputs", describe(self.scorer)
                 )
             return given.expand(len(images), -1, -1, -1).to(images.device)
-        _check_rows_independent(forward_func)
-        limit = RowLimit(self.internal_batch_size, (images,))
-        if target is None:
-            target = _largest_output(forward_func, images, additional_forward_args, limit)
-        model = RowwiseModel(forward_func, len(images), target, additional_forward_args)
-        replacement, scorer = filling(self.fill, images), self.scorer
+        request = self._request(images, forward_func, target, additional_forward_args)
+        fill, scorer = make_fill("fill", self.fill, request.inputs, FILLS), self.scorer
 
         def score(labels: Tensor) -> list[Tensor]:
-            masked = MaskedImages(model, images, labels, replacement, limit, self.probability, self.show_progress)
+            masked = MaskedImages(request, labels, fill, self.probability, self.show_progress)
             return [check_tensors(f"scores of image {i}", one)[0] for i, one in enumerate(scorer(masked))]
 
         levels = self._levels(images)
@@ -184,6 +188,15 @@ class USUUpsampler:
         if self.refinement is not None:
             score_map = refine(score_map, levels, score, self.refinement)
         return score_map[:, None]
+
+    def _request(self, images: Tensor, forward_func: ForwardFunc, target: Target, forward_args: Any) -> Request:
+        """The images and the model; without a target, each image's largest output is its own."""
+        arguments = (forward_args, self.internal_batch_size)
+        request = Request(forward_func, images, target, *arguments, allow_batch_statistics=self.allow_batch_statistics)
+        chosen = _largest_output(request) if target is None else None
+        if chosen is None:
+            return request
+        return Request(forward_func, images, chosen, *arguments, allow_batch_statistics=self.allow_batch_statistics)
 
     def _levels(self, images: Tensor) -> list[Tensor]:
         """Label maps (N, H, W), one, or nested ones from coarse to fine."""
@@ -207,27 +220,9 @@ def _scorer(scorer: Any) -> Scorer | Tensor:
     return scorer  # type: ignore[no-any-return]
 
 
-def _check_rows_independent(forward_func: ForwardFunc) -> None:
-    """Refuse a model in which a row's score depends on its batch: masked images would change each other's."""
-    module = find_module(forward_func)
-    batch_norms = (
-        [] if module is None else [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    )
-    if any(norm.training for norm in batch_norms):
-        raise ArgumentError("forward_func", "in eval mode", "a model whose batch norm mixes the rows of a batch")
-
-
-def _largest_output(forward_func: ForwardFunc, images: Tensor, args: Any, limit: RowLimit) -> Target:
+def _largest_output(request: Request) -> Target:
     """Class of the largest output of each image; None for models with one output."""
-    model = RowwiseModel(forward_func, len(images), None, args)
-    parts = [
-        model.outputs(
-            (images[start : start + limit.rows],),
-            torch.arange(start, min(start + limit.rows, len(images)), device="cpu"),
-        )
-        for start in range(0, len(images), limit.rows)
-    ]
-    outputs = torch.cat(parts)
+    outputs = request.outputs
     if outputs.dim() == 1 or outputs.shape[1] == 1:
         return None
     if outputs.dim() > 2:

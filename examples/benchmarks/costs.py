@@ -18,7 +18,7 @@ import torch
 
 from captum_ext import LocalPathIntegration, ReferenceDistribution
 from captum_ext.attr import IntegratedGradients
-from captum_ext.core.rows import default_rows
+from captum_ext.core.chunks import default_rows
 from captum_ext.metrics import diff_id
 from examples import real_data
 from examples.benchmarks.reporting import print_table

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext import SAMP, WeightedIntegratedGradients
-from captum_ext.attr.weighted_ig.fitness import corner_mean
-from captum_ext.core.model import frozen_parameters
+from captum_ext.core.fills import corner_mean
+from captum_ext.core.inspection import frozen_parameters
 from captum_ext.images import gaussian_blur
 from captum_ext.references import standard_baselines
 from examples import real_data

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captum_ext import USU, redistribute
-from captum_ext.core.rows import default_rows
+from captum_ext.core.chunks import default_rows
 from captum_ext.segmentation import Segmenter
 from captum_ext.upsampling import CoalitionScorer
 from examples import real_data

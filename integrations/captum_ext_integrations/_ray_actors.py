@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_ext.core.model import RowwiseModel, device_of, model_outputs
-from captum_ext.core.rows import RowLimit
+from captum_ext.core.inspection import device_of
+from captum_ext.core.request import Request
 from captum_ext.dataset import MapFormat
 from captum_ext.dataset.row_maker import Batch, Columns, Metric, RowMaker, Settings, joined
 from captum_ext.dataset.run import default_fields
@@ -134,7 +134,7 @@ class Outputs:
 
     def __call__(self, rows: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         images = _tensor(rows[self.source.image]).to(self.device)
-        outputs = model_outputs(RowwiseModel(self.model, len(images)), (images,), RowLimit(None, (images,)))
+        outputs = Request(self.model, images).outputs
         flat = outputs.reshape(len(outputs), -1).to("cpu", torch.float32).numpy()
         return {"index": rows[self.source.index].astype(np.int64), "outputs": flat}
 

@@ -16,7 +16,7 @@ from captum_ext.attr import METHODS, method_class
 from captum_ext.attr.paths.path_method import PathMethod
 from captum_ext.attr.registry import method_settings
 from captum_ext.core.checks import describe
-from captum_ext.core.model import find_module
+from captum_ext.core.inspection import find_module
 from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
@@ -454,8 +454,8 @@ def _constructor(kind: type[Any]) -> set[str]:
 
 def _attribute(kind: type[Any]) -> set[str]:
     """Names of those arguments of `attribute` that change neither what is explained nor what is returned."""
-    names = set(inspect.signature(kind.attribute).parameters)
-    return names - {"self", "inputs", "target", "method", "return_convergence_delta", "return_path"}
+    names = inspect.signature(kind.attribute).parameters
+    return {name for name in names if not name.startswith("return_")} - {"self", "inputs", "target", "method"}
 
 
 def _cam_classes() -> dict[str, type[Any]]:

@@ -11,8 +11,8 @@ from captum_ext.attr import (
     LocalPathIntegration,
     SalientManipulationPath,
     WeightedIntegratedGradients,
-    _adaptive,
 )
+from captum_ext.attr.paths import adaptive
 from captum_ext.metrics import diff_id
 from captum_ext.references import ReferenceDistribution
 from captum_ext.testing import TinyConvNet
@@ -116,13 +116,13 @@ def test_running_out_of_memory_halves_the_rows_unless_their_number_was_given():
 def test_running_out_of_memory_between_two_inputs_counts_no_point_twice(monkeypatch):
     calls = []
 
-    def failing_once(value, start):
-        calls.append(len(value))
+    def failing_once(numbers, like):
+        calls.append(len(numbers))
         if len(calls) == 2:
             raise torch.cuda.OutOfMemoryError("out of memory")
-        return value - start
+        return numbers.to(like)[:, None]
 
-    monkeypatch.setattr("captum_ext.attr.paths.integration.displacement", failing_once)
+    monkeypatch.setattr("captum_ext.attr.paths.integration.as_column", failing_once)
     x = torch.ones(1, 2), torch.ones(1, 3)
     actual = IntegratedGradients(lambda a, b: a.sum(1) + b.sum(1)).attribute(x)
     for attributions, value in zip(actual, x, strict=True):
@@ -198,10 +198,13 @@ def test_inputs_of_one_number_a_row_are_explained(method):
 def test_the_adaptive_rule_keeps_a_bounded_number_of_gradients(monkeypatch):
     monkeypatch.setattr("captum_ext.attr.paths.adaptive._KEPT_BYTES", 30 * 8 * 10 * 3)
     groups = []
-    original = _adaptive._Group.refine
-    monkeypatch.setattr(
-        _adaptive._Group, "refine", lambda self, allowed: (groups.append(len(self.row)), original(self, allowed))
-    )
+    original = adaptive._Group.refine
+
+    def refine(self, allowed):
+        groups.append(len(self.row))
+        return original(self, allowed)
+
+    monkeypatch.setattr(adaptive._Group, "refine", refine)
     IntegratedGradients(lambda p: (p**3).sum(1)).attribute(
         torch.rand(7, 10, dtype=torch.float64), n_steps=30, method="adaptive"
     )

@@ -11,9 +11,9 @@ from captum_ext.attr import (
     IntegratedGradients,
     LocalPathIntegration,
     WeightedIntegratedGradients,
-    weighted_integrated_gradients,
 )
-from captum_ext.attr.weighted_ig.fitness import corner_mean
+from captum_ext.attr.weighted_ig import weighted_integrated_gradients
+from captum_ext.core.fills import corner_mean
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from captum_ext.references import standard_baselines
 from captum_ext.testing import SmoothModel, TinyConvNet
@@ -221,7 +221,9 @@ def test_a_map_that_is_not_finite_is_named(x):
 def test_several_references_are_refused_where_gradients_come_from_elsewhere(model, x, references):
     wg = WeightedIntegratedGradients(model, references=references)
     wg.gradient_func = lambda **arguments: (torch.ones_like(arguments["inputs"][0]),)
-    with pytest.raises(ArgumentError, match="`references` to be one for each input, since gradient_func was replaced"):
+    with pytest.raises(
+        ArgumentError, match="`references` to be one for each input, since a layer or neuron variant is at work"
+    ):
         wg.attribute(x, target=1)
 
 
@@ -279,8 +281,8 @@ def test_the_score_may_be_a_function_of_the_outputs(model, x, references):
 def test_the_fill_of_images_is_the_mean_colour_of_their_corners():
     image = torch.zeros(1, 1, 20, 30)
     image[..., :2, :3], image[..., -2:, :3], image[..., :2, -3:], image[..., -2:, -3:] = 1, 2, 3, 6
-    assert corner_mean(image).tolist() == [[[[3.0]]]]
-    assert corner_mean(torch.arange(4.0).reshape(1, 1, 2, 2)).item() == 1.5
+    assert corner_mean((image,)).values[0].tolist() == [[[[3.0]]]]
+    assert corner_mean((torch.arange(4.0).reshape(1, 1, 2, 2),)).values[0].item() == 1.5
 
 
 def test_softmax_is_refused_for_a_model_without_classes(x, references):
@@ -291,7 +293,7 @@ def test_softmax_is_refused_for_a_model_without_classes(x, references):
 
 def test_a_corner_fill_is_refused_for_inputs_that_are_not_images(model, x, references):
     wg = WeightedIntegratedGradients(model, references=references, fill="corners")
-    with pytest.raises(ArgumentError, match=r"not images \(\(2, 6\)\), but got \"corners\""):
+    with pytest.raises(ArgumentError, match=r"not images, \(2, 6\), but got \"corners\""):
         wg.attribute(x, target=0)
 
 
@@ -336,7 +338,7 @@ def test_a_tuple_of_an_image_and_numbers_is_filled_by_kind():
     references = (torch.zeros(2, 1, 4, 4), torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]))
     WeightedIntegratedGradients(forward, references=references).attribute((image, numbers), n_steps=4)
     filled_image, filled_numbers = seen[1]
-    torch.testing.assert_close(filled_image, corner_mean(image)[0].expand(1, 4, 4))
+    torch.testing.assert_close(filled_image, corner_mean((image,)).values[0][0].expand(1, 4, 4))
     assert filled_numbers.tolist() == [0.5, 1.0, 1.5]
 
 

@@ -8,15 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from captum_ext.dataset import DatasetAttributions, _shards, attribute_dataset
+from captum_ext.dataset import DatasetAttributions, attribute_dataset, shards
 from captum_ext.exceptions import ArgumentError, MissingExtraError, RunFolderError
 from tests.dataset.test_run import run, same
 from tests.dataset.toy import Images, linear
 
 
 def test_ranges_are_first_and_last_index_of_what_is_done():
-    assert _shards.ranges([True, True, False, True]) == [[0, 1], [3, 3]]
-    assert _shards.ranges([]) == []
+    assert shards.ranges([True, True, False, True]) == [[0, 1], [3, 3]]
+    assert shards.ranges([]) == []
 
 
 def test_a_damaged_shard_is_set_aside_and_computed_again(tmp_path):
@@ -71,7 +71,7 @@ def test_another_error_of_the_file_system_is_passed_on_as_it_is(tmp_path, monkey
     def broken(self, columns):
         raise PermissionError(errno.EACCES, "not yours")
 
-    monkeypatch.setattr(_shards.RunFolder, "write", broken)
+    monkeypatch.setattr(shards.RunFolder, "write", broken)
     with pytest.raises(PermissionError, match="not yours"):
         run(linear(), Images(4), tmp_path / "out")
 
@@ -91,7 +91,7 @@ def test_files_of_others_are_left_alone(tmp_path):
 
 
 def test_a_folder_belongs_to_one_process_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(_shards, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(shards, "_LOCK_SECONDS", 0.1)
     code = f"""
 import filelock, sys
 lock = filelock.FileLock({str(tmp_path / ".lock")!r})

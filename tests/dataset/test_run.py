@@ -220,10 +220,10 @@ def test_other_versions_count_as_another_configuration(tmp_path):
 def test_references_count_as_configuration(tmp_path):
     run(LocalPathIntegration(Linear(), references=REFERENCES), Images(3), tmp_path)
     run(LocalPathIntegration(Linear(), references=REFERENCES), Images(3), tmp_path)
-    with pytest.raises(RunFolderError, match="method._references"):
+    with pytest.raises(RunFolderError, match="method.references"):
         run(LocalPathIntegration(Linear(), references=REFERENCES + 1), Images(3), tmp_path)
     run(SalientManipulationPath(Linear(), insertion_baselines=0), Images(3), tmp_path / "samp")
-    with pytest.raises(RunFolderError, match="method.baselines.insertion was int 0, now float 0.5"):
+    with pytest.raises(RunFolderError, match="method.insertion_baselines was int 0, now float 0.5"):
         run(SalientManipulationPath(Linear(), insertion_baselines=0.5), Images(3), tmp_path / "samp")
 
 

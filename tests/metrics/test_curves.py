@@ -213,7 +213,7 @@ BAD = [
     ),
     ({"attributions": torch.rand(3, 3, 4, 4)}, ArgumentError, "of 2 rows like the inputs"),
     ({"attributions": torch.ones(2, 4, 4, dtype=torch.bool)}, ArgumentTypeError, "`attributions` to be a tensor or a"),
-    ({"baselines": "white"}, ArgumentError, '`baselines` to be a number, a tensor, "mean" or "blur", but got'),
+    ({"baselines": "white"}, ArgumentError, '`baselines` to be a number, a tensor or one of "blur", "mean", but got'),
     ({"baselines": torch.zeros(5, 3, 4, 4)}, ArgumentError, "`baselines` to be of the input's shape"),
     ({"n_steps": 0}, ArgumentError, "`n_steps` to be an integer of at least 1"),
     ({"normalize": "max"}, ArgumentError, '`normalize` to be one of "none", "input", "range"'),

@@ -72,7 +72,7 @@ def test_sensitivity_n_is_one_for_additive_models_and_a_literal_correlation_othe
         return curved(points)
 
     found = sensitivity_n(recorded, x, maps, fractions=(0.4,), n_samples=7, internal_batch_size=1000)
-    perturbed = next(points for points in seen if len(points) == 21).reshape(3, 7, 5)
+    perturbed = next(points for points in seen if len(points) == 21).reshape(7, 3, 5).transpose(0, 1)
     for row in range(3):
         sums = [float((maps[row] * (perturbed[row, k] == 0)).sum()) for k in range(7)]
         changes = [float(curved(x[row : row + 1]) - curved(perturbed[row, k : k + 1])) for k in range(7)]

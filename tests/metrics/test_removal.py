@@ -49,7 +49,7 @@ def test_irof_takes_images_with_different_numbers_of_segments_and_fills_with_the
     found = irof(recorded, images, images, segments=labels)
     assert found.isnan().tolist() == [True, False, False]  # one segment has no order
     assert sum(map(len, seen)) == 2 + 25 + 3
-    torch.testing.assert_close(seen[0][1], images[0].mean((1, 2), keepdim=True).expand(2, 4, 6))
+    torch.testing.assert_close(torch.cat(seen)[3], images[0].mean((1, 2), keepdim=True).expand(2, 4, 6))
     alone = irof(total, images[1:2], images[1:2], segments=labels[1:2])
     torch.testing.assert_close(found[1:2], alone)
 
@@ -98,7 +98,7 @@ def test_road_removes_the_most_or_least_important_pixels(images):
         return x.flatten(1)[:, :3]
 
     curve = road(recorded, images, images, target=1, fractions=(0.25, 0.5), noise=0, internal_batch_size=100)
-    perturbed = seen[0].reshape(3, 2, 2, 4, 6)
+    perturbed = seen[0].reshape(2, 3, 2, 4, 6).transpose(0, 1)
     order = images.sum(1).flatten(1).argsort(1, descending=True)
     for row in range(3):
         for k, count in enumerate((6, 12)):

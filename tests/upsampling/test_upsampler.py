@@ -197,7 +197,7 @@ BAD = [
     ({"scorer": 3}, ArgumentTypeError, "`scorer` to be a name, a callable or a score map"),
     ({"scorer": lambda m: [torch.full((3,), float("nan"))] * 2}, NonFiniteError, "`scores of image 0` to be finite"),
     ({"temperature": 0.0}, ArgumentError, "`temperature` to be a positive number"),
-    ({"fill": "white"}, ArgumentError, '`fill` to be "mean", "blur", "zero", a number or a tensor'),
+    ({"fill": "white"}, ArgumentError, '`fill` to be a number, a tensor or one of "mean", "blur", "zero"'),
     ({"mean": 0.5}, ArgumentError, "`mean` to be given together with std"),
     ({"internal_batch_size": 0}, ArgumentError, "`internal_batch_size` to be an integer of at least 1"),
 ]
@@ -219,7 +219,9 @@ def test_bad_calls_are_named(model):
         usu(torch.full((2, 1, 2), float("nan")), IMAGES, model, 0)
     with pytest.raises(ArgumentError, match="`target` to be an index from 0 to 1"):
         usu(torch.ones(2, 1, 2), IMAGES, model, 7)
-    with pytest.raises(ArgumentError, match="in eval mode, but got a model whose batch norm mixes the rows"):
+    with pytest.raises(
+        ArgumentError, match="batch norm that mixes the rows of a batch: BatchNorm2d '.*' is in training mode"
+    ):
         usu(torch.ones(2, 1, 2), IMAGES, WithBatchNorm().train())
 
 

@@ -2,83 +2,145 @@
 
 The pass that takes a gradient also gives the score at its point. Between two neighbouring points on a path the
 integral of the derivative is therefore known exactly, as the difference of their scores, and so is the error of
-the trapezoid rule there. The interval with the largest error is halved, until the budget is spent or the sum of the
+the trapezoid rule there. The intervals with the largest errors are halved, until the budget is spent or the sum of the
 errors, which is the completeness gap, is small enough.
 
 The gradients of a path are kept until its last point is placed, since halving an interval changes the weight of its
 ends: paths are therefore finished in groups: as many as fill the row limit with new points, but no more than whose
-gradients fit into 256 MB.
+gradients fit into 256 MB. Paths part ways, so that rows are taken out of their batch.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from captum_ext.attr.paths.integration import PathIntegral, displacement, path_start_scores, starting_scores
-from captum_ext.attr.paths.points import CPU, accumulation_dtype, as_column, interpolate
-from captum_ext.core.model import in_chunks
-from captum_ext.core.rows import for_each_chunk
+from captum_ext.attr.paths.integration import PathProblem, path_start_scores, starting_scores
+from captum_ext.attr.paths.points import interpolate
+from captum_ext.core.chunks import for_each_chunk, in_chunks
+from captum_ext.core.tensors import CPU, Sums, accumulation_dtype, as_column, displacement, double, row_sums
 from captum_ext.core.types import Tensors
+from captum_ext.core.warn import warn_caller
 
 MINIMAL_STEPS = 3
-
-# Chosen on crops of scikit-image's photographs, none of which examples/benchmarks/adaptive.py reports on.
-_FIRST_SHARE = 0.4
-_ROUNDS = 8
 _KEPT_BYTES = 256 * 2**20
 
 
-def integrate_adaptively(problem: PathIntegral, n_steps: int, tol: float | None = None) -> Tensors:
-    """Like `integrate`, with at most `n_steps` points on every path, placed one round after the other.
+@dataclass(frozen=True)
+class Pace:
+    """How fast points are placed: so many first, equally spaced, and then so many a round.
+
+    Without a tolerance all points will be spent, and rounds are as large as serves the result; with one every point
+    beyond what is needed is wasted. Both were chosen on crops of scikit-image's photographs, none of which
+    examples/benchmarks/measurements/adaptive.py reports on.
+    """
+
+    first: int
+    a_round: int
+
+    @classmethod
+    def of(cls, n_steps: int, tol: float | None) -> Pace:
+        """The pace for a budget, with or without a tolerance."""
+        if tol is not None:
+            return cls(min(6, n_steps), 3)
+        return cls(max(MINIMAL_STEPS - 1, round(n_steps * 0.4)), max(1, round(n_steps * 0.6 / 8)))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the rule found.
+
+    Attributes:
+        sums: attributions (N, ...), or mean gradients (Q, ...) of every path.
+        n_gradients: (N,) that each row took.
+    """
+
+    sums: Tensors
+    n_gradients: Tensor
+
+
+def integrate_adaptively(problem: PathProblem, n_steps: int, tol: float | None = None) -> Outcome:
+    """Attributions of every row, with at most `n_steps` points on every path, placed one round after the other.
 
     With `tol`, a path stops when its gap is at most `tol` times the difference of scores that its row explains: then so
-    is the row's, since the weights of its paths sum to one. Where the paths' integrals are kept apart, every path
-    answers for its own difference.
+    is the row's, since the weights of its paths sum to one.
     """
-    total = problem.zeros()
-    row, path = problem.starts.weight.nonzero(as_tuple=True)
-    where, weight = problem.destination(row, path), problem.starts.weight[row, path]
-    if problem.slots is not None:
-        weight = torch.ones_like(weight)
-    allowed = None if tol is None else tol * _explained(problem, row).abs().double().cpu()
-    group_size = _group_size(problem, n_steps)
-    for first in range(0, len(row), group_size):
-        part = slice(first, first + group_size)
-        group = _Group(problem, row[part], path[part], n_steps)
-        group.refine(None if allowed is None else allowed[part])
-        group.add_to(total, where[part], weight[part])
-    return total
+    row, path = problem.starts.paths()
+    explained = None if tol is None else _end_scores(problem)[row] - starting_scores(problem).cpu()[row]
+    sums = Sums(problem.inputs, problem.request.n_rows)
+    into = _Into(sums, row, problem.starts.weight[row, path], problem.multiply_by_inputs)
+    return Outcome(*_refined(problem, n_steps, tol, explained, into))
 
 
-def _explained(problem: PathIntegral, row: Tensor) -> Tensor:
-    """Difference of scores (Q,) that each path's row explains, or the path itself where integrals are kept apart."""
-    used, position = torch.unique(row, return_inverse=True)
+def integrate_paths_adaptively(problem: PathProblem, n_steps: int, tol: float | None = None) -> Outcome:
+    """Mean gradient of every path; with `tol`, each answers for the difference of scores along itself."""
+    row, _ = problem.starts.paths()
+    explained = None if tol is None else _end_scores(problem)[row] - double(path_start_scores(problem)).cpu()
+    places, weight = torch.arange(len(row), device=CPU), torch.ones(len(row), dtype=torch.float64, device=CPU)
+    into = _Into(Sums(problem.inputs, len(row)), places, weight, False)
+    return Outcome(*_refined(problem, n_steps, tol, explained, into))
+
+
+@dataclass(frozen=True)
+class _Into:
+    """Where the integral of each path (Q,) is added, times which weight, and whether times input minus start."""
+
+    sums: Sums
+    places: Tensor
+    weight: Tensor
+    multiply: bool
+
+
+def _end_scores(problem: PathProblem) -> Tensor:
+    """Scores (N,) of the rows that have a path, where it ends; zero for others."""
+    used = (problem.starts.weight > 0).any(1).nonzero().squeeze(1)
 
     def scores(part: slice) -> Tensor:
-        return problem.model.scores(tuple(v[used[part].to(v.device)] for v in problem.inputs), used[part])
+        points = tuple(value[used[part].to(value.device)] for value in problem.inputs)
+        return problem.model.scores(points, used[part])
 
-    end = in_chunks(len(used), problem.limit, scores)[position]
-    return end - (starting_scores(problem)[row] if problem.slots is None else path_start_scores(problem))
+    result = torch.zeros(problem.request.n_rows, dtype=torch.float64, device=CPU)
+    result[used] = double(in_chunks(len(used), problem.limit, scores)).cpu()
+    return result
 
 
-def _group_size(problem: PathIntegral, n_steps: int) -> int:
+def _refined(
+    problem: PathProblem, n_steps: int, tol: float | None, explained: Tensor | None, into: _Into
+) -> tuple[Tensors, Tensor]:
+    """The sums of all paths (Q,), each refined until its gap is `tol` of what it has to explain (Q,), and the gradients
+    (N,) that every row took."""
+    pace = Pace.of(n_steps, tol)
+    row, path = problem.starts.paths()
+    taken = torch.zeros(problem.request.n_rows, dtype=torch.long, device=CPU)
+    n_capped, size = 0, _group_size(problem, n_steps, pace)
+    for first in range(0, len(row), size):
+        part = slice(first, first + size)
+        group = _Group(problem, row[part], path[part], n_steps, pace)
+        n_capped += group.refine(None if tol is None or explained is None else tol * explained[part].abs())
+        group.add_to(into, part)
+        taken.index_add_(0, row[part], group.placed)
+    if n_capped:
+        warn_caller(
+            f"{n_capped} of {len(row)} paths took all {n_steps} gradients of `n_steps` and are further from complete "
+            "than `tol`: their rows' convergence delta says how far. Raise n_steps."
+        )
+    return into.sums.result(), taken
+
+
+def _group_size(problem: PathProblem, n_steps: int, pace: Pace) -> int:
     row_bytes = sum(value[0].numel() * accumulation_dtype(value.dtype).itemsize for value in problem.inputs)
     by_memory = _KEPT_BYTES // max(1, n_steps * row_bytes)
-    return max(1, min(by_memory, problem.limit.rows // _points_a_round(n_steps)))
-
-
-def _points_a_round(n_steps: int) -> int:
-    return max(1, round(n_steps * (1 - _FIRST_SHARE) / _ROUNDS))
+    return max(1, min(by_memory, problem.limit.rows // pace.a_round))
 
 
 class _Group:
     """Paths that are refined together; slot (g, k) holds the k-th point that was placed on path g."""
 
-    def __init__(self, problem: PathIntegral, row: Tensor, path: Tensor, n_steps: int) -> None:
+    def __init__(self, problem: PathProblem, row: Tensor, path: Tensor, n_steps: int, pace: Pace) -> None:
         self.problem, self.row, self.path = problem, row, path
-        self.n_steps = n_steps
-        self.n_first = max(MINIMAL_STEPS - 1, round(n_steps * _FIRST_SHARE))
+        self.n_steps, self.pace = n_steps, pace
         shape = (len(row), n_steps)
         self.alpha = torch.full(shape, torch.inf, dtype=torch.float64, device=CPU)
         self.score = torch.zeros(shape, dtype=torch.float64, device=CPU)
@@ -89,19 +151,21 @@ class _Group:
             for value in problem.inputs
         )
 
-    def refine(self, allowed: Tensor | None) -> None:
-        """Place points until they are spent or, with `allowed` (G,), every path's gap is at most that."""
-        first = torch.linspace(0, 1, self.n_first, dtype=torch.float64, device=CPU)
+    def refine(self, allowed: Tensor | None) -> int:
+        """Place points until they are spent or, with `allowed` (G,), every path's gap is at most that; how many paths
+        spent all and have a larger gap."""
+        first = torch.linspace(0, 1, self.pace.first, dtype=torch.float64, device=CPU)
         everyone = torch.arange(len(self.row), device=CPU)
         self._place(everyone.repeat_interleave(len(first)), first.repeat(len(everyone)))
         while True:
             order, widths, errors = self._intervals()
-            open_paths = self.placed < self.n_steps
+            wrong = torch.ones_like(everyone, dtype=torch.bool)
             if allowed is not None:
-                open_paths &= errors.sum(1).abs() > allowed
-            if not bool(open_paths.any()):
-                return
-            self._place(*self._next_points(open_paths, order, widths, errors))
+                wrong = errors.sum(1).abs() > allowed
+            has_points_left = self.placed < self.n_steps
+            if not bool((wrong & has_points_left).any()):
+                return 0 if allowed is None else int((wrong & ~has_points_left).sum())
+            self._place(*self._next_points(wrong & has_points_left, order, widths, errors))
 
     def _intervals(self) -> tuple[Tensor, Tensor, Tensor]:
         """Slots in the order of alpha (G, n), and width and known error (G, n - 1) of the intervals between them.
@@ -122,7 +186,7 @@ class _Group:
         paths, alphas = [], []
         for path in open_paths.nonzero().squeeze(1).tolist():
             placed = int(self.placed[path])
-            count = min(_points_a_round(self.n_steps), self.n_steps - placed, placed - 1)
+            count = min(self.pace.a_round, self.n_steps - placed, placed - 1)
             chosen = worst[path, :count]
             left = self.alpha[path, order[path, chosen]]
             alphas.append(left + widths[path, chosen] / 2)
@@ -140,30 +204,31 @@ class _Group:
             row = self.row[path[part]]
             inputs, starts = problem.ends_of(row, self.path[path[part]])
             scores, gradients = problem.model.scores_and_gradients(interpolate(inputs, starts, alpha[part]), row)
-            slope = torch.zeros(len(row), dtype=torch.float64, device=CPU)
+            slopes = []
             for kept, gradient, value, start in zip(self.gradients, gradients, inputs, starts, strict=True):
                 wide = gradient.to(kept.dtype)
                 kept[where[0].to(kept.device), where[1].to(kept.device)] = wide
-                slope += (wide * displacement(value, start)).reshape(len(row), -1).sum(1).double().cpu()
-            self.alpha[where], self.score[where], self.slope[where] = alpha[part], scores.double().cpu(), slope
+                slopes.append(wide * displacement(value, start))
+            self.alpha[where], self.score[where] = alpha[part], double(scores).cpu()
+            self.slope[where] = row_sums(tuple(slopes))
 
         for_each_chunk(len(path), problem.limit, evaluate, problem.on_done)
         self.placed += torch.bincount(path, minlength=len(self.placed))
 
-    def add_to(self, total: Tensors, where: Tensor, path_weight: Tensor) -> None:
-        """Add each path's attributions by the trapezoid rule, times its weight (G,), to place `where` (G,) of
-        `total`."""
+    def add_to(self, into: _Into, part: slice) -> None:
+        """Add each path's integral by the trapezoid rule; `part` are the group's paths among all."""
         order, widths, _ = self._intervals()
         weights = torch.zeros_like(self.alpha)
         weights[:, :-1] += widths / 2
         weights[:, 1:] += widths / 2
-        weights = torch.zeros_like(weights).scatter_(1, order, weights)
-        ends = self.problem.ends_of(self.row, self.path)
-        for path in range(len(self.row)):
-            n_placed = int(self.placed[path])
-            for sums, kept, value, start in zip(total, self.gradients, *ends, strict=True):
-                weight = as_column(weights[path, :n_placed] * path_weight[path], kept[path, :n_placed])
-                contribution = (kept[path, :n_placed] * weight).sum(0)
-                if self.problem.multiply_by_inputs:
-                    contribution *= displacement(value[path], start[path])
-                sums[where[path]] += contribution
+        weights = torch.zeros_like(weights).scatter_(1, order, weights) * into.weight[part, None]
+        inputs, starts = self.problem.ends_of(self.row, self.path)
+        for path, place in enumerate(torch.split(into.places[part], 1)):
+            n_placed, contributions = int(self.placed[path]), []
+            for kept, value, start in zip(self.gradients, inputs, starts, strict=True):
+                weight = as_column(weights[path, :n_placed], kept[path, :n_placed])
+                contribution = (kept[path, :n_placed] * weight).sum(0, keepdim=True)
+                if into.multiply:
+                    contribution *= displacement(value[path : path + 1], start[path : path + 1])
+                contributions.append(contribution)
+            into.sums.add(place, tuple(contributions))

@@ -1,4 +1,4 @@
-"""The accumulator: sums of weight * gradient * displacement over the points of a plan, chunk by chunk."""
+"""Sums of weight * gradient * displacement over the points of a plan, whole batch by whole batch."""
 
 from __future__ import annotations
 
@@ -8,111 +8,173 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captum_ext.attr.paths.points import Points, Starts, accumulation_dtype, as_column, interpolate
-from captum_ext.core.model import RowwiseModel, in_chunks
-from captum_ext.core.rows import RowLimit, for_each_chunk
+from captum_ext.attr.paths.points import Points, interpolate
+from captum_ext.attr.paths.starts import Starts
+from captum_ext.core.chunks import RowLimit, for_each_chunk, in_chunks
+from captum_ext.core.model import BatchedModel
+from captum_ext.core.request import Request
+from captum_ext.core.rows import count_batches, step_by_step
+from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, displacement, double
 from captum_ext.core.types import Tensors
+from captum_ext.exceptions import OutputRowsError
+
+_SCALED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class PathIntegral:
-    """What stays the same while one call integrates: the model, where paths begin and end, and the limits.
+class PathProblem:
+    """What is to be integrated: the model along the paths from the starts to the inputs of a request.
 
     Attributes:
+        request: inputs, model and rows in flight.
+        starts: where paths begin.
+        multiply_by_inputs: whether gradients are multiplied by input minus start.
         on_done: told after each chunk how many gradients it took.
-        slots: (N, K), or None to sum the paths of a row by their weights. Otherwise the integral of path k of row i
-            is kept apart, with weight one, in slot `slots[i, k]` of the result; the slots in use are consecutive.
     """
 
-    model: RowwiseModel
-    inputs: Tensors
+    request: Request
     starts: Starts
-    limit: RowLimit
     multiply_by_inputs: bool = True
     on_done: Callable[[int], object] | None = None
-    slots: Tensor | None = None
+
+    @property
+    def model(self) -> BatchedModel:
+        """The model on the request's rows."""
+        return self.request.model
+
+    @property
+    def inputs(self) -> Tensors:
+        """Where paths end, (N, ...)."""
+        return self.request.inputs
+
+    @property
+    def limit(self) -> RowLimit:
+        """Rows in flight."""
+        return self.request.limit
 
     def ends_of(self, row: Tensor, path: Tensor) -> tuple[Tensors, Tensors]:
-        """Input and starting point (P, ...) of path `path` (P,) of row `row` (P,)."""
+        """Input and starting point (P, ...) of path `path` (P,) of row `row` (P,), copies."""
         inputs = tuple(value[row.to(value.device)] for value in self.inputs)
         return inputs, self.starts.at(self.starts.index[row, path], self.inputs)
 
-    def destination(self, row: Tensor, path: Tensor) -> Tensor:
-        """Where the integral of each path is summed."""
-        return row if self.slots is None else self.slots[row, path]
 
-    def zeros(self) -> Tensors:
-        """Attributions of zero, in the dtype in which they are summed and returned."""
-        n_sums = len(self.inputs[0]) if self.slots is None else int(self.slots.max()) + 1
-        return tuple(
-            torch.zeros(n_sums, *value.shape[1:], dtype=accumulation_dtype(value.dtype), device=value.device)
-            for value in self.inputs
-        )
+def integrate(problem: PathProblem, points: Points) -> Tensors:
+    """Sum for each row (N, ...) over the plan of weight * gradient, times input minus start unless that is off."""
+    if not problem.multiply_by_inputs or problem.starts.index.shape[1] > 1:
+        multiply = problem.multiply_by_inputs
+        return _summed(problem, points, points.row, points.weight, problem.request.n_rows, multiply).result()
+    sums = _summed(problem, points, points.row, points.weight, problem.request.n_rows, False)
+    for rows in torch.split(problem.request.rows, _SCALED_AT_ONCE):
+        ends = problem.ends_of(rows, torch.zeros_like(rows))
+        sums.scale(rows, tuple(displacement(value, start) for value, start in zip(*ends, strict=True)))
+    return sums.result()
 
 
-def integrate(problem: PathIntegral, points: Points) -> Tensors:
-    """Sum over the plan of weight * gradient, times input minus start unless that is switched off.
+def integrate_paths(problem: PathProblem, points: Points) -> Tensors:
+    """Mean gradient (Q, ...) along every path, in the order of `starts.paths()`: no path's weight, no displacement."""
+    where = problem.starts.numbers()[points.row, points.path]
+    weight = points.weight / problem.starts.weight[points.row, points.path]
+    return _summed(problem, points, where, weight, len(problem.starts), False).result()
 
-    No more points exist at once than the problem's limit allows. Sums are kept in float32 for half precision.
+
+def _summed(problem: PathProblem, points: Points, where: Tensor, weight: Tensor, n_sums: int, multiply: bool) -> Sums:
+    """Sums (n_sums, ...) at the places `where` (P,); no more points exist at once than the problem's limit allows.
+
+    If the model returns another number of rows than it was given, its rows are not those of the inputs (a sequence with
+    time first, nodes of a graph): then it gets one whole batch at a time, and everything is done again.
     """
-    total = problem.zeros()
-    where, weight = problem.destination(points.row, points.path), points.weight
-    if problem.slots is not None:
-        weight = weight / problem.starts.weight[points.row, points.path]
+    try:
+        return _summed_once(problem, points, where, weight, n_sums, multiply)
+    except OutputRowsError:
+        if problem.limit.indivisible:
+            raise
+        problem.limit.indivisible = True
+        try:
+            return _summed_once(problem, points, where, weight, n_sums, multiply)
+        except OutputRowsError:
+            problem.limit.indivisible = False
+            raise
+
+
+def _summed_once(
+    problem: PathProblem, points: Points, where: Tensor, weight: Tensor, n_sums: int, multiply: bool
+) -> Sums:
+    sums = Sums(problem.inputs, n_sums)
+    order, counts = step_by_step(points.row, problem.request.n_rows)
+    all_count = bool(counts.all())
+    are_batches = count_batches(points.row[order], problem.request.n_rows) is not None
 
     def add(part: slice) -> None:
-        chunk = points[part]
+        chosen = order[part]
+        chunk, place = points[chosen], where[chosen]
         inputs, starts = problem.ends_of(chunk.row, chunk.path)
         gradients = problem.model.gradients(interpolate(inputs, starts, chunk.alpha), chunk.row)
+        n_batches = count_batches(place, n_sums) if all_count else None
         contributions = []
         for gradient, value, start in zip(gradients, inputs, starts, strict=True):
-            contribution = gradient.to(accumulation_dtype(value.dtype)) * as_column(weight[part], value)
-            contributions.append(
-                contribution * displacement(value, start) if problem.multiply_by_inputs else contribution
-            )
-        for sums, contribution in zip(total, contributions, strict=True):  # last: a chunk may be tried again
-            sums.index_add_(0, where[part].to(sums.device), contribution)
+            contribution = gradient.to(accumulation_dtype(value.dtype)) * as_column(weight[chosen], value)
+            if multiply:
+                contribution *= displacement(value, start)
+            if n_batches is not None and n_batches > 1:
+                contribution = double(contribution.reshape(n_batches, n_sums, *contribution.shape[1:])).sum(0)
+            contributions.append(contribution)
+        if n_batches is not None:
+            place = place[:n_sums]
+        if not all_count:
+            kept = counts[part]
+            place, contributions = place[kept], [value[kept.to(value.device)] for value in contributions]
+        sums.add(place, tuple(contributions))  # last: a chunk may be tried again
 
-    for_each_chunk(len(points), problem.limit, add, problem.on_done)
-    return total
+    for_each_chunk(len(order), problem.limit, add, problem.on_done, batches=are_batches)
+    return sums
 
 
-def displacement(value: Tensor, start: Tensor) -> Tensor:
-    """Input minus start, in the dtype in which sums are kept."""
-    wide = accumulation_dtype(value.dtype)
-    return value.to(wide) - start.to(wide)
-
-
-def path_start_scores(problem: PathIntegral) -> Tensor:
-    """Score (Q,) at the start of each of the Q paths that exist, in the order of `starts.weight.nonzero()`.
+def path_start_scores(problem: PathProblem) -> Tensor:
+    """Score (Q,) at the start of each of the Q paths that exist, in the order of `starts.paths()`.
 
     A starting point shared by rows is evaluated once, unless forward arguments make the score depend on the row.
     """
-    model, starts = problem.model, problem.starts
-    row, path = starts.weight.nonzero(as_tuple=True)
+    model, starts, request = problem.model, problem.starts, problem.request
+    row, path = starts.paths()
     index = starts.index[row, path]
-    if model.depends_on_row:
-        return in_chunks(
-            len(row),
-            problem.limit,
-            lambda part: model.scores(starts.at(index[part], problem.inputs), row[part]),
-        )
-    used, position = torch.unique(index, return_inverse=True)
-    any_row = torch.zeros_like(used)
-    outputs = in_chunks(
-        len(used),
+    is_whole_batch = starts.index.shape[1] == 1 and request.n_rows <= problem.limit.rows  # as Captum evaluates it
+    if not (model.depends_on_row or problem.limit.indivisible or is_whole_batch):
+        return _shared_start_scores(problem, row, index)
+    order, counts = step_by_step(row, request.n_rows)
+    are_batches = count_batches(row[order], request.n_rows) is not None
+    scores = in_chunks(
+        len(order),
         problem.limit,
-        lambda part: model.outputs(starts.at(used[part], problem.inputs), any_row[part]),
+        lambda part: model.scores(starts.at(index[order[part]], problem.inputs), row[order[part]]),
+        batches=are_batches,
     )
-    return model.select(outputs[position.to(outputs.device)], row)
+    in_order = torch.empty_like(scores[: len(row)])
+    in_order[order[counts].to(scores.device)] = scores[counts.to(scores.device)]
+    return in_order
 
 
-def starting_scores(problem: PathIntegral) -> Tensor:
+def _shared_start_scores(problem: PathProblem, row: Tensor, index: Tensor) -> Tensor:
+    """Scores (Q,) of rows (Q,) at starting points `index` (Q,), each of which is evaluated once for all its rows."""
+    model = problem.model
+    used, position = torch.unique(index, return_inverse=True)
+    alone = BatchedModel(
+        model.forward_func, len(used), None, model.forward_args.values, channels_last=model.channels_last
+    )
+
+    def outputs(part: slice) -> Tensor:
+        points = problem.starts.at(used[part], problem.inputs)
+        return alone.outputs(points, torch.arange(part.start, part.stop, device="cpu"))
+
+    at_starts = in_chunks(len(used), problem.limit.for_batch(len(used)), outputs, batches=True)
+    return model.select(at_starts[position.to(at_starts.device)], row)
+
+
+def starting_scores(problem: PathProblem) -> Tensor:
     """Mean score (N,) of each row's starting points by their weights: what the attributions start from."""
     weight = problem.starts.weight
-    row, path = weight.nonzero(as_tuple=True)
-    scores = path_start_scores(problem)
-    weighted = scores.to(accumulation_dtype(scores.dtype)) * as_column(weight[row, path], scores)
+    row, path = problem.starts.paths()
+    scores = double(path_start_scores(problem))
+    weighted = scores * weight[row, path].to(scores.device)
     return torch.zeros(len(weight), dtype=weighted.dtype, device=weighted.device).index_add_(
         0, row.to(weighted.device), weighted
     )

@@ -1,19 +1,37 @@
-"""Methods with straight paths: the call that Captum's users know, around `_starts`, which is a method's own."""
+"""Methods with straight paths: the call that Captum's users know, around `starts`, which is a method's own."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 from torch import Tensor
 
-from captum_ext.attr.paths.integration import PathIntegral
-from captum_ext.attr.paths.path_method import Call, InputsT, OnDone, PathMethod, progress
+from captum_ext.attr.paths.integration import PathProblem
+from captum_ext.attr.paths.path_method import InputsT, PathMethod, progress
 from captum_ext.attr.paths.plan import Generators, Plan, generators_for
-from captum_ext.attr.paths.points import Starts, baseline_starts
+from captum_ext.attr.paths.starts import Starts, baseline_starts
+from captum_ext.core.autocast import own_precision
 from captum_ext.core.captum import log_usage
-from captum_ext.core.checks import check_baselines, check_positive_int
-from captum_ext.core.model import frozen_parameters
+from captum_ext.core.checks import check_baselines
+from captum_ext.core.inspection import frozen_parameters
+from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, Target, TensorOrTensors, Tensors
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a method makes of a problem.
+
+    Attributes:
+        attributions: (N, ...) for each input tensor.
+        starts: the starts with the weights with which their paths counted: delta is measured from them.
+        n_gradients: (N,) that each row took.
+    """
+
+    attributions: Tensors
+    starts: Starts
+    n_gradients: Tensor
 
 
 class PathAttribution(PathMethod):
@@ -21,15 +39,40 @@ class PathAttribution(PathMethod):
 
     $$\phi(x) = \sum_j w_j \, (x - r_j) \odot \int_0^1 \nabla F\big(r_j + \alpha (x - r_j)\big) \, d\alpha$$
 
-    A subclass says in `_starts` which references r_j every input has and with which weights w_j; validation, memory,
-    integration and convergence delta are done here. Captum's `NoiseTunnel` works on every subclass, and its layer and
-    neuron variants can put their own `gradient_func` in place; those always pass `baselines`, which win over
-    references.
+    A subclass says in `starts` which references r_j every input has and with which weights w_j; validation, memory,
+    integration and convergence delta are done here. A subclass that sums something else along the paths says so in
+    `explain`, and what it refuses in `check`. Captum's `NoiseTunnel` works on every subclass, and its layer and neuron
+    variants can put their own `gradient_func` in place; those always pass `baselines`, which win over references.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.attr.paths import PathAttribution, Starts
+        >>> class FromHalf(PathAttribution):
+        ...     def starts(self, request, baselines):
+        ...         if baselines is not None:
+        ...             return super().starts(request, baselines)
+        ...         halves = tuple(value / 2 for value in request.inputs)
+        ...         weight = torch.ones(request.n_rows, 1, dtype=torch.float64)
+        ...         return Starts(halves, request.rows[:, None], weight)
+        >>> FromHalf(lambda x: 2 * x.sum(1)).attribute(torch.tensor([[1.0, 3.0]]))
+        tensor([[1., 3.]])
     """
 
-    def _starts(self, call: Call, baselines: Baselines) -> Starts:
+    def starts(self, request: Request, baselines: Baselines) -> Starts:
         """References and weights for every input; `baselines` given by the user win over the object's own."""
-        return baseline_starts(check_baselines(baselines, call.inputs), call.n_rows)
+        return baseline_starts(check_baselines(baselines, request.inputs), request.n_rows)
+
+    def check(self, request: Request, plan: Plan) -> None:
+        """Refuse what the method cannot do; called before anything is computed."""
+        if plan.method == "adaptive":
+            self.check_scores_available("method", "a rule that needs none", '"adaptive"')
+            if request.n_rows > 1:
+                request.model.forward_args.check_known()
+
+    def explain(self, problem: PathProblem, plan: Plan) -> Explanation:
+        """Attributions of the problem's rows, with the gradients spent as the plan says."""
+        outcome = plan.integrate(problem)
+        return Explanation(outcome.sums, problem.starts, outcome.n_gradients)
 
     @overload
     def attribute(
@@ -45,6 +88,7 @@ class PathAttribution(PathMethod):
         *,
         generator: Generators | None = ...,
         tol: float | None = ...,
+        return_n_gradients: Literal[False] = ...,
         show_progress: bool = ...,
     ) -> InputsT: ...
 
@@ -62,10 +106,30 @@ class PathAttribution(PathMethod):
         return_convergence_delta: Literal[True],
         generator: Generators | None = ...,
         tol: float | None = ...,
+        return_n_gradients: Literal[False] = ...,
         show_progress: bool = ...,
     ) -> tuple[InputsT, Tensor]: ...
 
+    @overload
+    def attribute(
+        self,
+        inputs: InputsT,
+        baselines: Baselines = ...,
+        target: Target = ...,
+        additional_forward_args: Any = ...,
+        n_steps: int = ...,
+        method: str | None = ...,
+        internal_batch_size: int | None = ...,
+        return_convergence_delta: bool = ...,
+        *,
+        generator: Generators | None = ...,
+        tol: float | None = ...,
+        return_n_gradients: Literal[True],
+        show_progress: bool = ...,
+    ) -> tuple[Any, ...]: ...
+
     @log_usage
+    @own_precision
     def attribute(
         self,
         inputs: TensorOrTensors,
@@ -79,8 +143,9 @@ class PathAttribution(PathMethod):
         *,
         generator: Generators | None = None,
         tol: float | None = None,
+        return_n_gradients: bool = False,
         show_progress: bool = False,
-    ) -> TensorOrTensors | tuple[TensorOrTensors, Tensor]:
+    ) -> Any:
         r"""Attribute the target's score to the inputs.
 
         The arguments up to `return_convergence_delta` are those of `captum.attr.IntegratedGradients.attribute`.
@@ -91,66 +156,56 @@ class PathAttribution(PathMethod):
                 When given, they replace the references of the object.
             target: output to explain: an int, a tuple or a one-element tensor for all rows; a 1-D tensor or a list
                 with one entry for each row; None for models with one output.
-            additional_forward_args: further arguments of `forward_func`. Tensors whose first dimension is N
-                follow their row, everything else is passed as it is.
+            additional_forward_args: further arguments of `forward_func`, tiled as Captum tiles them: tensors whose
+                first dimension is N follow their row, others are passed as they are with one whole batch at a time;
+                wrap in `captum_ext.Shared` what all rows share.
             n_steps: with one of Captum's rule names or "adaptive", gradients for EVERY reference's path; with
                 "stratified", gradients for an input in TOTAL.
             method: "gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid",
                 "stratified" or "adaptive". None: for each row "gausslegendre" with one reference, "stratified" with
                 several.
             internal_batch_size: at most this many rows are given to the model at once, whatever the number of
-                inputs, references and steps; the result does not depend on it. None: chosen by device and row size.
+                inputs, references and steps; the result does not depend on it. The model gets whole batches, all N
+                rows at one step before the next, as many steps at once as fit; only where N itself is larger are rows
+                taken out of their batch. None: chosen by device and row size.
             return_convergence_delta: also return the delta.
             generator: source of the random points of "stratified": one generator (rows draw in order), or one for
-                each row, which makes a row's result independent of its batch. None: not repeatable. The global
-                random state is neither read nor changed.
+                each row, which makes a row's result independent of its batch. Where a host repeats rows (NoiseTunnel,
+                `sensitivity_max`), give one for each of YOUR rows. None: not repeatable. The global random state is
+                neither read nor changed.
             tol: "adaptive" only: stop when the row's completeness gap is at most `tol` times the difference of scores
-                that it explains. The first 40 % of `n_steps` are always spent.
+                that it explains; `n_steps` is then the most that a path takes, and a warning says where that was not
+                enough.
+            return_n_gradients: also return how many gradients each row took.
             show_progress: show a bar that counts gradients.
 
         Returns:
             Attributions of the shape of the inputs (float32 for half precision, else the inputs' dtype), detached.
-            With `return_convergence_delta`, a pair with delta (N,), in units of the score:
-            $\sum_i \phi_i - (F(x) - \sum_j w_j F(r_j))$.
+            Then, if asked for, the delta (N,), in units of the score,
+            $\sum_i \phi_i - (F(x) - \sum_j w_j F(r_j))$, and the numbers of gradients (N,).
 
         Raises:
             ArgumentTypeError: inputs that are not floating tensors, or an argument of a wrong type.
             ArgumentError: shapes, target, method or numbers that do not fit.
             NonFiniteError: NaN or infinity in inputs, baselines or references.
-            ModelOutputError: `forward_func` did not return one score for each row.
+            ArgumentsConflictError: `tol` without "adaptive".
+            ModelOutputError: `forward_func` returned no tensor, several scores for a row, or something without a
+                gradient; or no gradient reaches an input that moves the score.
             InferenceModeError: called under `torch.inference_mode()`.
         """
-        call, plan = self._begin(
-            inputs, baselines, target, additional_forward_args, n_steps, method, internal_batch_size, generator, tol
-        )
+        request = self.request(inputs, baselines, target, additional_forward_args, internal_batch_size)
+        plan = Plan(n_steps, method, generators_for(generator, request.n_rows), tol)
+        self.check(request, plan)
         with frozen_parameters(self.forward_func):
-            starts = self._starts(call, baselines)
+            starts = self.starts(request, baselines)
             with progress(self.get_name(), plan.n_gradients(starts) if show_progress else None) as on_done:
-                attributions, starts = self._explain(call, starts, plan, on_done)
-            delta = self._delta(call, starts, attributions) if return_convergence_delta else None
-        formatted = attributions if isinstance(inputs, tuple) else attributions[0]
-        return formatted if delta is None else (formatted, delta)
-
-    def _begin(
-        self,
-        inputs: TensorOrTensors,
-        baselines: Baselines,
-        target: Target,
-        additional_forward_args: Any,
-        n_steps: int,
-        method: str | None,
-        internal_batch_size: int | None,
-        generator: Generators | None,
-        tol: float | None,
-    ) -> tuple[Call, Plan]:
-        """The arguments of `attribute`, validated."""
-        call = self._prepare(inputs, baselines, target, additional_forward_args, internal_batch_size)
-        plan = Plan(check_positive_int("n_steps", n_steps), method, generators_for(generator, call.n_rows), tol)
-        if method == "adaptive":
-            self._check_scores_available("method", "a rule that needs none", '"adaptive"')
-        return call, plan
-
-    def _explain(self, call: Call, starts: Starts, plan: Plan, on_done: OnDone | None) -> tuple[Tensors, Starts]:
-        """Attributions, and the starts with the weights with which their paths counted."""
-        problem = PathIntegral(call.model, call.inputs, starts, call.limit, self._multiply_by_inputs, on_done)
-        return plan.carry_out(problem), starts
+                problem = PathProblem(request, starts, self.multiply_by_inputs, on_done)
+                explanation = self.explain(problem, plan)
+            self.check_inputs_used(problem)
+            results: list[Any] = [request.formatted(explanation.attributions)]
+            if return_convergence_delta:
+                weighed = PathProblem(request, explanation.starts)
+                results.append(self.delta(weighed, explanation.attributions))
+        if return_n_gradients:
+            results.append(explanation.n_gradients)
+        return results[0] if len(results) == 1 else tuple(results)

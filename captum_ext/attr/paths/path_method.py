@@ -1,11 +1,10 @@
-"""What every path method shares, whatever its paths: validation, the model seen row by row, and the delta."""
+"""What every path method shares, whatever its paths: validation, the model on its rows, and the delta."""
 
 from __future__ import annotations
 
-import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -13,35 +12,17 @@ from captum.attr import GradientAttribution
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_ext.attr.paths.integration import PathIntegral, starting_scores
-from captum_ext.attr.paths.points import Starts, accumulation_dtype
-from captum_ext.core.checks import check_gradients_possible, check_tensors
-from captum_ext.core.model import RowwiseModel, compute_gradients, model_outputs
-from captum_ext.core.rows import RowLimit
+from captum_ext.attr.paths.integration import PathProblem, starting_scores
+from captum_ext.core.model import compute_gradients
+from captum_ext.core.request import Request
+from captum_ext.core.tensors import double, row_sums
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
-from captum_ext.exceptions import ArgumentError
+from captum_ext.exceptions import ArgumentError, ModelOutputError
 
 OnDone = Callable[[int], object]
 InputsT = TypeVar("InputsT", Tensor, tuple[Tensor, ...])
-
-
-@dataclass
-class Call:
-    """One call of `attribute` after validation: the inputs, and the model seen row by row."""
-
-    model: RowwiseModel
-    inputs: Tensors
-    limit: RowLimit
-
-    @property
-    def n_rows(self) -> int:
-        """Number of inputs N."""
-        return self.inputs[0].shape[0]
-
-    @functools.cached_property
-    def outputs(self) -> Tensor:
-        """The model's outputs (N, ...) at the inputs, computed once however many parts of the call ask."""
-        return model_outputs(self.model, self.inputs, self.limit)
+# A score that moves by less than this share of itself may do so by rounding.
+_MOVES = 1e-5
 
 
 class PathMethod(GradientAttribution):  # type: ignore[misc]
@@ -50,6 +31,8 @@ class PathMethod(GradientAttribution):  # type: ignore[misc]
     Args:
         forward_func: the model, or any function that returns one row of outputs for each row of inputs.
         multiply_by_inputs: multiply the mean gradients by input minus reference (global attribution), as in Captum.
+        allow_batch_statistics: allow batch norm in training mode, or without running statistics, whose scores depend on
+            the rows beside a row's own. Running statistics are put back.
 
     Attributes:
         channels_last: whether images are given to the model in channels-last layout, in which convolutions are faster
@@ -57,13 +40,21 @@ class PathMethod(GradientAttribution):  # type: ignore[misc]
             straight paths from one baseline the layout stays the caller's, so that float32 maps of deep networks equal
             Captum's to about 1e-7. Another layout moves them by 1e-3 of their maximum, as any change of rounding does
             where a network has kinks; set True to have the speed there, too.
+        allow_batch_statistics: see above.
     """
 
     channels_last: bool | None = None
 
-    def __init__(self, forward_func: ForwardFunc, multiply_by_inputs: bool = True) -> None:
+    def __init__(
+        self,
+        forward_func: ForwardFunc,
+        multiply_by_inputs: bool = True,
+        *,
+        allow_batch_statistics: bool = False,
+    ) -> None:
         super().__init__(forward_func)
-        self._multiply_by_inputs = multiply_by_inputs
+        self.multiply_by_inputs = multiply_by_inputs
+        self.allow_batch_statistics = allow_batch_statistics
         self.gradient_func = compute_gradients
 
     def attribute_future(self) -> None:
@@ -81,54 +72,88 @@ class PathMethod(GradientAttribution):  # type: ignore[misc]
     @property
     def multiplies_by_inputs(self) -> bool:
         """Whether gradients are multiplied by input minus reference."""
-        return self._multiply_by_inputs
+        return self.multiply_by_inputs
 
-    def _layout(self, inputs: Tensors, baselines: Baselines) -> bool | None:
+    def settings(self) -> dict[str, Any]:
+        """What the object was made with, the model excepted, by the names of the constructor's arguments.
+
+        Runs over data sets compare it. A subclass that keeps its arguments under their names has nothing to add.
+        """
+        names = [name for name in inspect.signature(type(self)).parameters if name != "forward_func"]
+        return {**{name: getattr(self, name) for name in names}, "channels_last": self.channels_last}
+
+    def uses_references(self, baselines: Baselines) -> bool:  # noqa: ARG002 (for subclasses)
+        """Whether a call with these baselines starts from a set of references that the object holds."""
+        return False
+
+    def layout(self, inputs: Tensors, baselines: Baselines) -> bool | None:
         """Whether points are channels-last: as asked for, as the inputs, or None to decide by the device."""
         if self.channels_last is None and _any_channels_last(inputs):
             return True
-        if self.channels_last is None and not self._uses_references(baselines):
+        if self.channels_last is None and not self.uses_references(baselines):
             return False
         return self.channels_last
 
-    def _uses_references(self, baselines: Baselines) -> bool:  # noqa: ARG002 (for subclasses)
-        """Whether this call starts from a set of references that the object holds."""
-        return False
-
-    def _prepare(
+    def request(
         self,
         inputs: TensorOrTensors,
         baselines: Baselines,
         target: Target,
         additional_forward_args: Any,
         internal_batch_size: int | None,
-    ) -> Call:
-        """Inputs, target and forward arguments, validated; the first step of every public method."""
-        check_gradients_possible()
-        tensors = tuple(tensor.detach() for tensor in check_tensors("inputs", inputs))
-        model = RowwiseModel(
+    ) -> Request:
+        """The arguments of a call, validated; the first step of every public method."""
+        request = Request(
             self.forward_func,
-            tensors[0].shape[0],
+            inputs,
             target,
             additional_forward_args,
-            self.gradient_func,
-            self._layout(tensors, baselines),
+            internal_batch_size,
+            gradient_func=self.gradient_func,
+            allow_batch_statistics=self.allow_batch_statistics,
         )
-        return Call(model, tensors, RowLimit(internal_batch_size, tensors))
+        request.model.channels_last = self.layout(request.inputs, baselines)
+        return request
 
-    def _delta(self, call: Call, starts: Starts, attributions: Tensors) -> Tensor:
+    def check_inputs_used(self, problem: PathProblem) -> None:
+        """Refuse an input that moves the score and has no gradient: its attributions of zero would be wrong.
+
+        Raises:
+            ModelOutputError: names the input.
+        """
+        request, starts = problem.request, problem.starts
+        if not request.model.unused or self.gradient_func is not compute_gradients:
+            return
+        path = starts.weight.argmax(1)
+        ends = starts.at(starts.index[request.rows, path], request.inputs)
+        own = double(request.scores).cpu()
+        pairs = list(zip(request.inputs, ends, strict=True))
+        for place in sorted(request.model.unused):
+            moved = tuple(end if k == place else value for k, (value, end) in enumerate(pairs))
+            change = double(request.model.scores(moved, request.rows)).cpu() - own
+            if bool((change.abs() > _MOVES * own.abs()).any()):
+                name = "inputs" if len(request.inputs) == 1 else f"inputs[{place}]"
+                raise ModelOutputError(
+                    f"The score of forward_func moves with {name}, but no gradient reaches it (the model rounds it, "
+                    "turns it into integers or detaches it), so that its attributions would be zero. Pass it in "
+                    "additional_forward_args, or explain the layer that embeds it."
+                )
+
+    def delta(self, problem: PathProblem, attributions: Tensors) -> Tensor:
         """Sum of the attributions minus the difference of scores that they explain, (N,)."""
-        explained = torch.stack(
-            [part.reshape(call.n_rows, -1).sum(1).to(attributions[0].device) for part in attributions]
-        ).sum(0)
-        end = call.model.select(call.outputs, torch.arange(call.n_rows, device="cpu"))
-        begin = starting_scores(PathIntegral(call.model, call.inputs, starts, call.limit))
-        return explained - (end.to(accumulation_dtype(end.dtype)) - begin).to(explained.device, explained.dtype)
+        explained = row_sums(attributions)
+        begin, end = starting_scores(problem).cpu(), double(problem.request.scores).cpu()
+        first = attributions[0]
+        return (explained - (end - begin)).to(first.dtype).to(first.device)
 
-    def _check_scores_available(self, argument: str, expected: str, received: str) -> None:
-        """Refuse what needs scores where `gradient_func` is not this package's own."""
+    def check_scores_available(self, argument: str, expected: str, received: str) -> None:
+        """Refuse what needs scores where `gradient_func` is not this package's own.
+
+        Raises:
+            ArgumentError: names the argument.
+        """
         if self.gradient_func is not compute_gradients:
-            reason = "gradient_func was replaced (by a layer or neuron variant) and gives no scores"
+            reason = "a layer or neuron variant is at work, which gives gradients and no scores"
             raise ArgumentError(argument, f"{expected}, since {reason}", received)
 
 

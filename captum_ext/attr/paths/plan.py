@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
+from torch import Tensor
 
-from captum_ext.attr.paths.adaptive import MINIMAL_STEPS, integrate_adaptively
-from captum_ext.attr.paths.integration import PathIntegral, integrate
-from captum_ext.attr.paths.points import Starts, default_points, rule_points, stratified_points
+from captum_ext.attr.paths.adaptive import (
+    MINIMAL_STEPS,
+    Outcome,
+    integrate_adaptively,
+    integrate_paths_adaptively,
+)
+from captum_ext.attr.paths.integration import PathProblem, integrate, integrate_paths
+from captum_ext.attr.paths.points import Points, default_points, rule_points, stratified_points
 from captum_ext.attr.paths.quadrature import RULES
-from captum_ext.core.checks import check_choice, describe
+from captum_ext.attr.paths.starts import Starts
+from captum_ext.core.checks import check_choice, check_number, check_positive_int, describe
 from captum_ext.core.random import fresh_generator
-from captum_ext.core.types import Tensors
-from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, ArgumentTypeError
 
 METHODS = (*RULES, "stratified", "adaptive")
-Generators = torch.Generator | Sequence[torch.Generator]
+Generators: TypeAlias = torch.Generator | Sequence[torch.Generator]
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,8 @@ class Plan:
     """A positive `n_steps`, the method, one generator for each row, and `tol`, which fit together.
 
     Raises:
-        ArgumentError: a value that cannot be used, or two that do not fit together.
+        ArgumentError: a value that cannot be used.
+        ArgumentsConflictError: two that do not fit together.
     """
 
     n_steps: int
@@ -34,17 +42,16 @@ class Plan:
     tol: float | None = None
 
     def __post_init__(self) -> None:
+        check_positive_int("n_steps", self.n_steps)
         if self.method is not None:
             check_choice("method", self.method, METHODS)
         if self.method == "adaptive" and self.n_steps < MINIMAL_STEPS:
             raise ArgumentError("n_steps", f'at least {MINIMAL_STEPS} for method "adaptive"', str(self.n_steps))
         if self.tol is None:
             return
+        check_number("tol", self.tol, "a positive number", lambda value: 0 < value < float("inf"))
         if self.method != "adaptive":
-            received = f"{self.tol} with method {self.method!r}"
-            raise ArgumentError("tol", 'None unless method is "adaptive"', received)
-        if not isinstance(self.tol, int | float) or not self.tol > 0:
-            raise ArgumentError("tol", "a positive number", describe(self.tol))
+            raise ArgumentsConflictError(("tol", "method"), f'only "adaptive" stops early, not {self.method!r}')
 
     @property
     def is_shared(self) -> bool:
@@ -53,26 +60,46 @@ class Plan:
 
     def n_gradients(self, starts: Starts) -> int:
         """At most so many gradients will be taken."""
-        n_paths = len(starts.weight) if self.is_shared else int((starts.weight > 0).sum())
+        n_paths = len(starts.weight) if self.is_shared else len(starts)
         return n_paths * self.n_steps
 
-    def carry_out(self, problem: PathIntegral) -> Tensors:
-        """The integral of every row, or of every path where the problem keeps them apart."""
+    def integrate(self, problem: PathProblem) -> Outcome:
+        """The integral of every row."""
         if self.method == "adaptive":
             return integrate_adaptively(problem, self.n_steps, self.tol)
+        points = self.points(problem.starts)
+        return Outcome(integrate(problem, points), self._counted(problem, points))
+
+    def integrate_paths(self, problem: PathProblem) -> Outcome:
+        """The mean gradient of every path."""
+        if self.method == "adaptive":
+            return integrate_paths_adaptively(problem, self.n_steps, self.tol)
+        points = self.points(problem.starts)
+        return Outcome(integrate_paths(problem, points), self._counted(problem, points))
+
+    def points(self, starts: Starts) -> Points:
+        """The points of every rule that plans all of them beforehand."""
         if self.method is None:
-            return integrate(problem, default_points(problem.starts, self.n_steps, self.generators))
+            return default_points(starts, self.n_steps, self.generators)
         if self.method == "stratified":
-            return integrate(problem, stratified_points(problem.starts, self.n_steps, self.generators))
-        return integrate(problem, rule_points(problem.starts, self.method, self.n_steps))
+            return stratified_points(starts, self.n_steps, self.generators)
+        return rule_points(starts, self.method, self.n_steps)
+
+    @staticmethod
+    def _counted(problem: PathProblem, points: Points) -> Tensor:
+        return torch.bincount(points.row, minlength=problem.request.n_rows)
 
 
 def generators_for(generator: Generators | None, n_rows: int) -> Sequence[torch.Generator]:
     """One generator for each row: the given ones, the given one for all, or a fresh one.
 
+    Where a host has repeated each row of its caller's (NoiseTunnel, `sensitivity_max`), each generator serves all the
+    rows that were made of its own, in order.
+
     Raises:
         ArgumentTypeError: neither a generator nor a sequence of them.
-        ArgumentError: another number of generators than of rows, or generators of another device than the CPU.
+        ArgumentError: a number of generators that the rows are no multiple of, or generators of another device than the
+            CPU.
     """
     if generator is None:
         return [fresh_generator()] * n_rows
@@ -82,8 +109,8 @@ def generators_for(generator: Generators | None, n_rows: int) -> Sequence[torch.
         given = generator
     else:
         raise ArgumentTypeError("generator", "a torch.Generator or a sequence of them", describe(generator))
-    if len(given) != n_rows:
+    if len(given) == 0 or n_rows % len(given):
         raise ArgumentError("generator", f"one, or one for each of the {n_rows} rows", f"{len(given)} generators")
     if any(entry.device.type != "cpu" for entry in given):
         raise ArgumentError("generator", "on the CPU, where points are planned", str(given[0].device))
-    return given
+    return [entry for entry in given for _ in range(n_rows // len(given))]

@@ -13,46 +13,9 @@ import torch
 from torch import Tensor
 
 from captum_ext.attr.paths.quadrature import quadrature
+from captum_ext.attr.paths.starts import Starts
+from captum_ext.core.tensors import CPU, accumulation_dtype, as_column
 from captum_ext.core.types import Tensors
-
-CPU = torch.device("cpu")  # named wherever numbers are planned: the caller's default device may be another
-
-
-@dataclass(frozen=True)
-class Starts:
-    """Where the paths of every row begin, and how much each path counts.
-
-    Attributes:
-        values: the distinct starting points, one tensor (R, ...) for each input tensor.
-        index: (N, K) integers below R: path k of row i starts at `values[index[i, k]]`.
-        weight: (N, K) float64, non-negative, rows sum to one; zero marks a path that is not there.
-    """
-
-    values: Tensors
-    index: Tensor
-    weight: Tensor
-
-    def only(self, rows: Tensor) -> Starts:
-        """The same starts with the paths of the rows marked in `rows` (N,) alone."""
-        return Starts(self.values, self.index, torch.where(rows[:, None], self.weight, 0.0))
-
-    def at(self, index: Tensor, like: Tensors) -> Tensors:
-        """Starting points (P, ...) on the devices of `like`."""
-        return tuple(
-            value[index.to(value.device)].to(tensor.device, non_blocking=True)
-            for value, tensor in zip(self.values, like, strict=True)
-        )
-
-
-def baseline_starts(baselines: Tensors, n_rows: int) -> Starts:
-    """One path a row, from baselines of one row (shared) or `n_rows` rows (one each)."""
-    shared = all(baseline.shape[0] == 1 for baseline in baselines)
-    if shared:
-        index = torch.zeros(n_rows, 1, dtype=torch.long, device=CPU)
-    else:
-        index = torch.arange(n_rows, device=CPU)[:, None]
-        baselines = tuple(baseline.expand(n_rows, *baseline.shape[1:]) for baseline in baselines)
-    return Starts(baselines, index, torch.ones(n_rows, 1, dtype=torch.float64, device=CPU))
 
 
 @dataclass(frozen=True)
@@ -74,7 +37,7 @@ class Points:
     def __len__(self) -> int:
         return len(self.row)
 
-    def __getitem__(self, part: slice) -> Points:
+    def __getitem__(self, part: slice | Tensor) -> Points:
         return Points(self.row[part], self.path[part], self.alpha[part], self.weight[part])
 
 
@@ -94,12 +57,12 @@ def default_points(starts: Starts, n_steps: int, generators: Sequence[torch.Gene
     """Gauss nodes for rows with one path, stratified points for rows with several; `n_steps` for each row either
     way."""
     single = (starts.weight > 0).sum(1) == 1
-    return concatenate(
-        [
-            rule_points(starts.only(single), "gausslegendre", n_steps),
-            stratified_points(starts.only(~single), n_steps, generators),
-        ]
-    )
+    parts = []
+    if bool(single.any()):  # nodes are not cheap: their computation grows with the cube of their number
+        parts.append(rule_points(starts.only(single), "gausslegendre", n_steps))
+    if not bool(single.all()):
+        parts.append(stratified_points(starts.only(~single), n_steps, generators))
+    return concatenate(parts)
 
 
 def stratified_points(starts: Starts, n_steps: int, generators: Sequence[torch.Generator]) -> Points:
@@ -197,14 +160,3 @@ def interpolate(inputs: Tensors, starts: Tensors, alpha: Tensor) -> Tensors:
         point = origin + as_column(alpha, value) * (value.to(wide) - origin)  # Captum's order: the same rounding
         points.append(point.to(value.dtype))
     return tuple(points)
-
-
-def as_column(numbers: Tensor, like: Tensor) -> Tensor:
-    """Numbers (P,) shaped to multiply rows of `like` (P, ...), in the dtype in which sums are kept."""
-    column = numbers.to(like.device, accumulation_dtype(like.dtype))
-    return column.reshape(-1, *(1,) * (like.dim() - 1))
-
-
-def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which sums are kept, and in which Captum returns attributions: float32 for half precision."""
-    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +14,7 @@ from captum_ext.exceptions import ArgumentError
 Rule = tuple[Tensor, Tensor]
 
 
+@functools.lru_cache(maxsize=16)
 def _gauss_legendre(n: int) -> Rule:
     nodes, weights = np.polynomial.legendre.leggauss(n)
     return torch.from_numpy(0.5 * (1 + nodes)), torch.from_numpy(0.5 * weights)

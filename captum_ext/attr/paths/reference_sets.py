@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from captum_ext.attr.paths.path_attribution import PathAttribution
-from captum_ext.attr.paths.path_method import Call
-from captum_ext.attr.paths.points import Starts
+from captum_ext.attr.paths.starts import Starts
 from captum_ext.core.checks import check_same_rows, check_tensors, describe
+from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, TensorOrTensors, Tensors
 from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError
@@ -23,11 +23,18 @@ ReferencesOfInputs: TypeAlias = Callable[[Any], TensorOrTensors]
 class ReferencePathAttribution(PathAttribution):
     """Paths from a set of references that the object holds; `baselines` given to `attribute` replace the set.
 
-    Every reference counts alike for every input, unless a subclass says otherwise in `_reference_starts`.
+    Every reference counts alike for every input, unless a subclass says otherwise in `reference_starts`.
     """
 
-    def __init__(self, forward_func: ForwardFunc, multiply_by_inputs: bool = True, *, references: Any = None) -> None:
-        super().__init__(forward_func, multiply_by_inputs)
+    def __init__(
+        self,
+        forward_func: ForwardFunc,
+        multiply_by_inputs: bool = True,
+        *,
+        references: Any = None,
+        allow_batch_statistics: bool = False,
+    ) -> None:
+        super().__init__(forward_func, multiply_by_inputs, allow_batch_statistics=allow_batch_statistics)
         self._warned = False
         self.references = references
 
@@ -38,31 +45,33 @@ class ReferencePathAttribution(PathAttribution):
 
     @references.setter
     def references(self, value: Any) -> None:
-        self._references = None if value is None else self._check_references(value)
+        self._references = None if value is None else self.check_references(value)
 
-    def _check_references(self, value: Any) -> Any:
+    def check_references(self, value: Any) -> Any:
         """The references in the form in which the method keeps them: a tuple of tensors, or a function."""
         if callable(value) and not isinstance(value, Tensor):
             return value
         return tuple(tensor.detach() for tensor in check_tensors("references", value))
 
-    def _starts(self, call: Call, baselines: Baselines) -> Starts:
-        if self._uses_references(baselines):
-            return self._reference_starts(call)
+    def starts(self, request: Request, baselines: Baselines) -> Starts:
+        """Paths from `baselines` where they are given, else from the set."""
+        if self.uses_references(baselines):
+            return self.reference_starts(request)
         if baselines is None and not self._warned:
             self._warned = True
             warn_caller(
                 f"{type(self).__name__} has no references and acts as IntegratedGradients from zero. "
                 "Pass `references=` to the constructor, or `baselines=` to attribute."
             )
-        return super()._starts(call, baselines)
+        return super().starts(request, baselines)
 
-    def _uses_references(self, baselines: Baselines) -> bool:
+    def uses_references(self, baselines: Baselines) -> bool:
+        """Whether a call with these baselines starts from the set."""
         return baselines is None and self.references is not None
 
-    def _reference_starts(self, call: Call) -> Starts:
+    def reference_starts(self, request: Request) -> Starts:
         """Paths from `self.references`, which is not None."""
-        return equal_starts(self.references, call.inputs)
+        return equal_starts(self.references, request.inputs)
 
 
 def equal_starts(references: Tensors | ReferencesOfInputs, inputs: Tensors, warn: bool = False) -> Starts:

@@ -9,14 +9,16 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from captum_ext.attr.paths.integration import PathIntegral, path_start_scores
-from captum_ext.attr.paths.path_method import Call, InputsT, PathMethod, progress
-from captum_ext.attr.paths.points import Starts
+from captum_ext.attr.paths.integration import PathProblem, path_start_scores
+from captum_ext.attr.paths.path_method import InputsT, PathMethod, progress
+from captum_ext.attr.paths.starts import Starts
 from captum_ext.attr.samp.walk import Manipulation, Settings, Trace
+from captum_ext.core.autocast import own_precision
 from captum_ext.core.captum import log_usage
 from captum_ext.core.checks import check_baselines, check_choice, check_fill, check_number, check_positive_int
-from captum_ext.core.model import frozen_parameters
+from captum_ext.core.inspection import frozen_parameters
 from captum_ext.core.pixels import Pixels
+from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.images import gaussian_blur
 
@@ -73,6 +75,10 @@ class SalientManipulationPath(PathMethod):
         feature_mask: integers as Captum's `FeatureAblation` takes them, broadcastable to the inputs (a tuple for
             several): elements with the same number move together. None: a pixel of an image (N, C, H, W) is a location
             with all its channels; of anything else, an element.
+        allow_batch_statistics: allow batch norm that mixes the rows of a batch.
+
+    Rows part ways along their paths: a model has to score each row by itself, and a forward argument that has no entry
+    for each row has to be wrapped in `captum_ext.Shared`.
 
     Raises:
         ArgumentError: a setting that cannot be used.
@@ -114,12 +120,12 @@ class SalientManipulationPath(PathMethod):
         momentum: float = 0.5,
         step_bound: float | None = 10,
         feature_mask: TensorOrTensors | None = None,
+        allow_batch_statistics: bool = False,
     ) -> None:
-        super().__init__(forward_func, multiply_by_inputs)
-        check_choice("direction", direction, ("both", "insertion", "deletion"))
-        self.directions = ("insertion", "deletion") if direction == "both" else (direction,)
-        self.baselines = {"insertion": insertion_baselines, "deletion": deletion_baselines}
-        for name, given in self.baselines.items():
+        super().__init__(forward_func, multiply_by_inputs, allow_batch_statistics=allow_batch_statistics)
+        self.direction = check_choice("direction", direction, ("both", "insertion", "deletion"))
+        self.insertion_baselines, self.deletion_baselines = insertion_baselines, deletion_baselines
+        for name, given in (("insertion", insertion_baselines), ("deletion", deletion_baselines)):
             if isinstance(given, str):
                 check_choice(f"{name}_baselines", given, ("blur",))
         self.momentum = check_number("momentum", momentum, "a number in [0, 1)", lambda v: 0 <= v < 1)
@@ -128,6 +134,11 @@ class SalientManipulationPath(PathMethod):
             step_bound = check_number("step_bound", step_bound, expected, lambda v: 0 < v < float("inf"))
         self.step_bound = step_bound
         self.feature_mask = feature_mask
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The directions in which paths go, one or two."""
+        return ("insertion", "deletion") if self.direction == "both" else (self.direction,)
 
     @overload
     def attribute(
@@ -178,6 +189,7 @@ class SalientManipulationPath(PathMethod):
     ) -> tuple[Any, ...]: ...
 
     @log_usage
+    @own_precision
     def attribute(
         self,
         inputs: TensorOrTensors,
@@ -222,7 +234,7 @@ class SalientManipulationPath(PathMethod):
             ModelOutputError: `forward_func` did not return one score for each row.
             InferenceModeError: called under `torch.inference_mode()`.
         """
-        call = self._prepare(inputs, baselines, target, additional_forward_args, internal_batch_size)
+        request = self.request(inputs, baselines, target, additional_forward_args, internal_batch_size)
         check_choice("method", "riemann_left" if method is None else method, _METHODS)
         settings = Settings(
             self.directions,
@@ -232,59 +244,64 @@ class SalientManipulationPath(PathMethod):
             method == "riemann_trapezoid",
         )
         if return_path:
-            self._check_scores_available("return_path", "False", "True")
-        pixels = Pixels(call.inputs, self.feature_mask)
+            self.check_scores_available("return_path", "False", "True")
+        if request.n_rows > 1:
+            request.model.forward_args.check_known()
+        pixels = Pixels(request.inputs, self.feature_mask)
         with frozen_parameters(self.forward_func):
-            starts = self._starts(call, baselines)
+            starts = self.starts(request, baselines)
             n_most = starts.index.numel() * settings.most_gradients
             with progress(self.get_name(), n_most if show_progress else None) as on_done:
-                problem = PathIntegral(call.model, call.inputs, starts, call.limit, self._multiply_by_inputs, on_done)
+                problem = PathProblem(request, starts, self.multiply_by_inputs, on_done)
                 manipulation = Manipulation(problem, pixels, settings, return_path)
                 attributions = manipulation.run()
-            results: list[Any] = [attributions if isinstance(inputs, tuple) else attributions[0]]
+            self.check_inputs_used(problem)
+            results: list[Any] = [request.formatted(attributions)]
             if return_convergence_delta:
-                results.append(self._delta(call, starts, attributions))
+                results.append(self.delta(problem, attributions))
             if return_path:
-                results.append(self._path_scores(call, problem, manipulation.traces))
+                results.append(self._path_scores(problem, manipulation.traces))
         return results[0] if len(results) == 1 else tuple(results)
 
-    def _layout(self, inputs: Tensors, baselines: Baselines) -> bool | None:  # noqa: ARG002
-        return self.channels_last  # no host's numbers to equal: what is fastest on the device
+    def layout(self, inputs: Tensors, baselines: Baselines) -> bool | None:  # noqa: ARG002
+        """As asked for, else by the device: Captum has no SAMP whose numbers had to be matched."""
+        return self.channels_last
 
-    def _starts(self, call: Call, baselines: Baselines) -> Starts:
+    def starts(self, request: Request, baselines: Baselines) -> Starts:
         """The baseline of each direction as one path of each row, weighted equally."""
-        sets = [self._baselines_of(direction, call, baselines) for direction in self.directions]
+        sets = [self._baselines_of(direction, request, baselines) for direction in self.directions]
         first, index = 0, []
         for values in sets:
             shared = all(len(value) == 1 for value in values)
-            rows = torch.arange(call.n_rows, device="cpu")
+            rows = torch.arange(request.n_rows, device="cpu")
             index.append(first + (torch.zeros_like(rows) if shared else rows))
-            first += 1 if shared else call.n_rows
+            first += 1 if shared else request.n_rows
         values = tuple(
-            torch.cat([value.expand(1 if n == 1 else call.n_rows, *value.shape[1:]) for value, n in parts])
+            torch.cat([value.expand(1 if n == 1 else request.n_rows, *value.shape[1:]) for value, n in parts])
             for parts in zip(*([(value, max(map(len, values))) for value in values] for values in sets), strict=True)
         )
-        weight = torch.full((call.n_rows, len(sets)), 1 / len(sets), dtype=torch.float64, device="cpu")
+        weight = torch.full((request.n_rows, len(sets)), 1 / len(sets), dtype=torch.float64, device="cpu")
         return Starts(values, torch.stack(index, 1), weight)
 
-    def _baselines_of(self, direction: str, call: Call, baselines: Baselines) -> Tensors:
+    def _baselines_of(self, direction: str, request: Request, baselines: Baselines) -> Tensors:
         if baselines is not None:
-            return check_baselines(baselines, call.inputs)
-        given = self.baselines[direction]
+            return check_baselines(baselines, request.inputs)
+        given = getattr(self, f"{direction}_baselines")
         if not isinstance(given, str):
-            return check_fill(f"{direction}_baselines", given, call.inputs)
-        return tuple(gaussian_blur(value) if value.dim() == 4 else torch.zeros_like(value[:1]) for value in call.inputs)
+            return check_fill(f"{direction}_baselines", given, request.inputs)
+        return tuple(
+            gaussian_blur(value) if value.dim() == 4 else torch.zeros_like(value[:1]) for value in request.inputs
+        )
 
-    def _path_scores(
-        self, call: Call, problem: PathIntegral, traces: Mapping[tuple[int, int], Trace]
-    ) -> dict[str, PathScores]:
+    def _path_scores(self, problem: PathProblem, traces: Mapping[tuple[int, int], Trace]) -> dict[str, PathScores]:
         """Scores along the paths of each direction, completed by those at their ends, which no gradient needed."""
-        own = call.model.select(call.outputs, torch.arange(call.n_rows, device="cpu")).tolist()
+        request = problem.request
+        own = request.scores.tolist()
         at_baselines = path_start_scores(problem).reshape(problem.starts.weight.shape).tolist()
         result = {}
         for path, direction in enumerate(self.directions):
             rows = []
-            for row in range(call.n_rows):
+            for row in range(request.n_rows):
                 trace = traces.get((row, path), Trace())
                 if not trace.moved or trace.moved[-1] < 1:
                     end = own[row] if direction == "insertion" else at_baselines[row][path]

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext.attr.paths.integration import PathIntegral
-from captum_ext.attr.paths.points import accumulation_dtype, as_column
+from captum_ext.attr.paths.integration import PathProblem
+from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.pixels import Pixels
-from captum_ext.core.rows import for_each_chunk
+from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, flat, row_sums
 from captum_ext.core.types import Tensors
 from captum_ext.exceptions import NonFiniteError
 
@@ -121,20 +121,20 @@ class Trace:
 
 
 class Manipulation:
-    """One computation: sends a walker along every path of the problem and sums what they find.
+    """One computation: sends a walker along every path of the problem and sums what it credits.
 
     With `traced`, `traces` maps (row, path) to the scores along the way, the end excepted.
     """
 
-    def __init__(self, problem: PathIntegral, pixels: Pixels, settings: Settings, traced: bool = False) -> None:
+    def __init__(self, problem: PathProblem, pixels: Pixels, settings: Settings, traced: bool = False) -> None:
         self.problem, self.pixels, self.settings, self.traced = problem, pixels, settings, traced
         self.traces: dict[tuple[int, int], Trace] = {}
         self.lengths: dict[tuple[int, int], float] = {}
 
     def run(self) -> Tensors:
         """Attributions of every input: those of its paths, by their weights."""
-        total = self.problem.zeros()
-        row, path = self.problem.starts.weight.nonzero(as_tuple=True)
+        total = Sums(self.problem.inputs, self.problem.request.n_rows)
+        row, path = self.problem.starts.paths()
         waiting, under_way = 0, self._set_out(row[:0], path[:0])
         while waiting < len(row) or len(under_way):
             free = self.problem.limit.rows - len(under_way)
@@ -149,7 +149,7 @@ class Manipulation:
                 self.problem.on_done,
             )
             under_way = self._arrive(under_way, total)
-        return total
+        return total.result()
 
     def _set_out(self, row: Tensor, path: Tensor) -> Walkers:
         """Walkers at the start of their paths; those without anything to move are left out."""
@@ -163,7 +163,7 @@ class Manipulation:
             begins.append(torch.where(where, baseline, value).to(dtype))
             ends.append(torch.where(where, value, baseline).to(dtype))
         distance = tuple((end - begin).abs() for begin, end in zip(begins, ends, strict=True))
-        length = torch.stack([flat(part).sum(1).double().cpu() for part in distance]).sum(0)
+        length = row_sums(distance)
         n_pixels = self.pixels.counts(row)
         for key, value in zip(_keys(row, path), length.tolist(), strict=True):
             self.lengths[key] = value
@@ -199,14 +199,14 @@ class Manipulation:
             points.append(torch.where(lands, end, point + move))  # exactly: start + (end - start) need not be the end
             torch.sub(points[-1], point, out=move)  # what is credited is what the dtype let the point move
         shares = self._shares(walkers, moves)
-        found = self._found(walkers, gradients, shares)
+        credited = self._credited(walkers, gradients, shares)
         arrived = chosen & (~clipped).to(chosen.device)[:, None]
         if scores is not None:
             self._record(walkers, scores)
         for old, new in zip((walkers.velocity, walkers.point, walkers.move), (velocities, points, shares), strict=True):
             for kept, value in zip(old, new, strict=False):  # no moves are kept for the left rule
                 kept.copy_(value)
-        for sums, part in zip(walkers.sums, found, strict=True):
+        for sums, part in zip(walkers.sums, credited, strict=True):
             sums += part
         walkers.todo &= ~arrived
         walkers.n_clipped += clipped
@@ -233,12 +233,7 @@ class Manipulation:
         return tuple(old.lerp(new, share) for old, new in zip(walkers.velocity, gradients, strict=True))
 
     def _record(self, walkers: Walkers, scores: Tensor) -> None:
-        remaining = torch.stack(
-            [
-                flat((end - point).abs()).sum(1).double().cpu()
-                for end, point in zip(walkers.end, walkers.point, strict=True)
-            ]
-        ).sum(0)
+        remaining = row_sums(tuple((end - point).abs() for end, point in zip(walkers.end, walkers.point, strict=True)))
         for key, left, score in zip(_keys(walkers.row, walkers.path), remaining, scores.tolist(), strict=True):
             trace = self.traces.setdefault(key, Trace())
             trace.moved.append(1 - float(left) / self.lengths[key])
@@ -272,7 +267,7 @@ class Manipulation:
         """
         if self.settings.step_bound is None:
             return torch.zeros(len(walkers), dtype=torch.bool, device="cpu")
-        norms = torch.stack([flat(move.abs()).sum(1).double().cpu() for move in moves]).sum(0)
+        norms = row_sums(tuple(move.abs() for move in moves))
         clipped = (norms > walkers.bound * (1 + _ROUNDING)) & (walkers.n_clipped < math.floor(self.settings.step_bound))
         if bool(clipped.any()):
             scale = torch.where(clipped, walkers.bound / norms, 1.0)
@@ -280,7 +275,7 @@ class Manipulation:
                 move *= as_column(scale, move)
         return clipped
 
-    def _found(self, walkers: Walkers, gradients: Tensors, shares: Tensors) -> list[Tensor]:
+    def _credited(self, walkers: Walkers, gradients: Tensors, shares: Tensors) -> list[Tensor]:
         """Gradient times move; for the trapezoid rule half of this move and half of the last."""
         if not self.settings.trapezoid:
             return [gradient * share for gradient, share in zip(gradients, shares, strict=True)]
@@ -301,8 +296,8 @@ class Manipulation:
             shares.append(torch.where(whole > 0, move.abs() / torch.where(whole > 0, whole, 1.0), 0.0))
         return tuple(shares)
 
-    def _arrive(self, walkers: Walkers, total: Tensors) -> Walkers:
-        """Add what arrived walkers found to `total`; the others go on."""
+    def _arrive(self, walkers: Walkers, total: Sums) -> Walkers:
+        """Add what arrived walkers credited to `total`; the others go on."""
         done = ~walkers.todo.any(1).cpu()
         if self.settings.trapezoid and bool(
             done.any()
@@ -313,14 +308,8 @@ class Manipulation:
             return walkers
         arrived = walkers.only(done)
         weight = self.problem.starts.weight[arrived.row, arrived.path]
-        for sums, found in zip(total, arrived.sums, strict=True):
-            sums.index_add_(0, arrived.row.to(sums.device), found * as_column(weight, found))
+        total.add(arrived.row, tuple(values * as_column(weight, values) for values in arrived.sums))
         return walkers.only(~done)
-
-
-def flat(value: Tensor) -> Tensor:
-    """Rows (P, elements) of a tensor (P, ...), also of none."""
-    return value.reshape(len(value), math.prod(value.shape[1:]))
 
 
 def largest(values: Tensor, allowed: Tensor, count: Tensor) -> Tensor:

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.checks import describe
-from captum_ext.core.model import RowwiseModel, model_outputs
-from captum_ext.core.perturbation import Fill, Perturbation, ranks_of
-from captum_ext.core.rows import RowLimit
-from captum_ext.core.types import Tensors
+from captum_ext.core.fills import Fill
+from captum_ext.core.model import model_outputs
+from captum_ext.core.perturbation import Perturbation, ranks_of
+from captum_ext.core.request import Request
+from captum_ext.core.tensors import double
+from captum_ext.core.types import Target
 from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError
 
@@ -75,28 +77,18 @@ def _ask(is_reached: Callable[[Tensor, Tensor], Tensor], paths: Tensor, counts: 
 class Fitness:
     """The score of every input, where it is to fall, and the search for how soon it does."""
 
-    def __init__(
-        self,
-        model: RowwiseModel,
-        inputs: Tensors,
-        limit: RowLimit,
-        fill: Tensors,
-        score: str | ScoreFunc | None,
-        alpha: float,
-        outputs: Tensor,
-    ) -> None:
-        self.model, self.inputs, self.limit = model, inputs, limit
-        self.fill = Fill(fill, inputs)
-        self.score = _score_for(outputs, score, model)
-        rows = torch.arange(len(inputs[0]), device="cpu")
-        filled = tuple(value.expand_as(tensor) for value, tensor in zip(fill, inputs, strict=True))
-        filled_outputs = model_outputs(model, filled, limit)
+    def __init__(self, request: Request, fill: Fill, score: str | ScoreFunc | None, alpha: float) -> None:
+        self.request, self.model, self.fill = request, request.model, fill
+        self.score = _score_for(request.outputs, score, self.model.target)
+        rows = request.rows
+        filled = tuple(value.expand_as(tensor) for value, tensor in zip(fill.values or (), request.inputs, strict=True))
+        filled_outputs = model_outputs(self.model, filled, request.limit)
         self.by_logit = torch.full((len(rows),), self.score == "logit", device="cpu")
-        own = self._scores(outputs, rows)
+        own = self._scores(request.outputs, rows)
         if self.score == "softmax":
             self.by_logit = own < _LEAST_PROBABILITY
             self._warn_of_improbable_targets()
-            own = self._scores(outputs, rows)
+            own = self._scores(request.outputs, rows)
         lowest = self._scores(filled_outputs, rows)
         self.goal = alpha * own + (1 - alpha) * torch.where(self.by_logit, lowest, 0.0)
         #: Rows whose score is above the goal with all pixels, and not with none: only there a crossing is sure.
@@ -109,29 +101,29 @@ class Fitness:
         sought = self.reachable[row].nonzero().squeeze(1)
         if len(sought) == 0:
             return removed
-        ranks = ranks_of(importance[sought.to(importance.device)], self.inputs, seed=0)
-        games = Perturbation(self.model, self.inputs, ranks, self.fill, self.limit, row[sought])
+        ranks = ranks_of(importance[sought.to(importance.device)], self.request.inputs, seed=0)
+        games = Perturbation(self.request, ranks, self.fill, row[sought])
 
         def is_reached(path: Tensor, count: Tensor) -> Tensor:
             scores = games.evaluate(path, count, torch.full_like(count, n_pixels), self._scores)
-            return torch.cat(scores) <= self.goal[row[sought[path]]]
+            return scores <= self.goal[row[sought[path]]]
 
         removed[sought] = search(is_reached, len(sought), n_pixels)
         return removed
 
     def _scores(self, outputs: Tensor, rows: Tensor) -> Tensor:
         """Scores (P,) of outputs (P, ...) of the rows, on the CPU in float64, each on its row's scale."""
-        plain = self.model.select(outputs, rows).double().cpu()
+        plain = double(self.model.select(outputs, rows)).cpu()
         if self.score == "logit":
             return plain
         if self.score == "softmax":
-            chosen = self.model.select(outputs.float().softmax(1), rows).double().cpu()
+            chosen = double(self.model.select(outputs.float().softmax(1), rows)).cpu()
             return torch.where(self.by_logit[rows], plain, chosen)
         changed = self.score(outputs)  # type: ignore[operator]
         if not isinstance(changed, Tensor) or changed.dim() == 0 or len(changed) != len(rows):
             expected = f"a function that returns a tensor of {len(rows)} rows for {len(rows)} rows of outputs"
             raise ArgumentError("score", expected, f"one that returns {describe(changed)}")
-        return (changed if changed.dim() == 1 else self.model.select(changed, rows)).double().cpu()
+        return double(changed if changed.dim() == 1 else self.model.select(changed, rows)).cpu()
 
     def _warn_of_improbable_targets(self) -> None:
         count = int(self.by_logit.sum())
@@ -142,27 +134,16 @@ class Fitness:
             )
 
 
-def _score_for(outputs: Tensor, score: str | ScoreFunc | None, model: RowwiseModel) -> str | ScoreFunc:
+def _score_for(outputs: Tensor, score: str | ScoreFunc | None, target: Target) -> str | ScoreFunc:
     """The score to use: softmax where the model has classes, unless asked for otherwise."""
-    has_classes = outputs.dim() == 2 and outputs.shape[1] > 1 and model.target is not None
+    has_classes = outputs.dim() == 2 and outputs.shape[1] > 1 and target is not None
     if score is None:
         return "softmax" if has_classes else "logit"
     if score == "softmax" and not has_classes:
         raise ArgumentError(
             "score",
             f'"logit" or a function for a model without classes (outputs of shape {tuple(outputs.shape)}, '
-            f"target {model.target!r})",
+            f"target {target!r})",
             '"softmax"',
         )
     return score
-
-
-def corner_mean(images: Tensor) -> Tensor:
-    """Mean colour (N, C, 1, 1) of the four corners, each a tenth of the sides of images (N, C, H, W)."""
-    height, width = (max(1, round(side / 10)) for side in images.shape[2:])
-    corners = [
-        images[:, :, rows, columns]
-        for rows in (slice(None, height), slice(-height, None))
-        for columns in (slice(None, width), slice(-width, None))
-    ]
-    return torch.stack(corners).mean((0, 3, 4)).reshape(*images.shape[:2], 1, 1)

@@ -9,17 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext.attr.paths.integration import PathIntegral, displacement
-from captum_ext.attr.paths.path_method import Call, OnDone
-from captum_ext.attr.paths.plan import Generators, Plan
-from captum_ext.attr.paths.points import Starts, accumulation_dtype, as_column, drawn_paths
+from captum_ext.attr.paths.integration import PathProblem
+from captum_ext.attr.paths.path_attribution import Explanation
+from captum_ext.attr.paths.plan import Generators, Plan, generators_for
+from captum_ext.attr.paths.points import drawn_paths
 from captum_ext.attr.paths.reference_sets import ReferencePathAttribution, ReferencesOfInputs, equal_starts
-from captum_ext.attr.weighted_ig.fitness import Fitness, ScoreFunc, Search, corner_mean
-from captum_ext.core.checks import check_choice, check_fill, check_number
-from captum_ext.core.model import frozen_parameters
+from captum_ext.attr.paths.starts import Starts
+from captum_ext.attr.weighted_ig.fitness import Fitness, ScoreFunc, Search
+from captum_ext.core.autocast import own_precision
+from captum_ext.core.checks import check_choice, check_number
+from captum_ext.core.fills import ConstantFill, Fill, FillWord, corner_mean, make_fill
+from captum_ext.core.inspection import frozen_parameters
+from captum_ext.core.model import compute_gradients
 from captum_ext.core.pixels import Pixels
+from captum_ext.core.request import Request
+from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, displacement
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
-from captum_ext.exceptions import ArgumentError, NonFiniteError
+from captum_ext.exceptions import NonFiniteError
 from captum_ext.references import standard_baselines
 
 # The maps of all references of an input are kept until they are weighted: so many bytes of them at once.
@@ -77,6 +83,7 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         search: "bisection" (ceil(log2 n) forwards a reference at most) or "grid" (16 at a time in equal ratios, which
             takes more forwards but only a few calls in turn, for accelerators).
         rtol: the search stops when D is known to this relative width; 0 for the exact crossing.
+        allow_batch_statistics: allow batch norm that mixes the rows of a batch.
 
     Raises:
         ArgumentError: a setting that cannot be used. `attribute` also raises it for softmax without classes, a corner
@@ -120,8 +127,14 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         fill: Baselines | str = None,
         search: str = "bisection",
         rtol: float = 0.02,
+        allow_batch_statistics: bool = False,
     ) -> None:
-        super().__init__(forward_func, multiply_by_inputs, references=references)
+        super().__init__(
+            forward_func,
+            multiply_by_inputs,
+            references=references,
+            allow_batch_statistics=allow_batch_statistics,
+        )
         self.alpha = check_number("alpha", alpha, "a number between 0 and 1, both excluded", lambda v: 0 < v < 1)
         if keep is not None:
             keep = check_number("keep", keep, "None or a number in (0, 1]", lambda v: 0 < v <= 1)
@@ -132,9 +145,10 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         if isinstance(fill, str):
             check_choice("fill", fill, ("corners", "references"))
         self.fill = fill
-        check_choice("search", search, ("bisection", "grid"))
-        self._search = Search(search, check_number("rtol", rtol, "a number in [0, 1)", lambda v: 0 <= v < 1))
+        self.search = check_choice("search", search, ("bisection", "grid"))
+        self.rtol = check_number("rtol", rtol, "a number in [0, 1)", lambda v: 0 <= v < 1)
 
+    @own_precision
     def evaluate_baselines(
         self,
         inputs: TensorOrTensors,
@@ -149,13 +163,13 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         tol: float | None = None,
     ) -> BaselineFitness:
         """Weights, removed pixels and maps from one computation; arguments and errors are those of `attribute`."""
-        call, plan = self._begin(
-            inputs, baselines, target, additional_forward_args, n_steps, method, internal_batch_size, generator, tol
-        )
+        request = self.request(inputs, baselines, target, additional_forward_args, internal_batch_size)
+        plan = Plan(n_steps, method, generators_for(generator, request.n_rows), tol)
+        self.check(request, plan)
         with frozen_parameters(self.forward_func):
-            starts = self._starts(call, baselines)
-            weighing = _Weighing(self, call, starts, plan, None)
-        attributions = weighing.attributions if isinstance(inputs, tuple) else weighing.attributions[0]
+            problem = PathProblem(request, self.starts(request, baselines))
+            weighing = _Weighing(self, problem, plan)
+        attributions = request.formatted(weighing.sums.result())
         return BaselineFitness(weighing.weight, weighing.removed, weighing.dropped, attributions)
 
     def baseline_weights(
@@ -184,32 +198,45 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
             tol=tol,
         ).weights
 
-    def _uses_references(self, baselines: Baselines) -> bool:
-        return baselines is None
+    def uses_references(self, baselines: Baselines) -> bool:
+        """Whether references are weighted: without `baselines`, unless a variant that gives no scores has none."""
+        return baselines is None and (self.references is not None or self.gradient_func is compute_gradients)
 
-    def _reference_starts(self, call: Call) -> Starts:
+    def reference_starts(self, request: Request) -> Starts:
+        """Equally weighted paths: fitness decides later."""
         references = standard_baselines if self.references is None else self.references
-        return equal_starts(references, call.inputs, warn=True)
+        return equal_starts(references, request.inputs, warn=True)
 
-    def _explain(self, call: Call, starts: Starts, plan: Plan, on_done: OnDone | None) -> tuple[Tensors, Starts]:
-        weighing = _Weighing(self, call, starts, plan, on_done)
-        return weighing.attributions, Starts(starts.values, starts.index, weighing.weight)
+    def explain(self, problem: PathProblem, plan: Plan) -> Explanation:
+        """The maps of all references, weighted by their fitness."""
+        weighing = _Weighing(self, problem, plan)
+        starts = Starts(problem.starts.values, problem.starts.index, weighing.weight)
+        return Explanation(weighing.sums.result(), starts, weighing.n_gradients)
 
-    def _fill_for(self, call: Call, starts: Starts) -> Tensors:
-        """What replaces removed pixels, one row or one for each input."""
-        if not isinstance(self.fill, str) and self.fill is not None:
-            return check_fill("fill", self.fill, call.inputs)
-        if self.fill == "corners" and any(tensor.dim() != 4 for tensor in call.inputs):
-            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in call.inputs)
-            raise ArgumentError(
-                "fill", f'"references" or a value for inputs that are not images ({shapes})', '"corners"'
+    def fill_for(self, problem: PathProblem) -> Fill:
+        """What replaces removed pixels."""
+        inputs = problem.inputs
+        if self.fill is None:
+            means = _reference_means(problem)
+            return ConstantFill(
+                tuple(
+                    corner_mean((value,)).values[0] if value.dim() == 4 else mean
+                    for value, mean in zip(inputs, means, strict=True)
+                )
             )
-        return tuple(
-            corner_mean(tensor).expand_as(tensor)
-            if tensor.dim() == 4 and self.fill != "references"
-            else torch.stack([value[index.to(value.device)].mean(0) for index in starts.index]).to(tensor.device)
-            for tensor, value in zip(call.inputs, starts.values, strict=True)
-        )
+        words: dict[str, FillWord] = {
+            "corners": corner_mean,
+            "references": lambda _: ConstantFill(_reference_means(problem)),
+        }
+        return make_fill("fill", self.fill, inputs, words)
+
+
+def _reference_means(problem: PathProblem) -> Tensors:
+    """The mean (N, ...) of each input's references."""
+    return tuple(
+        torch.stack([value[index.to(value.device)].mean(0) for index in problem.starts.index]).to(tensor.device)
+        for tensor, value in zip(problem.inputs, problem.starts.values, strict=True)
+    )
 
 
 class _Weighing:
@@ -219,33 +246,29 @@ class _Weighing:
     references of all inputs at once.
     """
 
-    def __init__(
-        self, method: WeightedIntegratedGradients, call: Call, starts: Starts, plan: Plan, on_done: OnDone | None
-    ) -> None:
+    def __init__(self, method: WeightedIntegratedGradients, problem: PathProblem, plan: Plan) -> None:
+        starts = problem.starts
         if plan.is_shared:
             starts = drawn_paths(starts, plan.n_steps, plan.generators)
-        self.method, self.call, self.starts, self.plan, self.on_done = method, call, starts, plan, on_done
-        self.pixels = Pixels(call.inputs)
+        self.method, self.problem, self.starts, self.plan = method, problem, starts, plan
+        self.limit = problem.limit
+        self.pixels = Pixels(problem.inputs)
         exists = starts.weight > 0
         self.weight = torch.zeros_like(starts.weight)
         self.removed = torch.zeros(exists.shape, dtype=torch.long, device="cpu")
         self.dropped = torch.zeros(len(exists), dtype=torch.long, device="cpu")
-        whole = PathIntegral(call.model, call.inputs, starts, call.limit)
-        self.attributions = whole.zeros()
-        fill = method._fill_for(call, starts)
-        several = bool((exists.sum(1) > 1).any())
-        if several:
-            method._check_scores_available("references", "one for each input", "several")
-        self.fitness = (
-            Fitness(call.model, call.inputs, call.limit, fill, method.score, method.alpha, call.outputs)
-            if several
-            else None  # one reference each: nothing to weigh
-        )
+        self.n_gradients = torch.zeros(len(exists), dtype=torch.long, device="cpu")
+        self.sums = Sums(problem.inputs, len(exists))
+        self.fitness: Fitness | None = None  # one reference each: nothing to weigh
+        if bool((exists.sum(1) > 1).any()):
+            method.check_scores_available("references", "one for each input", "several")
+            self.fitness = Fitness(problem.request, method.fill_for(problem), method.score, method.alpha)
+        self.search = Search(method.search, method.rtol)
         for rows in self._groups(exists):
             self._weigh(rows)
 
     def _groups(self, exists: Tensor) -> Iterator[Tensor]:
-        row_bytes = sum(value[0].numel() * accumulation_dtype(value.dtype).itemsize for value in self.call.inputs)
+        row_bytes = sum(value[0].numel() * accumulation_dtype(value.dtype).itemsize for value in self.problem.inputs)
         size = max(1, _KEPT_BYTES // max(1, row_bytes * exists.shape[1]))
         yield from torch.split(torch.arange(len(exists), device="cpu"), size)
 
@@ -253,21 +276,20 @@ class _Weighing:
         """Maps, weights and sums of a group of rows."""
         marked = torch.zeros(len(self.weight), dtype=torch.bool, device="cpu")
         marked[rows] = True
-        starts = self.starts.only(marked)
-        row, path = starts.weight.nonzero(as_tuple=True)
-        slots = torch.full(starts.weight.shape, -1, dtype=torch.long, device="cpu")
-        slots[row, path] = torch.arange(len(row), device="cpu")
-        problem = PathIntegral(self.call.model, self.call.inputs, starts, self.call.limit, False, self.on_done, slots)
-        gradients = self.plan.carry_out(problem)
+        part_of = self.problem
+        problem = PathProblem(part_of.request, self.starts.only(marked), part_of.multiply_by_inputs, part_of.on_done)
+        row, path = problem.starts.paths()
+        outcome = self.plan.integrate_paths(problem)
+        gradients = outcome.sums
+        self.n_gradients += outcome.n_gradients
         self.removed[row, path] = self._removed(problem, gradients, row, path)
         self.weight[rows], self.dropped[rows] = weights_of(self.removed[rows], self.method.keep)
-        for part in _parts(len(row), self.call.limit.rows):
-            maps = self._maps(problem, gradients, row, path, part, self.method.multiplies_by_inputs)
-            for sums, values in zip(self.attributions, maps, strict=True):
-                share = as_column(self.weight[row[part], path[part]], values)
-                sums.index_add_(0, row[part].to(sums.device), values * share)
+        for part in _parts(len(row), self.limit.rows):
+            maps = self._maps(problem, gradients, row, path, part, problem.multiply_by_inputs)
+            shares = self.weight[row[part], path[part]]
+            self.sums.add(row[part], tuple(values * as_column(shares, values) for values in maps))
 
-    def _removed(self, problem: PathIntegral, gradients: Tensors, row: Tensor, path: Tensor) -> Tensor:
+    def _removed(self, problem: PathProblem, gradients: Tensors, row: Tensor, path: Tensor) -> Tensor:
         """D (Q,) of each path; one where an input has one reference only."""
         removed = torch.ones(len(row), dtype=torch.long, device="cpu")
         several = ((self.starts.weight > 0).sum(1) > 1)[row]
@@ -276,18 +298,18 @@ class _Weighing:
         importance = torch.cat(
             [
                 self.pixels.totals(self._maps(problem, gradients, row, path, part, True), row[part])
-                for part in _parts(len(row), self.call.limit.rows)
+                for part in _parts(len(row), self.limit.rows)
             ]
         )
         _check_finite(importance, row, path)
         removed[several] = self.fitness.fewest_pixels(
-            importance[several.to(importance.device)], row[several], self.method._search
+            importance[several.to(importance.device)], row[several], self.search
         )
         return removed
 
     @staticmethod
     def _maps(
-        problem: PathIntegral, gradients: Tensors, row: Tensor, path: Tensor, part: slice, multiply: bool
+        problem: PathProblem, gradients: Tensors, row: Tensor, path: Tensor, part: slice, multiply: bool
     ) -> Tensors:
         """Maps of the paths in `part`: mean gradients, times input minus reference unless switched off."""
         chosen = tuple(values[part] for values in gradients)

@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from captum_ext.core.model import RowwiseModel, model_outputs
-from captum_ext.core.rows import RowLimit
+from captum_ext.core.request import Request
 from captum_ext.dataset.samples import Samples
 from captum_ext.exceptions import ArgumentError
 from captum_ext.references import ReferenceDistribution
@@ -38,7 +37,7 @@ def fit(
     Raises:
         ArgumentError: fewer than two that can be read.
     """
-    samples, model = Samples(images, _LOADED_AT_ONCE, 0), RowwiseModel(loaded.model, 0)
+    samples = Samples(images, _LOADED_AT_ONCE, 0)
     places: list[int] = []
     outputs: list[Tensor] = []
     unreadable: list[str] = []
@@ -46,7 +45,8 @@ def fit(
         unreadable += [f"{samples.name(failure.index)}: {failure.error}" for failure in read.failures]
         if read.batch is not None:
             places += read.batch.indices
-            outputs.append(_outputs(model, read.batch.inputs.to(loaded.device)))
+            request = Request(loaded.model, read.batch.inputs.to(loaded.device))
+            outputs.append(request.outputs.to("cpu", torch.float32))
         if on_done is not None:
             on_done(len(places) + len(unreadable), len(samples))
     if len(places) < 2:
@@ -83,11 +83,6 @@ def reference_images(loaded: LoadedModel, path: Path) -> Tensor:
         raise _too_few(1, 0, images, unreadable)
     _warn_of(unreadable, path)
     return read.batch.inputs.to(loaded.device)
-
-
-def _outputs(model: RowwiseModel, images: Tensor) -> Tensor:
-    """The model's outputs, float32 on the CPU."""
-    return model_outputs(model, (images,), RowLimit(None, (images,))).to("cpu", torch.float32)
 
 
 def _too_few(least: int, n_read: int, images: Images, unreadable: Sequence[str]) -> ArgumentError:

@@ -1,0 +1,71 @@
+"""Where the straight paths of every row begin, and how much each of them counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captum_ext.core.tensors import CPU
+from captum_ext.core.types import Tensors
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Where the paths of every row begin, and how much each path counts.
+
+    Attributes:
+        values: the distinct starting points, one tensor (R, ...) for each input tensor.
+        index: (N, K) integers below R: path k of row i starts at `values[index[i, k]]`.
+        weight: (N, K) float64, non-negative, rows sum to one; zero marks a path that is not there.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.attr.paths import Starts
+        >>> values = (torch.zeros(2, 3),)  # two references, shared by four inputs
+        >>> starts = Starts(values, torch.tensor([[0, 1]] * 4), torch.full((4, 2), 0.5, dtype=torch.float64))
+        >>> len(starts)
+        8
+    """
+
+    values: Tensors
+    index: Tensor
+    weight: Tensor
+
+    def __len__(self) -> int:
+        """Number of paths that are there, of all rows."""
+        return int((self.weight > 0).sum())
+
+    def paths(self) -> tuple[Tensor, Tensor]:
+        """Row and number within the row (Q,) of every path that is there."""
+        row, path = self.weight.nonzero(as_tuple=True)
+        return row, path
+
+    def numbers(self) -> Tensor:
+        """The place (N, K) of every path in `paths`, -1 for those that are not there."""
+        numbers = torch.full(self.weight.shape, -1, dtype=torch.long, device=CPU)
+        numbers[self.paths()] = torch.arange(len(self), device=CPU)
+        return numbers
+
+    def only(self, rows: Tensor) -> Starts:
+        """The same starts with the paths of the rows marked in `rows` (N,) alone."""
+        return Starts(self.values, self.index, torch.where(rows[:, None], self.weight, 0.0))
+
+    def at(self, index: Tensor, like: Tensors) -> Tensors:
+        """Starting points (P, ...) on the devices of `like`, copies."""
+        return tuple(
+            value[index.to(value.device)].to(tensor.device, non_blocking=True)
+            for value, tensor in zip(self.values, like, strict=True)
+        )
+
+
+def baseline_starts(baselines: Tensors, n_rows: int) -> Starts:
+    """One path a row, from baselines of one row (shared) or `n_rows` rows (one each)."""
+    shared = all(baseline.shape[0] == 1 for baseline in baselines)
+    if shared:
+        index = torch.zeros(n_rows, 1, dtype=torch.long, device=CPU)
+    else:
+        index = torch.arange(n_rows, device=CPU)[:, None]
+        baselines = tuple(baseline.expand(n_rows, *baseline.shape[1:]) for baseline in baselines)
+    return Starts(baselines, index, torch.ones(n_rows, 1, dtype=torch.float64, device=CPU))

@@ -1,0 +1,99 @@
+"""One call of an attribution or a metric: its arguments, validated once and read everywhere below."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_ext.core.checks import check_gradients_possible, check_tensors
+from captum_ext.core.chunks import RowLimit
+from captum_ext.core.inspection import check_gradients_right, check_rows_independent
+from captum_ext.core.model import BatchedModel, GradientFunc, compute_gradients, model_outputs
+from captum_ext.core.types import ForwardFunc, Target, TensorOrTensors, Tensors
+
+
+class Request:
+    """The arguments that every method and metric takes, validated: inputs, target, forward arguments, rows in flight.
+
+    Args:
+        forward_func: the model.
+        inputs: (N, ...) or a tuple of such tensors.
+        target: in any of Captum's forms.
+        additional_forward_args: as in Captum; see `core.rows`.
+        internal_batch_size: rows in flight; None: chosen by device and row size.
+        gradient_func: Captum's seam for layer and neuron variants, where gradients are taken; None where none are.
+        channels_last: layout of images; see `BatchedModel`.
+        allow_batch_statistics: allow batch norm that mixes the rows of a batch.
+
+    Attributes:
+        inputs: a tuple of tensors (N, ...), detached.
+        model: the model on these rows.
+        limit: rows in flight.
+        n_rows: N.
+
+    Raises:
+        ArgumentTypeError, ArgumentError, NonFiniteError, InferenceModeError: see the checks of `core`.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.core.request import Request
+        >>> request = Request(lambda x: 2 * x, torch.tensor([[1.0, 2.0]]), target=1)
+        >>> request.scores
+        tensor([4.])
+    """
+
+    def __init__(
+        self,
+        forward_func: ForwardFunc,
+        inputs: TensorOrTensors,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        internal_batch_size: int | None = None,
+        *,
+        gradient_func: GradientFunc | None = None,
+        channels_last: bool | None = None,
+        allow_batch_statistics: bool = False,
+    ) -> None:
+        if gradient_func is not None:
+            check_gradients_possible()
+            check_gradients_right(forward_func)
+        self.inputs: Tensors = tuple(tensor.detach() for tensor in check_tensors("inputs", inputs))
+        check_rows_independent(forward_func, allow_batch_statistics)
+        self.is_tuple = isinstance(inputs, tuple)
+        self.model = BatchedModel(
+            forward_func,
+            len(self.inputs[0]),
+            target,
+            additional_forward_args,
+            compute_gradients if gradient_func is None else gradient_func,
+            channels_last,
+        )
+        self.limit = RowLimit(internal_batch_size, self.inputs)
+        self.limit.indivisible = self.model.keeps_batches
+
+    @property
+    def n_rows(self) -> int:
+        """Number of inputs N."""
+        return len(self.inputs[0])
+
+    @property
+    def rows(self) -> Tensor:
+        """All rows (N,), in order."""
+        return torch.arange(self.n_rows, device="cpu")
+
+    @functools.cached_property
+    def outputs(self) -> Tensor:
+        """The model's outputs (N, ...) at the inputs, computed once however many parts of the call ask."""
+        return model_outputs(self.model, self.inputs, self.limit)
+
+    @property
+    def scores(self) -> Tensor:
+        """The target's score (N,) at the inputs."""
+        return self.model.select(self.outputs, self.rows)
+
+    def formatted(self, results: Tensors) -> TensorOrTensors:
+        """Results in the form in which the inputs were given: a tuple, or a tensor."""
+        return results if self.is_tuple else results[0]
