@@ -75,6 +75,8 @@ def explain(
     xai_lib_kwargs: Mapping[str, Any] = _NOT_GIVEN,
     references: Any = _NOT_GIVEN,
     multiply_by_inputs: bool = _NOT_GIVEN,
+    allow_batch_statistics: bool = _NOT_GIVEN,
+    allow_other_model: bool | None = _NOT_GIVEN,
     alpha: float = _NOT_GIVEN,
     keep: float | None = _NOT_GIVEN,
     score: Any = _NOT_GIVEN,
@@ -146,6 +148,8 @@ def explain(
             that are not listed here. They win over those that are.
         references: of EG, LPI, WeightedIG.
         multiply_by_inputs: of path methods.
+        allow_batch_statistics: of path methods.
+        allow_other_model: of LPI.
         alpha: of WeightedIG.
         keep: of WeightedIG.
         score: of WeightedIG.

@@ -23,8 +23,8 @@ from tests.integrations.test_quantus_metrics import Net  # noqa: E402
 pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.filterwarnings("ignore::FutureWarning")]
 
 LISTED = inspect.signature(explain).parameters
-# What changes the explained call or its result, or is another thing in Quantus, as `method` is.
-NOT_FOR_QUANTUS = {"forward_func", "self", "inputs", "target", "method", "return_convergence_delta", "return_path"}
+# What is said otherwise, or is another thing in Quantus, as `method` is.
+NOT_FOR_QUANTUS = {"forward_func", "self", "inputs", "target", "method"}
 OF_CAMS = {"target_layers", "upsampler", "reshape_transform"}
 OF_ALL = {"model", "inputs", "targets", "method", "seed", "device"}
 
@@ -43,8 +43,9 @@ def read_by_quantus():
 
 
 def taken_by(kind):
-    functions = (kind.__init__, kind.attribute)
-    return {name for function in functions for name in inspect.signature(function).parameters} - NOT_FOR_QUANTUS
+    """Arguments of the constructor and of `attribute`, but for those by which `attribute` returns more than maps."""
+    names = [name for one in (kind.__init__, kind.attribute) for name in inspect.signature(one).parameters]
+    return {name for name in names if not name.startswith("return_")} - NOT_FOR_QUANTUS
 
 
 @pytest.mark.parametrize("name", METHODS)
