@@ -2,19 +2,26 @@
 
 from captum_ext.upsampling.desiderata import DesiderataReport, check_desiderata
 from captum_ext.upsampling.interpolation import InterpolationUpsampler
+from captum_ext.upsampling.protocol import ScoringUpsampler, Upsampler, upsample_maps
 from captum_ext.upsampling.redistribution import redistribute
 from captum_ext.upsampling.refinement import Refinement
+from captum_ext.upsampling.registry import UPSAMPLERS, make_upsampler
 from captum_ext.upsampling.scoring import CoalitionScorer, PerturbationScorer
 from captum_ext.upsampling.upsampler import USU, USUUpsampler
 
 __all__ = [
+    "UPSAMPLERS",
     "USU",
     "CoalitionScorer",
     "DesiderataReport",
     "InterpolationUpsampler",
     "PerturbationScorer",
     "Refinement",
+    "ScoringUpsampler",
     "USUUpsampler",
+    "Upsampler",
     "check_desiderata",
+    "make_upsampler",
     "redistribute",
+    "upsample_maps",
 ]

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from captum_ext.core.checks import check_positive_int
 from captum_ext.upsampling.neighbourhoods import Cells
+from captum_ext.upsampling.protocol import upsample_maps
+from captum_ext.upsampling.registry import make_upsampler
+from captum_ext.upsampling.settings import check_seed, check_size
 
 _TOLERANCE = 1e-9  # relative; cases are in float64
 _FLOAT32_TOLERANCE = 1e-5  # for upsamplers that compute in float32 whatever they are given
@@ -66,19 +69,19 @@ def check_desiderata(
     """Measure the desiderata D1 to D4 of Buono et al., "Attribution Upsampling should Redistribute, Not Interpolate".
 
     Args:
-        upsampler: an object with `redistribute(coarse, score_map)`, which is given random scores; or any callable
-            `upsampler(coarse, inputs, forward_func)`, which gets no scores and can follow none.
+        upsampler: a name, an object with `redistribute(coarse, score_map)`, which is given random scores, or any other
+            `Upsampler`, which gets no scores and can follow none.
         size: (H, W) of the fine maps.
         grid: (h, w) of the coarse maps.
         n_cases: random non-negative maps.
         seed: of the cases; the global random state is not touched.
 
     Example:
-        >>> from captum_ext.upsampling import InterpolationUpsampler, USUUpsampler, check_desiderata
+        >>> from captum_ext.upsampling import USUUpsampler, check_desiderata
         >>> report = check_desiderata(USUUpsampler())
         >>> [d.satisfied for d in (report.d1, report.d2, report.d3, report.d4)]
         [True, True, True, True]
-        >>> check_desiderata(InterpolationUpsampler("bilinear")).d1.satisfied
+        >>> check_desiderata("bilinear").d1.satisfied
         False
 
     Deviations from the paper, whose Table 2 gives D1 errors without a unit and leaves out nearest-neighbour
@@ -86,10 +89,12 @@ def check_desiderata(
         which it violates.
 
     Raises:
-        ArgumentError: sizes that do not fit.
+        ArgumentTypeError: no upsampler, sizes or numbers of another type.
+        ArgumentError: an unknown name, sizes that do not fit.
     """
     check_positive_int("n_cases", n_cases)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(check_seed("seed", seed))
+    size, grid = check_size("size", size), check_size("grid", grid)
     operator, cells = _operator(upsampler), Cells(grid, size, torch.device("cpu"))
     coarse = torch.rand(n_cases, *grid, generator=generator, dtype=torch.float64)
     pixel_scores = torch.rand(n_cases, *size, generator=generator, dtype=torch.float64).mul(10).floor().div(9)
@@ -116,12 +121,14 @@ def check_desiderata(
 
 def _operator(upsampler: Any) -> Operator:
     """The upsampler as a function of coarse map and scores, both (N, ., .)."""
+    is_operator = hasattr(upsampler, "redistribute") and not isinstance(upsampler, type)
+    used: Any = upsampler if is_operator else make_upsampler(upsampler)
+    if hasattr(used, "redistribute"):
+        return lambda coarse, scores: used.redistribute(coarse, scores[:, None])[:, 0]
 
     def apply(coarse: Tensor, scores: Tensor) -> Tensor:
-        if hasattr(upsampler, "redistribute"):
-            return upsampler.redistribute(coarse, scores[:, None])[:, 0]  # type: ignore[no-any-return]
         images = torch.zeros(len(scores), 3, *scores.shape[1:], dtype=scores.dtype)
-        return upsampler(coarse, images, lambda x: x.flatten(1).sum(1))[:, 0]  # type: ignore[no-any-return]
+        return upsample_maps(used, [coarse], images, lambda x: x.flatten(1).sum(1))[0][:, 0]
 
     return apply
 

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from captum_ext.core.checks import check_choice
+from captum_ext.core.checks import check_choice, describe
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.upsampling.redistribution import as_maps
+from captum_ext.upsampling.settings import check_size
 
 MODES = ("nearest", "bilinear", "bicubic", "lanczos")
 
@@ -44,11 +46,15 @@ class InterpolationUpsampler:
         """Interpolate `coarse` (N, h, w) or (N, 1, h, w) to (N, 1, H, W), by default the size of the inputs.
 
         Raises:
-            ArgumentError: a map of another shape.
+            ArgumentTypeError, ArgumentError: a map of another shape, a size that is none.
             NonFiniteError: NaN or infinity in the map.
         """
         maps = as_maps("coarse", coarse)
-        wanted = (int(inputs.shape[-2]), int(inputs.shape[-1])) if size is None else size
+        if not isinstance(inputs, Tensor) or inputs.dim() != 4:
+            raise ArgumentTypeError("inputs", "a batch of images (N, C, H, W)", describe(inputs))
+        if len(maps) != len(inputs):
+            raise ArgumentError("coarse", f"of {len(inputs)} rows like the inputs", describe(coarse))
+        wanted = check_size("size", inputs.shape[2:] if size is None else size)
         if self.mode == "lanczos":
             return torch.stack([_lanczos(one, wanted) for one in maps])[:, None]
         corners = None if self.mode == "nearest" else False

@@ -8,12 +8,16 @@ from torch import Tensor
 from captum_ext.core.checks import check_choice, check_tensors, describe
 from captum_ext.exceptions import ArgumentError
 from captum_ext.upsampling.neighbourhoods import Cells
+from captum_ext.upsampling.settings import check_positive
 
 POTENTIALS = ("tensor", "power", "log-odds")
 REDISTRIBUTIONS = ("local", "global-mass", "global-area")
 
 # Potentials with a zero or a pole at the ends of [0, 1], where min-max scaling puts the extreme scores.
 _CLIP = {"power": 1e-6, "log-odds": 1e-3}
+
+# Beyond them float32 overflows; their results are those of the limits already.
+_LOWEST_TEMPERATURE, _HIGHEST_GAMMA = 1e-30, 1e30
 
 
 def redistribute(
@@ -53,6 +57,7 @@ def redistribute(
     values: the operator is linear in mass, and keeps the order of scores only where mass is not negative.
 
     Raises:
+        ArgumentTypeError: maps that are no tensors, numbers that are none.
         ArgumentError: shapes, options or numbers that do not fit; scores outside of [0, 1]; negative mass with a global
             redistribution.
         NonFiniteError: NaN or infinity in the map or the scores.
@@ -71,16 +76,17 @@ def redistribute(
     masses, scores = _validated(coarse, score_map)
     check_choice("potential", potential, POTENTIALS)
     check_choice("redistribution", redistribution, REDISTRIBUTIONS)
-    check_temperature("temperature", temperature)
-    importance = temperature if importance_temperature is None else importance_temperature
-    check_temperature("importance_temperature", importance)
-    check_temperature("gamma", gamma)
+    sharpness = max(check_positive("temperature", temperature), _LOWEST_TEMPERATURE)
+    importance = sharpness
+    if importance_temperature is not None:
+        importance = max(check_positive("importance_temperature", importance_temperature), _LOWEST_TEMPERATURE)
+    exponent = min(check_positive("gamma", gamma), _HIGHEST_GAMMA)
 
     cells = Cells((masses.shape[1], masses.shape[2]), (scores.shape[1], scores.shape[2]), masses.device)
     masses = masses * cells.pixels
     if redistribution != "local":
         masses = _shared_globally(masses, cells, scores, redistribution == "global-mass", importance)
-    weights = _log_potential(scores, potential, temperature, gamma)  # a tensor of our own, changed in place below
+    weights = _log_potential(scores, potential, sharpness, exponent)  # a tensor of our own, changed in place below
     cells.combine_(weights, cells.amax(weights), Tensor.sub_).exp_()
     share = masses / cells.sum(weights)
     if share.requires_grad:
@@ -88,16 +94,6 @@ def redistribute(
     if len(weights) < len(share):
         weights = weights.repeat(len(share), 1, 1)
     return cells.combine_(weights, share, Tensor.mul_)[:, None]
-
-
-def check_temperature(name: str, value: float) -> None:
-    """Raise unless `value` is a positive number.
-
-    Raises:
-        ArgumentError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ArgumentError(name, "a positive number", describe(value))
 
 
 def as_maps(name: str, value: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,10 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from captum_ext.core.checks import check_choice, check_positive_int
-from captum_ext.exceptions import ArgumentError
-from captum_ext.upsampling.redistribution import check_temperature
+from captum_ext.core.checks import check_choice, check_number, check_positive_int
 from captum_ext.upsampling.scoring import Segments, unit_scores
+from captum_ext.upsampling.settings import check_positive
 
 KERNELS = ("max-min", "diagonal")
 _MIXING_SHARPNESS = 10  # tau = theta / 10, so that a transition of twice the threshold is fully fine
@@ -51,11 +51,10 @@ class Refinement:
         check_positive_int("depth", self.depth)
         check_positive_int("growth", self.growth)
         check_choice("kernel", self.kernel, KERNELS)
-        check_temperature("threshold", self.threshold)
+        check_positive("threshold", self.threshold)
         if self.budget is not None:
             check_positive_int("budget", self.budget)
-        if self.tolerance < 0:
-            raise ArgumentError("tolerance", "non-negative", str(self.tolerance))
+        check_number("tolerance", self.tolerance, "a finite non-negative number", lambda value: 0 <= value < math.inf)
 
 
 def transitions(scores: Tensor, kernel: str) -> Tensor:

@@ -18,6 +18,7 @@ from captum_ext.core.model import BatchedModel
 from captum_ext.core.request import Request
 from captum_ext.core.rows import count_batches, step_by_step
 from captum_ext.core.tensors import accumulation_dtype
+from captum_ext.upsampling.settings import check_positive, check_seed
 
 Segments = list[Tensor]
 
@@ -137,14 +138,18 @@ class CoalitionScorer:
 
     Args:
         n_passes: passes for each image, whatever its number of segments.
-        ridge: penalty, relative to the number of passes.
+        ridge: penalty, relative to the number of passes; positive, since fewer passes than segments leave coefficients
+            undetermined without one.
         seed: of the coalitions.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: no such number of passes, penalty or seed.
     """
 
     def __init__(self, n_passes: int = 96, ridge: float = 0.01, seed: int = 0) -> None:
         self.n_passes = check_positive_int("n_passes", n_passes)
-        self.ridge = ridge
-        self.seed = seed
+        self.ridge = check_positive("ridge", ridge)
+        self.seed = check_seed("seed", seed)
 
     def __call__(self, masked: MaskedImages) -> Segments:
         """Coefficients (P_n,) of each image's segments."""
@@ -218,7 +223,7 @@ class RandomScorer:
     """Random scores, without any pass: the control that tells what the segments alone do."""
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+        self.seed = check_seed("seed", seed)
 
     def __call__(self, masked: MaskedImages) -> Segments:
         """Uniform numbers (P_n,), the same for equal numbers of segments."""

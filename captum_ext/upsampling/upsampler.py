@@ -8,16 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.checks import check_choice, check_tensors, describe
+from captum_ext.core.checks import check_choice, check_positive_int, check_tensors, describe
 from captum_ext.core.fills import make_fill
 from captum_ext.core.request import Request
 from captum_ext.core.types import ForwardFunc, Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images import display_range
 from captum_ext.segmentation import Segment, Segmenter, check_labels
-from captum_ext.upsampling.redistribution import POTENTIALS, REDISTRIBUTIONS, as_maps, check_temperature, redistribute
+from captum_ext.upsampling.redistribution import POTENTIALS, REDISTRIBUTIONS, as_maps, redistribute
 from captum_ext.upsampling.refinement import Refinement, nested, refine
 from captum_ext.upsampling.scoring import FILLS, SCORERS, MaskedImages, Scorer, unit_scores
+from captum_ext.upsampling.settings import (
+    check_fill,
+    check_normalisation,
+    check_positive,
+    check_segmenter,
+    check_size,
+)
 
 _Segments = Segmenter | Segment | str | Tensor | None
 
@@ -49,6 +56,9 @@ class USUUpsampler:
         internal_batch_size: rows given to the model at once. None: chosen by device and row size.
         show_progress: show a bar that counts passes.
         allow_batch_statistics: allow batch norm that mixes the rows of a batch.
+
+    Raises:
+        ArgumentTypeError, ArgumentError, NonFiniteError: a setting that cannot be used, whatever the images.
 
     Example:
         >>> import torch
@@ -82,27 +92,22 @@ class USUUpsampler:
         show_progress: bool = False,
         allow_batch_statistics: bool = False,
     ) -> None:
-        check_temperature("temperature", temperature)
-        check_choice("potential", potential, POTENTIALS)
-        check_choice("redistribution", redistribution, REDISTRIBUTIONS)
-        self.temperature = temperature
-        self.potential = potential
-        self.gamma = gamma
-        self.redistribution = redistribution
-        self.importance_temperature = importance_temperature
-        self.segmenter = Segmenter() if segmenter is None else segmenter
-        if isinstance(segmenter, str):
-            self.segmenter = Segmenter(segmenter)
-        self.scorer: Scorer | Tensor = _scorer(scorer)
+        self.temperature = check_positive("temperature", temperature)
+        self.potential = check_choice("potential", potential, POTENTIALS)
+        self.gamma = check_positive("gamma", gamma)
+        self.redistribution = check_choice("redistribution", redistribution, REDISTRIBUTIONS)
+        self.importance_temperature = (
+            None if importance_temperature is None else check_positive("importance_temperature", importance_temperature)
+        )
+        self.segmenter = check_segmenter(segmenter)
+        self.scorer = _check_scorer(scorer)
         self.probability = check_choice("output", output, ("logit", "probability")) == "probability"
-        self.fill = fill
-        self.refinement = refinement
-        if refinement is not None and (
-            isinstance(segmenter, Tensor) or callable(getattr(self.segmenter, "method", None))
-        ):
-            raise ArgumentError("refinement", "None with a label map or function, which have one level", "a Refinement")
-        self.mean, self.std = mean, std
-        self.internal_batch_size = internal_batch_size
+        self.fill = check_fill(fill)
+        self.refinement = _check_refinement(refinement, self.segmenter)
+        self.mean, self.std = check_normalisation(mean, std)
+        self.internal_batch_size = (
+            None if internal_batch_size is None else check_positive_int("internal_batch_size", internal_batch_size)
+        )
         self.show_progress = show_progress
         self.allow_batch_statistics = allow_batch_statistics
 
@@ -136,20 +141,22 @@ class USUUpsampler:
             size: (H, W) of the result. None: that of the inputs.
 
         Raises:
-            ArgumentError: shapes or options that do not fit, a model in training mode with batch norm.
+            ArgumentError: shapes that do not fit, a model in training mode with batch norm.
             NonFiniteError: NaN or infinity in the map, the inputs or the scores.
         """
         maps = as_maps("coarse", coarse)
         if len(maps) != len(inputs):
             raise ArgumentError("coarse", f"of {len(inputs)} rows like the inputs", describe(coarse))
+        size = None if size is None else check_size("size", size)
         scores = self.score_map(inputs, forward_func, target, additional_forward_args)
         return self.redistribute(maps, scores, size)
 
     @own_precision
     def redistribute(self, coarse: Tensor, score_map: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Redistribute by a score map (N, 1, H, W) that `score_map` gave, without any pass through the model."""
-        if size is not None and tuple(size) != tuple(score_map.shape[-2:]):
-            score_map = nn.functional.interpolate(score_map, size=size, mode="nearest")
+        if size is not None:
+            scores = as_maps("score_map", score_map)[:, None]
+            score_map = nn.functional.interpolate(scores, size=check_size("size", size), mode="nearest")
         return redistribute(
             coarse,
             score_map,
@@ -203,21 +210,38 @@ class USUUpsampler:
         size = (images.shape[2], images.shape[3])
         if isinstance(self.segmenter, Tensor):
             return [check_labels("segmenter", self.segmenter, len(images), size).to(images.device)]
-        segmenter = self.segmenter if isinstance(self.segmenter, Segmenter) else Segmenter(self.segmenter)
-        seen = display_range(images, self.mean, self.std)
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if numbers is not None and len(numbers) not in (1, images.shape[1]):
+                expected = f"one number, or one for each of the inputs' {images.shape[1]} channels"
+                raise ArgumentError(name, expected, f"{len(numbers)} numbers")
+        segmenter, seen = self.segmenter, display_range(images, self.mean, self.std)
         depth, growth = (1, 1) if self.refinement is None else (self.refinement.depth, self.refinement.growth)
         levels = [Segmenter(segmenter.method, segmenter.n_segments * growth**level)(seen) for level in range(depth)]
         return nested([check_labels("segmenter", labels, len(images), size) for labels in levels])
 
 
-def _scorer(scorer: Any) -> Scorer | Tensor:
+def _check_scorer(scorer: Any) -> Scorer | Tensor:
     if isinstance(scorer, Tensor):
+        maps = as_maps("scorer", scorer)
+        low, high = float(maps.min()), float(maps.max())
+        if low < 0 or high > 1:
+            raise ArgumentError("scorer", "a score map between 0 and 1", f"values from {low:.4g} to {high:.4g}")
         return scorer
     if isinstance(scorer, str):
         return SCORERS[check_choice("scorer", scorer, tuple(SCORERS))]()
-    if not callable(scorer):
+    if not callable(scorer) or isinstance(scorer, type):
         raise ArgumentTypeError("scorer", "a name, a callable or a score map", describe(scorer))
     return scorer  # type: ignore[no-any-return]
+
+
+def _check_refinement(refinement: Any, segmenter: Segmenter | Tensor) -> Refinement | None:
+    if refinement is None:
+        return None
+    if not isinstance(refinement, Refinement):
+        raise ArgumentTypeError("refinement", "a Refinement or None", describe(refinement))
+    if isinstance(segmenter, Tensor) or callable(segmenter.method):
+        raise ArgumentError("refinement", "None with a label map or function, which have one level", "a Refinement")
+    return refinement
 
 
 def _largest_output(request: Request) -> Target:

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_ext.core.checks import check_positive_int, describe
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
-from captum_ext.upsampling import InterpolationUpsampler, USUUpsampler
+from captum_ext.upsampling import Upsampler, make_upsampler, upsample_maps
 
 
 def redistribute_layer_attribution(
@@ -19,7 +20,7 @@ def redistribute_layer_attribution(
     target: Any = None,
     *,
     additional_forward_args: Any = None,
-    upsampler: USUUpsampler | InterpolationUpsampler | None = None,
+    upsampler: Upsampler | str | None = None,
 ) -> Tensor:
     """Upsample a layer's attribution by redistributing mass instead of interpolating.
 
@@ -34,14 +35,14 @@ def redistribute_layer_attribution(
         forward_func: the model.
         target: as in Captum. None: the largest output of each image.
         additional_forward_args: as in Captum.
-        upsampler: None for `USUUpsampler()`; an `InterpolationUpsampler` compares.
+        upsampler: a name ("bilinear" compares), an object, or a function with an `Upsampler`'s call. None: "usu".
 
     Returns:
         (N, C, H, W); every cell's pixels sum to the cell's value times its number of pixels.
 
     Raises:
-        ArgumentTypeError: not a tensor.
-        ArgumentError: shapes that do not fit.
+        ArgumentTypeError: not a tensor, no upsampler.
+        ArgumentError: shapes that do not fit, an unknown upsampler.
 
     Example:
         >>> import torch
@@ -58,13 +59,16 @@ def redistribute_layer_attribution(
         raise ArgumentTypeError("layer_attribution", "a tensor (N, C, h, w)", type(layer_attribution).__name__)
     if layer_attribution.dim() != 4:
         raise ArgumentError("layer_attribution", "of shape (N, C, h, w)", f"shape {tuple(layer_attribution.shape)}")
-    size = (interpolate_dims, interpolate_dims) if isinstance(interpolate_dims, int) else interpolate_dims
-    if len(size) != 2:
-        raise ArgumentError("interpolate_dims", "one or two numbers", str(interpolate_dims))
-    used = USUUpsampler() if upsampler is None else upsampler
-    if isinstance(used, USUUpsampler):
-        scores = used.score_map(inputs, forward_func, target, additional_forward_args)
-        channels = [used.redistribute(channel, scores, size) for channel in layer_attribution.unbind(1)]
-    else:
-        channels = [used(channel, inputs, size=size) for channel in layer_attribution.unbind(1)]
-    return torch.cat(channels, 1)
+    used = make_upsampler("usu" if upsampler is None else upsampler)
+    size = _size(interpolate_dims)
+    channels = layer_attribution.unbind(1)
+    return torch.cat(upsample_maps(used, channels, inputs, forward_func, target, additional_forward_args, size), 1)
+
+
+def _size(interpolate_dims: Any) -> tuple[int, int]:
+    """(H, W) of Captum's argument: two numbers, or one for both."""
+    dims = (interpolate_dims, interpolate_dims) if hasattr(interpolate_dims, "__index__") else interpolate_dims
+    if not isinstance(dims, tuple | list) or len(dims) != 2:
+        raise ArgumentError("interpolate_dims", "one or two numbers", describe(interpolate_dims))
+    height, width = (check_positive_int("interpolate_dims", number) for number in dims)
+    return height, width

@@ -56,6 +56,31 @@ def test_an_interpolation_can_be_put_in_its_place(model, images):
     torch.testing.assert_close(actual, expected)
 
 
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_upsamplers_are_taken_by_name(model, images, mode):
+    cam = captum.attr.LayerGradCam(model, model[0]).attribute(images, target=1)
+    actual = redistribute_layer_attribution(cam, (8, 16), images, model, 1, upsampler=mode)
+    corners = None if mode == "nearest" else False
+    torch.testing.assert_close(actual, nn.functional.interpolate(cam, (8, 16), mode=mode, align_corners=corners))
+    by_default = redistribute_layer_attribution(cam, (16, 16), images, model, 1)
+    torch.testing.assert_close(by_default, redistribute_layer_attribution(cam, 16, images, model, 1, upsampler="usu"))
+
+
+def test_a_plain_function_upsamples_channel_by_channel(model, images):
+    asked = []
+
+    def upsampler(coarse, inputs, forward_func, target=None, additional_forward_args=None, size=None):
+        asked.append((coarse.shape, inputs, forward_func, target, additional_forward_args, size))
+        return nn.functional.interpolate(coarse[:, None], size)
+
+    layer = torch.rand(2, 4, 4, 4, generator=torch.Generator().manual_seed(2))
+    fine = redistribute_layer_attribution(
+        layer, 8, images, model, [0, 3], additional_forward_args=("more",), upsampler=upsampler
+    )
+    assert torch.equal(fine, nn.functional.interpolate(layer, (8, 8)))
+    assert asked == [((2, 4, 4), images, model, [0, 3], ("more",), (8, 8))] * 4
+
+
 def test_a_result_of_another_size_keeps_the_mass_of_its_cells(model, images):
     cam = captum.attr.LayerGradCam(model, model[0]).attribute(images, target=1)
     fine = redistribute_layer_attribution(cam, (32, 24), images, model, target=1)
@@ -73,9 +98,34 @@ def test_a_result_of_another_size_keeps_the_mass_of_its_cells(model, images):
             r"`layer_attribution` to be of shape \(N, C, h, w\), but got shape \(2, 8\)",
         ),
         (torch.ones(2, 1, 4, 4), (16, 16, 16), ArgumentError, "`interpolate_dims` to be one or two numbers"),
+        (torch.ones(2, 1, 4, 4), "ab", ArgumentError, "`interpolate_dims` to be one or two numbers, but got str 'ab'"),
+        (
+            torch.ones(2, 1, 4, 4),
+            (16, 0),
+            ArgumentError,
+            "`interpolate_dims` to be an integer of at least 1, but got 0",
+        ),
+        (torch.ones(2, 1, 4, 4), 16.0, ArgumentError, "`interpolate_dims` to be one or two numbers, but got float"),
         (torch.ones(2, 1, 32, 4), (16, 16), ArgumentError, r"no larger than the image \(16, 16\)"),
     ],
 )
 def test_bad_arguments_are_named(model, images, attribution, dims, error, message):
     with pytest.raises(error, match=message):
         redistribute_layer_attribution(attribution, dims, images, model, 1)
+
+
+@pytest.mark.parametrize(
+    ("upsampler", "error", "message"),
+    [
+        ("cubic", ArgumentError, '`upsampler` to be one of "usu", "usu-paper", "nearest"'),
+        (3, ArgumentTypeError, r'`upsampler` to be "usu", .* or a callable upsampler\(coarse, .* but got int 3'),
+        (
+            lambda *arguments: None,
+            ArgumentTypeError,
+            r"`upsampler` to be a function that returns a tensor of shape \(2, 1,",
+        ),
+    ],
+)
+def test_what_is_no_upsampler_is_named(model, images, upsampler, error, message):
+    with pytest.raises(error, match=message):
+        redistribute_layer_attribution(torch.ones(2, 1, 4, 4), 16, images, model, 1, upsampler=upsampler)

@@ -52,8 +52,3 @@ def test_cases_repeat_and_leave_the_global_random_state_alone():
     state = torch.get_rng_state()
     assert check_desiderata(USUUpsampler(), n_cases=2) == check_desiderata(USUUpsampler(), n_cases=2)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_a_number_of_cases_below_one_is_refused():
-    with pytest.raises(ValueError, match="`n_cases` to be an integer of at least 1"):
-        check_desiderata(USUUpsampler(), n_cases=0)

@@ -156,8 +156,8 @@ BAD = [
     ((ONES, torch.rand(3, 4, 4)), {}, ArgumentError, "`score_map` to be of 1 rows like the coarse map, or one"),
     ((torch.ones(1, 3, 2, 2), SCORES), {}, ArgumentError, r"`coarse` to be of shape \(N, h, w\) or \(N, 1, h, w\)"),
     ((-ONES, SCORES), {"redistribution": "global-mass"}, ArgumentError, "non-negative for a global redistribution"),
-    ((ONES, SCORES), {"temperature": 0}, ArgumentError, "`temperature` to be a positive number, but got int 0"),
-    ((ONES, SCORES), {"importance_temperature": -1.0}, ArgumentError, "`importance_temperature` to be a positive"),
+    ((ONES, SCORES), {"temperature": 0}, ArgumentError, "`temperature` to be a finite positive number, but got int 0"),
+    ((ONES, SCORES), {"importance_temperature": -1.0}, ArgumentError, "`importance_temperature` to be a finite"),
     ((ONES, SCORES), {"potential": "linear"}, ArgumentError, '`potential` to be one of "tensor", "power", "log-odds"'),
     ((ONES, SCORES), {"redistribution": "none"}, ArgumentError, '`redistribution` to be one of "local"'),
 ]

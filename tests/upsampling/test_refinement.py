@@ -105,21 +105,6 @@ def test_refined_upsampling_keeps_the_mass_of_every_cell(method, kernel):
     assert not torch.equal(scores, plain)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"depth": 0}, "`depth` to be an integer of at least 1"),
-        ({"kernel": "sobel"}, '`kernel` to be one of "max-min", "diagonal"'),
-        ({"threshold": 0}, "`threshold` to be a positive number"),
-        ({"budget": 0}, "`budget` to be an integer of at least 1"),
-        ({"tolerance": -1}, "`tolerance` to be non-negative"),
-    ],
-)
-def test_bad_options_are_named(options, message):
-    with pytest.raises(ArgumentError, match=message):
-        Refinement(**options)
-
-
 def test_a_label_map_has_no_finer_levels():
     with pytest.raises(ArgumentError, match="`refinement` to be None with a label map or function"):
         USUUpsampler(segmenter=torch.zeros(4, 4, dtype=torch.int64), refinement=Refinement())

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
+from captum_ext.exceptions import ArgumentError, NonFiniteError
 from captum_ext.segmentation import Segmenter
 from captum_ext.upsampling import USU, CoalitionScorer, InterpolationUpsampler, USUUpsampler, redistribute
 from captum_ext.upsampling.scoring import GradientScorer, unit_scores
@@ -56,8 +56,8 @@ def test_coalitions_cost_their_budget_and_find_the_parts_of_a_linear_model(model
     shown = usu.score_map(IMAGES, model, target=0)
     assert sum(model.rows) == 2 * n_passes
     for row, expected in enumerate(sums(IMAGES)):
-        found = torch.stack([shown[row, 0][k == LABELS][0] for k in range(3)])
-        torch.testing.assert_close(found, unit_scores([expected])[0], rtol=0, atol=0.1)
+        scores = torch.stack([shown[row, 0][k == LABELS][0] for k in range(3)])
+        torch.testing.assert_close(scores, unit_scores([expected])[0], rtol=0, atol=0.1)
 
 
 @pytest.mark.parametrize("n_steps", [1, 4])
@@ -191,24 +191,16 @@ class WithBatchNorm(nn.Module):
 
 BAD = [
     ({"segmenter": torch.zeros(2, 3, dtype=torch.int64)}, ArgumentError, r"`segmenter` to be of shape \(2, 4\)"),
-    ({"segmenter": LABELS * 2}, ArgumentError, "labels from 0 without gaps, but got 3 labels from 0 to 4 in image 0"),
-    ({"segmenter": LABELS.float()}, ArgumentTypeError, "`segmenter` to be an integer tensor"),
-    ({"scorer": "best"}, ArgumentError, '`scorer` to be one of "deletion'),
-    ({"scorer": 3}, ArgumentTypeError, "`scorer` to be a name, a callable or a score map"),
     ({"scorer": lambda m: [torch.full((3,), float("nan"))] * 2}, NonFiniteError, "`scores of image 0` to be finite"),
-    ({"temperature": 0.0}, ArgumentError, "`temperature` to be a positive number"),
-    ({"fill": "white"}, ArgumentError, '`fill` to be a number, a tensor or one of "mean", "blur", "zero"'),
-    ({"mean": 0.5}, ArgumentError, "`mean` to be given together with std"),
-    ({"internal_batch_size": 0}, ArgumentError, "`internal_batch_size` to be an integer of at least 1"),
 ]
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"), BAD, ids=[next(iter(o)) + str(i) for i, (o, _, _) in enumerate(BAD)]
 )
-def test_bad_options_are_named(model, options, error, message):
+def test_options_that_do_not_fit_the_images_are_named(model, options, error, message):
     with pytest.raises(error, match=message):
-        USUUpsampler(**{"segmenter": "grid" if "mean" in options else LABELS, **options}).score_map(IMAGES, model, 0)
+        USUUpsampler(**{"segmenter": LABELS, **options}).score_map(IMAGES, model, 0)
 
 
 def test_bad_calls_are_named(model):
@@ -235,11 +227,6 @@ def test_interpolation_has_the_call_of_usu(mode):
     if mode == "bilinear":
         expected = nn.functional.interpolate(coarse[:, None], size=(12, 9), mode="bilinear", align_corners=False)
         assert torch.equal(fine, expected)
-
-
-def test_an_unknown_interpolation_is_refused():
-    with pytest.raises(ArgumentError, match='`mode` to be one of "nearest", "bilinear", "bicubic", "lanczos"'):
-        InterpolationUpsampler("cubic")
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

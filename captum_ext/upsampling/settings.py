@@ -1,0 +1,140 @@
+"""What the settings of an upsampler may be: checked when it is made, in the words of its arguments."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_ext.core.checks import check_choice, check_finite, check_number, check_positive_int, describe
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.segmentation import METHODS, Segmenter, check_labels
+
+FILL_WORDS = ("mean", "blur", "zero")
+_FILL = 'a number, a tensor or one of "mean", "blur", "zero"'
+_SEEDS = range(-(2**63), 2**64)  # those of torch.Generator
+
+
+def check_positive(name: str, value: Any) -> float:
+    """Return `value` as a float if it is a finite positive number.
+
+    Raises:
+        ArgumentTypeError: not a number.
+        ArgumentError: another number.
+    """
+    return check_number(name, value, "a finite positive number", lambda number: 0 < number < math.inf)
+
+
+def check_seed(name: str, value: Any) -> int:
+    """Return `value` if it is an integer that seeds a generator.
+
+    Raises:
+        ArgumentTypeError: not an integer.
+        ArgumentError: one that torch does not take.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ArgumentTypeError(name, "an integer", describe(value))
+    if operator.index(value) not in _SEEDS:
+        raise ArgumentError(name, "an integer from -2^63 to 2^64 - 1", describe(value))
+    return operator.index(value)
+
+
+def check_size(name: str, value: Any) -> tuple[int, int]:
+    """Return `value` as (H, W).
+
+    Raises:
+        ArgumentTypeError: not a sequence, or not of integers.
+        ArgumentError: not two of them, or one below 1.
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ArgumentTypeError(name, "two integers (H, W)", describe(value))
+    if len(value) != 2:
+        raise ArgumentError(name, "two integers (H, W)", describe(value))
+    height, width = (check_positive_int(f"{name}[{position}]", side) for position, side in enumerate(value))
+    return height, width
+
+
+def check_fill(fill: Any) -> str | float | Tensor:
+    """Return `fill` if it can stand for a missing segment, whatever the images.
+
+    Raises:
+        ArgumentTypeError: not a word, a number or a tensor of numbers.
+        ArgumentError: another word, a tensor that is no batch of images.
+        NonFiniteError: NaN or infinity in a tensor.
+    """
+    if isinstance(fill, str):
+        if fill not in FILL_WORDS:
+            raise ArgumentError("fill", _FILL, describe(fill))
+        return fill
+    if not isinstance(fill, Tensor):
+        return check_number("fill", fill, f"{_FILL}; finite", math.isfinite)
+    if fill.dtype == torch.bool or fill.is_complex():
+        raise ArgumentTypeError("fill", _FILL, describe(fill))
+    if fill.dim() != 4 or fill.numel() == 0:
+        raise ArgumentError("fill", "a tensor of images (N, C, H, W) or (1, C, H, W)", describe(fill))
+    check_finite("fill", fill)
+    return fill
+
+
+def check_segmenter(segmenter: Any) -> Segmenter | Tensor:
+    """Return what segments images: the default for None, a method by name, a function, or given labels.
+
+    Raises:
+        ArgumentTypeError: nothing of these.
+        ArgumentError: another name, or labels with gaps.
+    """
+    if segmenter is None or isinstance(segmenter, Segmenter):
+        return segmenter or Segmenter()
+    if isinstance(segmenter, str):
+        return Segmenter(check_choice("segmenter", segmenter, METHODS))
+    if isinstance(segmenter, Tensor):
+        return _check_given_labels(segmenter)
+    if callable(segmenter) and not isinstance(segmenter, type):
+        return Segmenter(segmenter)
+    raise ArgumentTypeError("segmenter", "a name, a Segmenter, a function, a label tensor or None", describe(segmenter))
+
+
+def _check_given_labels(labels: Tensor) -> Tensor:
+    if labels.dim() not in (2, 3) or labels.numel() == 0:
+        raise ArgumentError("segmenter", "labels (H, W) or (N, H, W)", describe(labels))
+    check_labels("segmenter", labels, len(labels) if labels.dim() == 3 else 1, (labels.shape[-2], labels.shape[-1]))
+    return labels
+
+
+def check_normalisation(mean: Any, std: Any) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Return a model's input normalisation as numbers for all channels, or for each.
+
+    Raises:
+        ArgumentTypeError: not numbers.
+        ArgumentError: only one of both, different lengths, or standard deviations that are not positive.
+    """
+    if (mean is None) != (std is None):
+        missing, given = ("mean", "std") if mean is None else ("std", "mean")
+        raise ArgumentError(given, f"given together with {missing}", "only one of them")
+    if mean is None:
+        return None, None
+    centers, scales = _numbers("mean", mean), _numbers("std", std)
+    if any(scale <= 0 for scale in scales):
+        raise ArgumentError("std", "positive numbers", describe(std))
+    if len(centers) != len(scales) and 1 not in (len(centers), len(scales)):
+        raise ArgumentError("std", f"of {len(centers)} numbers like mean, or one", f"{len(scales)} numbers")
+    return centers, scales
+
+
+def _numbers(name: str, value: Any) -> tuple[float, ...]:
+    """One finite number for each channel, or one for all."""
+    expected = "a number, or a finite number for each channel"
+    try:
+        tensor = torch.as_tensor(value, device=None if isinstance(value, Tensor) else "cpu").detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentTypeError(name, expected, describe(value)) from error
+    if tensor.dtype == torch.bool or tensor.is_complex():
+        raise ArgumentTypeError(name, expected, describe(value))
+    numbers = tensor.cpu().double().flatten().tolist()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise ArgumentError(name, expected, describe(value))
+    return tuple(numbers)
