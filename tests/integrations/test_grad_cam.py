@@ -1,12 +1,15 @@
 """The CAM classes of pytorch-grad-cam: the host's bit for bit without an upsampler, mass-true with one."""
 
+import functools
+import inspect
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from captum_ext.exceptions import ArgumentError
-from captum_ext.upsampling import InterpolationUpsampler, USUUpsampler
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.upsampling import InterpolationUpsampler, USUUpsampler, redistribute
 
 host = pytest.importorskip("pytorch_grad_cam")
 ours = pytest.importorskip("captum_ext_integrations.grad_cam")
@@ -75,6 +78,228 @@ def test_without_an_upsampler_the_result_is_the_hosts_bit_for_bit(name, explaine
         cam = None
     assert results[0].dtype == results[1].dtype
     assert np.array_equal(results[0], results[1], equal_nan=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("upsampler", [None, "nearest"])
+def test_a_tensor_has_the_values_of_the_array(name, upsampler, model, images):
+    square, targets = images[:, :, :, :16], [TARGET(1), TARGET(3)]
+    array, tensor = (
+        called(
+            getattr(ours, name)(model, [model.second], upsampler=upsampler, as_tensor=as_tensor),
+            square.clone(),
+            targets,
+        )
+        for as_tensor in (False, True)
+    )
+    assert isinstance(array, np.ndarray)
+    assert isinstance(tensor, torch.Tensor)
+    assert tensor.dtype == torch.float32
+    assert np.array_equal(array, tensor.numpy(), equal_nan=True)
+
+
+def test_smoothing_gives_a_tensor_without_an_upsampler_too(model, images):
+    array, tensor = (
+        ours.GradCAM(model, [model.second], as_tensor=as_tensor)(images, [TARGET(1), TARGET(3)], aug_smooth=True)
+        for as_tensor in (False, True)
+    )
+    assert np.array_equal(array, tensor.numpy())
+
+
+META = ["FinerCAM", "RefineCAM", "SESS"]
+BASES = {
+    "GradCAM": {},
+    "AblationCAM": {"ratio_channels_to_ablate": 0.5},
+    "FEM": {"k": 1},
+    "KPCA_CAM": {"kernel": "rbf", "gamma": 0.1},
+    "FullGrad": {},
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", META)
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("library", [host, ours], ids=["the host's base", "our base"])
+def test_a_base_method_may_be_the_hosts_or_ours_and_is_the_hosts_without_an_upsampler(
+    name, base, library, model, images
+):
+    square, targets = images[:, :, :, :16], [TARGET(1), TARGET(3)]
+    expected = called(
+        getattr(host, name)(model, [model.second], base_method=getattr(host, base)), square.clone(), targets
+    )
+    chosen = getattr(library, base)
+    actual = called(getattr(ours, name)(model, [model.second], base_method=chosen), square.clone(), targets)
+    assert np.array_equal(expected, actual, equal_nan=True)
+    upsampled = called(
+        getattr(ours, name)(model, [model.second], base_method=chosen, upsampler="nearest"), square, targets
+    )
+    with_ours = getattr(ours, name)(model, [model.second], base_method=getattr(ours, base), upsampler="nearest")
+    assert np.array_equal(upsampled, called(with_ours, square, targets))
+    assert base == "FEM" or not np.array_equal(upsampled, actual)  # FEM finds nothing in this network
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["RefineCAM", "SESS"])
+@pytest.mark.parametrize("base", ["AblationCAM", "FEM", "KPCA_CAM"])
+def test_options_of_the_base_method_go_to_it_as_in_the_host(name, base, model, images):
+    square, targets = images[:, :, :, :16], [TARGET(1), TARGET(3)]
+    results = [
+        called(
+            getattr(library, name)(model, [model.second], base_method=getattr(host, base), **BASES[base]),
+            square.clone(),
+            targets,
+        )
+        for library in (host, ours)
+    ]
+    assert np.array_equal(*results)
+    partially = functools.partial(getattr(host, base), **BASES[base])
+    result = called(getattr(ours, name)(model, [model.second], base_method=partially), square.clone(), targets)
+    assert np.array_equal(results[0], result)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", META)
+def test_a_base_method_of_the_callers_own_gets_the_upsampler(name, model, images):
+    class Doubled(host.GradCAM):
+        def __init__(self, model, target_layers, reshape_transform=None, factor=2):
+            super().__init__(model, target_layers, reshape_transform)
+            self.factor = factor
+
+        def get_cam_weights(self, *given):
+            return self.factor * super().get_cam_weights(*given)
+
+    square, targets = images[:, :, :, :16], [TARGET(1), TARGET(3)]
+    for base in (
+        Doubled,
+        functools.partial(Doubled, factor=4),
+        lambda *given, **options: ours.GradCAM(*given, **options),
+    ):
+        expected = getattr(ours, name)(model, [model.second], base_method=ours.GradCAM, upsampler="nearest")
+        cam = getattr(ours, name)(model, [model.second], base_method=base, upsampler="nearest")
+        np.testing.assert_allclose(cam(square, targets), expected(square, targets), rtol=1e-5, atol=1e-7)
+        plain = getattr(host, name)(model, [model.second], base_method=base)
+        cam = getattr(ours, name)(model, [model.second], base_method=base)
+        assert np.array_equal(cam(square, targets), plain(square, targets))
+
+
+@pytest.mark.parametrize("name", META)
+def test_what_cannot_be_a_base_method_is_named(name, model):
+    with pytest.raises(ArgumentTypeError, match="`base_method` to be a CAM class, .* but got str 'GradCAM'"):
+        getattr(ours, name)(model, [model.second], base_method="GradCAM")
+    plain = lambda model, layers, turned: host.GradCAM(model, layers, turned)  # noqa: E731
+    with pytest.raises(ArgumentTypeError, match="`base_method` to be a CAM class, or a function that takes upsampler"):
+        getattr(ours, name)(model, [model.second], base_method=plain, upsampler="usu")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_hosts_arguments_keep_their_names_places_and_defaults_and_ours_are_keywords(name):
+    theirs, mine = (inspect.signature(getattr(library, name)).parameters for library in (host, ours))
+    positional = [one for one in theirs.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
+    assert list(mine)[: len(positional)] == [one.name for one in positional]
+    for one in positional:
+        if one.name not in ("base_method", "ablation_layer"):
+            assert mine[one.name].default == one.default
+    keywords = [one.name for one in mine.values() if one.kind is one.KEYWORD_ONLY]
+    assert keywords[-3:] == ["upsampler", "normalize", "as_tensor"]
+    assert all(one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) for one in mine.values())
+
+
+@pytest.mark.parametrize("upsampler", ["usu", "usu-paper", "nearest", "bilinear", "bicubic", "lanczos"])
+def test_upsamplers_are_taken_by_name(upsampler, model, images):
+    fine = ours.GradCAM(model, [model.second], upsampler=upsampler, normalize=False)(images, [TARGET(1), TARGET(3)])
+    assert fine.shape == (2, 16, 24)
+
+
+def test_what_is_no_upsampler_is_refused_when_the_cam_is_made_and_leaves_no_hook(model):
+    for name in ALL:
+        with pytest.raises(ArgumentError, match='`upsampler` to be one of "usu", "usu-paper", "nearest"'):
+            getattr(ours, name)(model, [model.second], upsampler="cubic")
+    with pytest.raises(ArgumentTypeError, match="`upsampler` to be .* but got type"):
+        ours.GradCAM(model, [model.second], upsampler=USUUpsampler)
+    assert all(not module._forward_hooks for module in model.modules())
+
+
+class Margin:
+    """A target that is more than a class: how far one output is above another."""
+
+    def __init__(self, one, other):
+        self.one, self.other = one, other
+
+    def __call__(self, output):
+        return output[self.one] - output[self.other]
+
+
+def test_a_plain_function_gets_the_model_the_classes_and_one_map_after_the_other(model, images):
+    asked = []
+
+    def upsampler(coarse, inputs, forward_func, target=None, additional_forward_args=None, size=None):
+        asked.append((coarse, forward_func, target, additional_forward_args, size))
+        return nn.functional.interpolate(coarse[:, None], inputs.shape[2:])
+
+    cam = ours.GradCAM(model, [model.first, model.second], upsampler=upsampler, normalize=False)
+    fine = cam(images, [TARGET(1), TARGET(3)])
+    nearest = ours.GradCAM(model, [model.first, model.second], upsampler="nearest", normalize=False)
+    np.testing.assert_allclose(fine, nearest(images, [TARGET(1), TARGET(3)]), rtol=1e-6)
+    assert [tuple(coarse.shape) for coarse, *_ in asked] == [(2, 8, 12), (2, 4, 6)]
+    for _, forward_func, target, args, size in asked:
+        assert forward_func is model
+        assert target.tolist() == [1, 3]
+        assert args is None
+        assert size is None
+
+
+def test_targets_that_are_functions_are_scored_through_the_forward_function(model, images):
+    asked = []
+
+    def upsampler(coarse, inputs, forward_func, target=None, additional_forward_args=None, size=None):
+        asked.append((forward_func(inputs), forward_func(inputs[:1], additional_forward_args[1:]), target))
+        return nn.functional.interpolate(coarse[:, None], inputs.shape[2:])
+
+    targets = [Margin(1, 0), Margin(3, 2)]
+    ours.GradCAM(model, [model.second], upsampler=upsampler)(images, targets)
+    ((scores, of_second_target, target),) = asked
+    outputs = model(images)
+    torch.testing.assert_close(
+        scores, torch.stack([outputs[0, 1] - outputs[0, 0], outputs[1, 3] - outputs[1, 2]])[:, None]
+    )
+    torch.testing.assert_close(of_second_target, (outputs[0, 3] - outputs[0, 2]).reshape(1, 1))
+    assert target == 0
+
+
+@pytest.mark.parametrize("output", ["logit", "probability"])
+def test_classes_are_scored_as_functions_of_the_outputs_are(output, model, images):
+    class Own(TARGET):
+        pass
+
+    arguments = {"upsampler": usu(output=output), "normalize": False}
+    by_class = ours.GradCAM(model, [model.second], **arguments)(images, [TARGET(1), TARGET(3)])
+    by_function = ours.GradCAM(model, [model.second], **arguments)(images, [Own(1), Own(3)])
+    np.testing.assert_allclose(by_class, by_function, rtol=1e-4)
+    from_the_end = ours.GradCAM(model, [model.second], **arguments)(images, [TARGET(-4), TARGET(-2)])
+    np.testing.assert_allclose(by_class, from_the_end, rtol=1e-4)
+
+
+def test_a_scoring_upsampler_of_the_callers_own_scores_once_for_all_layers(model, images):
+    class ByBrightness:
+        n_scored = 0
+
+        def __call__(self, coarse, inputs, forward_func, target=None, additional_forward_args=None, size=None):
+            raise AssertionError("maps are redistributed by one score map")
+
+        def score_map(self, inputs, forward_func, target=None, additional_forward_args=None):
+            self.n_scored += 1
+            return inputs.mean(1, keepdim=True)
+
+        def redistribute(self, coarse, score_map, size=None):
+            return redistribute(coarse, score_map, temperature=0.3)
+
+    upsampler, targets = ByBrightness(), [TARGET(1), TARGET(3)]
+    fine = ours.GradCAM(model, [model.first, model.second], upsampler=upsampler, normalize=False)(images, targets)
+    assert upsampler.n_scored == 1
+    given = USUUpsampler(scorer=images.mean(1))
+    expected = ours.GradCAM(model, [model.first, model.second], upsampler=given, normalize=False)(images, targets)
+    np.testing.assert_allclose(fine, expected, rtol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -222,13 +447,206 @@ def test_a_reshape_transform_turns_tokens_into_a_grid(images):
     assert cam.activations_and_grads.reshape_transform is grid
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_models_are_explained_and_tensors_returned_on_request(dtype, model, images):
-    cam = ours.GradCAM(model.to(dtype), [model.second], upsampler=usu(), as_tensor=True)
+# The error that half precision leaves; Eigen classes and kernels amplify it.
+TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.08}
+SIGN_IS_FREE = ("EigenCAM", "EigenGradCAM", "KPCA_CAM", "SegEigenCAM")
+
+
+class WithNorm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6)
+        self.second, self.head = nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.second(torch.tanh(self.norm(self.first(x))))).mean((2, 3)))
+
+
+def with_norm(dtype):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = WithNorm()
+        for tensor in (model.norm.running_mean, model.norm.running_var, model.norm.weight, model.norm.bias):
+            tensor.data = torch.rand_like(tensor) + 0.5
+    return model.eval().to(dtype)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [name for name in ALL if name not in SIGN_IS_FREE])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("upsampler", "targets"), [(None, None), ("nearest", [TARGET(1), TARGET(3)])])
+def test_half_precision_has_the_map_of_single_precision(name, dtype, upsampler, targets, images):
+    square, maps = images[:, :, :, :16], []
+    for precision in (torch.float32, dtype):
+        model = with_norm(precision)
+        cam = getattr(ours, name)(model, [model.second], upsampler=upsampler)
+        maps.append(called(cam, square.to(precision), targets))
+    assert maps[1].dtype == np.float32
+    np.testing.assert_allclose(maps[1], maps[0], rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", SIGN_IS_FREE)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("upsampler", [None, "nearest"])
+def test_projections_of_half_precision_are_finite(name, dtype, upsampler, images):
+    model = with_norm(dtype)
+    cam = getattr(ours, name)(model, [model.second], upsampler=upsampler)
     shown = cam(images.to(dtype), None)
-    assert isinstance(shown, torch.Tensor)
-    assert shown.dtype == torch.float32
-    assert float(shown.max()) == 1
+    assert np.isfinite(shown).all()
+    assert shown.max() == pytest.approx(1)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ("EigenCAM", "EigenGradCAM", "SegEigenCAM")])
+def test_in_float16_without_an_upsampler_the_result_is_the_hosts_bit_for_bit(name, images):
+    results = []
+    for library in (host, ours):
+        model = with_norm(torch.float16)
+        results.append(called(getattr(library, name)(model, [model.second]), images.half(), [TARGET(1), TARGET(3)]))
+    assert np.array_equal(*results, equal_nan=True)
+
+
+def test_score_cam_in_half_precision_takes_channels_that_are_constant(images):
+    model = with_norm(torch.float16)
+    model.second.weight.data[0], model.second.bias.data[0] = 0, 1
+    cam = ours.ScoreCAM(model, [model.second], upsampler="nearest")
+    assert np.isfinite(cam(images.half(), [TARGET(1), TARGET(3)])).all()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("eigen_smooth", [False, True])
+def test_shapley_cam_takes_several_layers_and_a_reshape_transform(turned, eigen_smooth, model, images):
+    transform = (lambda features: features.flip(3)) if turned else None
+    layers, targets = [model.first, model.second], [TARGET(1), TARGET(3)]
+    arguments = {"reshape_transform": transform, "upsampler": "nearest", "normalize": False}
+    both = ours.ShapleyCAM(model, layers, **arguments)(images, targets, eigen_smooth=eigen_smooth)
+    each = [ours.ShapleyCAM(model, [one], **arguments)(images, targets, eigen_smooth=eigen_smooth) for one in layers]
+    np.testing.assert_allclose(both, (each[0] + each[1]) / 2, rtol=1e-4, atol=1e-6)
+    if turned and not eigen_smooth:
+        straight = ours.ShapleyCAM(model, [model.second], upsampler="nearest", normalize=False)(images, targets)
+        np.testing.assert_allclose(each[1], straight[:, :, ::-1], rtol=1e-5)
+
+
+def test_shapley_cams_weights_are_gradient_minus_half_of_hessian_times_activation():
+    class Squared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Identity()
+
+        def forward(self, x):
+            return self.layer(x * 1).square().sum((2, 3))
+
+    model, images = Squared(), torch.tensor([[[[1.0, 3.0]], [[2.0, 0.0]]]])
+    model.scale = nn.Parameter(torch.ones(1))
+    cam = ours.ShapleyCAM(model, [model.layer], upsampler="nearest", normalize=False)
+    # Gradient 2a, Hessian times activation 2a: the weight of the first channel is the mean of a, (1 + 3) / 2.
+    np.testing.assert_allclose(cam(images, [TARGET(0)])[0], [[2.0, 6.0]])
+
+
+OPERATIONS = {
+    "subtract and divide": (lambda x: x.sub_(0.3).div_(0.2), lambda x: (x - 0.3) / 0.2),
+    "relu": (lambda x: torch.relu_(x.sub_(0.5)), lambda x: torch.relu(x - 0.5)),
+    "normalize": (lambda x: nn.functional.normalize(x, out=x), nn.functional.normalize),
+}
+
+
+class Preparing(Net):
+    def __init__(self, operation):
+        super().__init__()
+        self.operation = operation
+
+    def forward(self, x):
+        return super().forward(self.operation(x))
+
+
+def preparing(operation):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Preparing(operation)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [*((name, "subtract and divide") for name in ALL), ("GradCAM", "relu"), ("GradCAM", "normalize")],
+)
+@pytest.mark.parametrize("upsampler", [None, "nearest", "usu"])
+def test_a_model_that_changes_its_input_neither_changes_the_images_nor_the_map(name, operation, upsampler, images):
+    square, options = images[:, :, :, :16], {"scales": [16, 24]} if name == "SESS" else {}
+    maps = []
+    for changes in OPERATIONS[operation]:
+        model, given = preparing(changes), square.clone()
+        chosen = usu(scorer="deletion") if upsampler == "usu" else upsampler
+        maps.append(called(getattr(ours, name)(model, [model.second], upsampler=chosen, **options), given, None))
+        assert torch.equal(given, square)
+        assert not model._forward_pre_hooks
+    np.testing.assert_allclose(maps[0], maps[1], rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_that_changes_its_input_can_be_smoothed_over_augmentations(images):
+    maps = []
+    for operation in OPERATIONS["subtract and divide"]:
+        model, given = preparing(operation), images.clone()
+        cam = ours.GradCAM(model, [model.second], upsampler=usu(scorer="deletion"))
+        maps.append(cam(given, None, aug_smooth=True))
+        assert torch.equal(given, images)
+    np.testing.assert_allclose(maps[0], maps[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("upsampler", [None, "nearest"])
+def test_after_an_error_of_the_model_no_guard_is_left(upsampler, model, images):
+    cam = ours.GradCAM(model, [model.second], upsampler=upsampler)
+    with pytest.raises(RuntimeError, match="expected input"):
+        cam(images[:, :2], [TARGET(1), TARGET(3)])
+    assert not model._forward_pre_hooks
+    assert not model._forward_hooks
+
+
+NEEDS_GRADIENTS = [name for name in PLAIN if name not in ("AblationCAM", "EigenCAM", "FEM", "KPCA_CAM", "ScoreCAM")]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [*NEEDS_GRADIENTS, "FinerCAM", "FullGrad", "RefineCAM"])
+@pytest.mark.parametrize("frozen", ["backbone", "all"])
+@pytest.mark.parametrize("upsampler", [None, "nearest"])
+def test_a_frozen_network_has_the_map_that_it_had_before(name, frozen, upsampler, model, images):
+    targets = [TARGET(1), TARGET(3)]
+    before = called(getattr(ours, name)(model, [model.second], upsampler=upsampler), images, targets)
+    (model if frozen == "all" else model.first).requires_grad_(False)
+    model.second.requires_grad_(False)
+    after = called(getattr(ours, name)(model, [model.second], upsampler=upsampler), images, targets)
+    assert np.array_equal(before, after)
+    assert not any(parameter.requires_grad for parameter in model.second.parameters())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", PLAIN)
+def test_an_operation_in_place_after_the_target_layer_changes_no_map(name, images):
+    maps = []
+    for in_place in (False, True):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = nn.Sequential(
+                nn.Conv2d(3, 6, 3, stride=4, padding=1),
+                nn.ReLU(in_place),
+                nn.AdaptiveAvgPool2d(1),
+                nn.Flatten(),
+                nn.Linear(6, 5),
+            )
+        maps.append(called(getattr(ours, name)(model, [model[0]], upsampler="nearest"), images, [TARGET(1), TARGET(3)]))
+    assert np.array_equal(*maps)
+
+
+def test_grad_cam_before_an_operation_in_place_is_gradients_times_activations(images):
+    model = nn.Sequential(nn.Conv2d(3, 2, 4, stride=4), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with torch.no_grad():
+        activation = model[0](images)
+    cam = ours.GradCAM(model, [model[0]], upsampler="nearest", normalize=False)
+    fine = cam(images, [TARGET(0), TARGET(0)])
+    weight = (activation[:, 0] > 0).float().mean((1, 2), keepdim=True) / activation[0, 0].numel()
+    expected = (weight * activation[:, 0]).clamp(min=0)
+    np.testing.assert_allclose(fine[:, ::4, ::4], expected, rtol=1e-5, atol=1e-9)
 
 
 def test_interpolation_can_be_compared_behind_the_same_argument(model, images):
@@ -252,9 +670,12 @@ def test_the_hosts_gradients_of_parameters_are_all_that_changes(model, images):
 
 
 def test_what_cannot_be_upsampled_is_refused(model, images):
-    cam = ours.GradCAM(model, [model.second], upsampler=usu())
-    with pytest.raises(ArgumentError, match="`targets` to be one for each of the 2 images, but got 1"):
-        cam(images, [TARGET(1)])
+    for name in ("GradCAM", "FinerCAM", "RefineCAM"):
+        cam = getattr(ours, name)(model, [model.second], upsampler=usu())
+        with pytest.raises(ArgumentError, match="`targets` to be one for each of the 2 images, but got 1"):
+            cam(images, [TARGET(1)])
+        with pytest.raises(ArgumentTypeError, match="`targets` to be a list of 2 targets, one for each image, but got"):
+            cam(images, TARGET(1))
     volumes = nn.Sequential(nn.Conv3d(1, 2, 3), nn.AdaptiveAvgPool3d(1), nn.Flatten())
     with pytest.raises(NotImplementedError, match=r"for images \(N, C, H, W\), not \(1, 1, 6, 6, 6\)"):
         ours.GradCAM(volumes, [volumes[0]], upsampler=usu())(torch.rand(1, 1, 6, 6, 6), [TARGET(0)])
