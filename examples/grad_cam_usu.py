@@ -21,7 +21,7 @@ from captum_ext.metrics import deletion, insertion
 from captum_ext.upsampling.neighbourhoods import Cells
 from captum_ext_integrations.grad_cam import GradCAM, GradCAMPlusPlus, LayerCAM
 from examples import real_data
-from examples.benchmarks.reporting import print_table
+from examples.benchmarks.measurements.reporting import print_table
 
 PHOTOGRAPHS = ("chelsea", "coffee")
 CAMS = {"GradCAM": GradCAM, "GradCAM++": GradCAMPlusPlus, "LayerCAM": LayerCAM}

@@ -27,7 +27,9 @@ from captum_ext.images import gaussian_blur
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.references import standard_baselines
 from examples import real_data
-from examples.benchmarks.reporting import counted_passes, measured, print_table
+from examples.benchmarks.engine.passes import counted_passes
+from examples.benchmarks.measurements.reporting import print_table
+from examples.benchmarks.measurements.timing import measured
 
 PHOTOGRAPHS = ("chelsea", "coffee")
 GRADIENTS = 48  # for every method, photograph and map

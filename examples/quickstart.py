@@ -19,7 +19,8 @@ from captum_ext import ExpectedGradients, LocalPathIntegration, ReferenceDistrib
 from captum_ext.attr import IntegratedGradients
 from captum_ext.metrics import deletion, diff_id, insertion
 from examples import real_data
-from examples.benchmarks.reporting import measured, print_table
+from examples.benchmarks.measurements.reporting import print_table
+from examples.benchmarks.measurements.timing import measured
 
 PHOTOGRAPHS = ("chelsea", "coffee")
 N_STEPS = 50

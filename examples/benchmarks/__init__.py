@@ -1,1 +1,1 @@
-"""Measurements behind the figures in the README."""
+"""The benchmark of four papers, and the measurements behind the figures in the README."""

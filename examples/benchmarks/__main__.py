@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from examples.benchmarks import report
-from examples.benchmarks.core.environment import cost_of, environment, recorded_cost
-from examples.benchmarks.core.experiment import Options, lines_of, run
-from examples.benchmarks.core.results import Rows, accuracy_of, commits_of, digest, keep, kept, rows_of
+from examples.benchmarks.engine.environment import cost_of, environment, recorded_cost
+from examples.benchmarks.engine.experiment import Options, lines_of, run
+from examples.benchmarks.engine.kept_rows import Rows, accuracy_of, commits_of, digest, keep, kept, rows_of
 from examples.benchmarks.suite import Only
 
 
@@ -50,13 +50,13 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--summary", type=Path, help="where to write the markdown summary; default in the output folder"
     )
     parser.add_argument("--retry-failed", action="store_true", help="run parts again in which a method failed")
-    found = parser.parse_args(arguments)
-    given = [name for name in ("network", "weights", "n_classes") if getattr(found, name) != parser.get_default(name)]
-    if found.data is None and given:
+    options = parser.parse_args(arguments)
+    given = [name for name in ("network", "weights", "n_classes") if getattr(options, name) != parser.get_default(name)]
+    if options.data is None and given:
         parser.error("--network, --weights and --n-classes are for images of your own: name them with --data")
-    if {"weights", "n_classes"} & set(given) and not found.network.startswith("torchvision:"):
-        parser.error(f"--weights and --n-classes are for --network torchvision:NAME, not {found.network}")
-    return found
+    if {"weights", "n_classes"} & set(given) and not options.network.startswith("torchvision:"):
+        parser.error(f"--weights and --n-classes are for --network torchvision:NAME, not {options.network}")
+    return options
 
 
 def default_output(arguments: argparse.Namespace) -> Path:

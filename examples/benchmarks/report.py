@@ -10,16 +10,16 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-import examples.benchmarks.lpi.report as lpi
-import examples.benchmarks.samp.report as samp
-import examples.benchmarks.usu.report as usu
-import examples.benchmarks.wg.report as wg
-from examples.benchmarks.core.claims import Claim, Fact, Judged, judge
-from examples.benchmarks.core.page import page
-from examples.benchmarks.core.store import room_for
-from examples.benchmarks.core.summary import summary
-from examples.benchmarks.core.tables import Table, View, fill
-from examples.benchmarks.usu.faithfulness import CAMS
+from examples.benchmarks.engine.claims import Claim, Fact, Judged, judge
+from examples.benchmarks.engine.page import page
+from examples.benchmarks.engine.store import room_for
+from examples.benchmarks.engine.summary import summary
+from examples.benchmarks.engine.tables import Table, View, fill
+from examples.benchmarks.papers.lpi import lpi_claims
+from examples.benchmarks.papers.samp import samp_claims
+from examples.benchmarks.papers.usu import usu_claims
+from examples.benchmarks.papers.usu.faithfulness import CAMS
+from examples.benchmarks.papers.wg import wg_claims
 
 Rows = Mapping[str, pd.DataFrame]
 
@@ -35,34 +35,34 @@ _IN_SUMMARY += (
 
 def views(rows: Rows) -> dict[str, list[View]]:
     """Tables by paper; of the user's own data where there are rows of them."""
-    paths, images = _own(rows)
+    paths, images = _users_experiments(rows)
     neighborhoods = {name: neighborhoods_of(rows[name]) for name in paths}
     return {
-        "LPI": lpi.views() + lpi.views(neighborhoods),
-        "SAMP": samp.views() + samp.views(paths),
-        "WG": wg.views() + wg.views(paths),
-        "USU": usu.views() + usu.faithfulness_views(dict.fromkeys(images, CAMS)),
+        "LPI": lpi_claims.views() + lpi_claims.views(neighborhoods),
+        "SAMP": samp_claims.views() + samp_claims.views(paths),
+        "WG": wg_claims.views() + wg_claims.views(paths),
+        "USU": usu_claims.views() + usu_claims.faithfulness_views(dict.fromkeys(images, CAMS)),
     }
 
 
 def claims(rows: Rows) -> dict[str, list[Claim | Fact]]:
     """Claims by paper, likewise."""
-    paths, images = _own(rows)
+    paths, images = _users_experiments(rows)
     neighborhoods = {name: neighborhoods_of(rows[name]) for name in paths}
     return {
-        "LPI": lpi.claims() + lpi.claims(neighborhoods),
-        "SAMP": samp.claims() + samp.claims(paths),
-        "WG": wg.claims() + wg.claims(paths),
-        "USU": usu.claims() + usu.faithfulness_claims(images),
+        "LPI": lpi_claims.claims() + lpi_claims.claims(neighborhoods),
+        "SAMP": samp_claims.claims() + samp_claims.claims(paths),
+        "WG": wg_claims.claims() + wg_claims.claims(paths),
+        "USU": usu_claims.claims() + usu_claims.faithfulness_claims(images),
     }
 
 
-def _own(rows: Rows) -> tuple[list[str], list[str]]:
+def _users_experiments(rows: Rows) -> tuple[list[str], list[str]]:
     """Experiments on path methods, and data of experiments on upsamplers, that are not offline ones."""
     prefix = "usu-faithfulness-"
-    paths = [name for name in rows if name.startswith("paths-") and name not in lpi.DATA]
+    paths = [name for name in rows if name.startswith("paths-") and name not in lpi_claims.DATA]
     images = [name.removeprefix(prefix) for name in rows if name.startswith(prefix)]
-    return paths, [name for name in images if name not in usu.DATA]
+    return paths, [name for name in images if name not in usu_claims.DATA]
 
 
 def neighborhoods_of(rows: pd.DataFrame) -> tuple[int, int]:
@@ -74,12 +74,12 @@ def neighborhoods_of(rows: pd.DataFrame) -> tuple[int, int]:
 
 def verdicts(rows: Rows) -> dict[str, list[Judged]]:
     """Verdicts by paper."""
-    return {paper: judge(found, rows) for paper, found in claims(rows).items()}
+    return {paper: judge(paper_claims, rows) for paper, paper_claims in claims(rows).items()}
 
 
 def filled(rows: Rows) -> dict[str, list[Table]]:
     """Tables by paper, where there are rows."""
-    wanted = [(paper, view) for paper, found in views(rows).items() for view in found]
+    wanted = [(paper, view) for paper, paper_views in views(rows).items() for view in paper_views]
     tables: dict[str, list[Table]] = {}
     for paper, view in tqdm(wanted, desc="tables", unit="table"):
         table = fill(view, rows)
@@ -90,18 +90,18 @@ def filled(rows: Rows) -> dict[str, list[Table]]:
 
 def galleries(rows: Rows) -> dict[str, pd.DataFrame]:
     """Rows with pictures, by title."""
-    found: dict[str, pd.DataFrame] = {}
+    by_title: dict[str, pd.DataFrame] = {}
     for name, table in rows.items():
         if "picture" not in table or not table["picture"].notna().any():
             continue
         pictured = table[table["picture"].notna()]
         for column in ("cam", "network"):
             if column in pictured and pictured[column].nunique() > 1:
-                found |= {f"{name}, {value}": group for value, group in pictured.groupby(column)}
+                by_title |= {f"{name}, {value}": group for value, group in pictured.groupby(column)}
                 break
         else:
-            found[name] = pictured
-    return found
+            by_title[name] = pictured
+    return by_title
 
 
 def write(rows: Rows, about: Mapping[str, Any], page_path: Path | None, summary_path: Path | None) -> list[Path]:
@@ -113,13 +113,13 @@ def write(rows: Rows, about: Mapping[str, Any], page_path: Path | None, summary_
         _write(page_path, page(judged, tables, galleries(rows), about))
         written.append(page_path)
     if summary_path is not None:
-        paths, images = _own(rows)
-        own = {name.removeprefix("paths-") for name in (*paths, *images)}
+        paths, images = _users_experiments(rows)
+        users_data = {name.removeprefix("paths-") for name in (*paths, *images)}
         chosen: Sequence[Table] = [
             one
-            for found in tables.values()
-            for one in found
-            if one.view.key in _IN_SUMMARY or any(name in one.view.key for name in own)
+            for paper_tables in tables.values()
+            for one in paper_tables
+            if one.view.key in _IN_SUMMARY or any(name in one.view.key for name in users_data)
         ]
         _write(summary_path, summary(judged, chosen, about))
         written.append(summary_path)

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from examples.benchmarks.core.experiment import Experiment, Options
-from examples.benchmarks.core.path_games import PathGames
-from examples.benchmarks.usu.axioms import Axioms
-from examples.benchmarks.usu.controlled import Controlled
-from examples.benchmarks.usu.faithfulness import Faithfulness
+from examples.benchmarks.engine.captum_methods import captum_methods
+from examples.benchmarks.engine.experiment import Experiment, Options
+from examples.benchmarks.engine.explanations import controls
+from examples.benchmarks.engine.path_games import PathGames
+from examples.benchmarks.papers.lpi.lpi_methods import lpi_methods
+from examples.benchmarks.papers.samp.samp_methods import SENSITIVITY, samp_methods
+from examples.benchmarks.papers.usu.axioms import Axioms
+from examples.benchmarks.papers.usu.controlled import Controlled
+from examples.benchmarks.papers.usu.faithfulness import Faithfulness
+from examples.benchmarks.papers.wg.wg_methods import wg_methods
+
+#: Builders of the path methods that are compared, in the order of the rows: controls, Captum's, the papers'.
+PATH_METHODS = (controls, captum_methods, lpi_methods, wg_methods, samp_methods)
+
+
+def path_games(data: str, network: str, options: Options, **settings: Any) -> PathGames:
+    """The path methods of all papers on one data set and network; for the settings see `PathGames`."""
+    return PathGames(data, network, options, builders=PATH_METHODS, sensitivity=SENSITIVITY, **settings)
 
 
 def build(options: Options) -> Sequence[Experiment]:
@@ -17,15 +31,15 @@ def build(options: Options) -> Sequence[Experiment]:
     if options.data is not None:
         limit = options.limit
         return [
-            PathGames(options.data, options.network, options, limit=limit, batch=2),
+            path_games(options.data, options.network, options, limit=limit, batch=2),
             Faithfulness(options.data, options, limit=limit),
         ]
     return [
         Controlled("shapes", options),
         Controlled("patterns", options),
-        PathGames("digits", "five-layers", options, pool="digits-train", limit=200, batch=20),
-        PathGames("mnist20", "five-layers", options, pool="digits-train", limit=None, batch=20),
-        PathGames("imagenet20", "efficientnet-lite0", options, limit=None, batch=2),
+        path_games("digits", "five-layers", options, pool="digits-train", limit=200, batch=20),
+        path_games("mnist20", "five-layers", options, pool="digits-train", limit=None, batch=20),
+        path_games("imagenet20", "efficientnet-lite0", options, limit=None, batch=2),
         Faithfulness("imagenet20", options),
         Axioms(options),
         Faithfulness("cifar10-20", options, cams=("GradCAM",)),
@@ -40,9 +54,9 @@ class Only:
 
     def __call__(self, options: Options) -> Sequence[Experiment]:
         """The experiments."""
-        found = build(options)
-        unknown = set(self.names) - {one.name for one in found}
+        experiments = build(options)
+        unknown = set(self.names) - {one.name for one in experiments}
         if unknown:
-            known = ", ".join(one.name for one in found)
+            known = ", ".join(one.name for one in experiments)
             raise ValueError(f"Expected experiments among {known}, but got {', '.join(sorted(unknown))}.")
-        return [one for one in found if not self.names or one.name in self.names]
+        return [one for one in experiments if not self.names or one.name in self.names]

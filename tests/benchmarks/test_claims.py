@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from examples.benchmarks.core.claims import Claim, Fact, Judged, Kind, judge
-from examples.benchmarks.core.page import page
-from examples.benchmarks.core.summary import overview, summary
-from examples.benchmarks.core.tables import METRICS, View, fill
+from examples.benchmarks.engine.claims import Claim, Fact, Judged, Kind, judge
+from examples.benchmarks.engine.page import page
+from examples.benchmarks.engine.summary import overview, summary
+from examples.benchmarks.engine.tables import METRICS, View, fill
 from examples.benchmarks.report import claims, views
 
 ABOUT = {

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from examples.benchmarks.core import path_games
-from examples.benchmarks.core.experiment import Options
-from examples.benchmarks.core.methods import Explained
-from examples.benchmarks.core.networks import Network
-from examples.benchmarks.core.path_games import PathGames
-from examples.benchmarks.usu import faithfulness
-from examples.benchmarks.usu.faithfulness import Faithfulness
+from examples.benchmarks import suite
+from examples.benchmarks.engine import path_games
+from examples.benchmarks.engine.experiment import Options
+from examples.benchmarks.engine.explanations import Explained
+from examples.benchmarks.engine.networks import Network
+from examples.benchmarks.engine.path_games import PathGames
+from examples.benchmarks.papers.usu import faithfulness
+from examples.benchmarks.papers.usu.faithfulness import Faithfulness
 from examples.real_data import Preparation
 
 SMALL = Preparation(size=28, resize=28)
@@ -31,7 +32,7 @@ def tiny(monkeypatch):
 
 
 def games(tmp_path, batch=2, limit=4, **options):
-    return PathGames("imagenet20", "tiny", Options(tmp_path, **options), limit=limit, batch=batch)
+    return suite.path_games("imagenet20", "tiny", Options(tmp_path, **options), limit=limit, batch=batch)
 
 
 def test_no_image_is_its_own_reference(tiny, tmp_path):

@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from examples.benchmarks.core.claims import Fact, Kind, judge
+from examples.benchmarks.engine.claims import Fact, Kind, judge
+from examples.benchmarks.papers.samp.samp_methods import BOUNDS
+from examples.benchmarks.papers.usu.faithfulness import CAMS
 from examples.benchmarks.report import claims
-from examples.benchmarks.samp.methods import BOUNDS
-from examples.benchmarks.usu.faithfulness import CAMS
 
 CAM_DATA = "usu-faithfulness-imagenet20"
 

@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import resnet18
 
-from examples.benchmarks.core.captum_methods import captum_methods, why_not
-from examples.benchmarks.core.methods import Asked, Setting
-from examples.benchmarks.core.networks import GREY, Network, five_layers, load_network, load_weights
-from examples.benchmarks.core.training import accuracy, fit_classifier, trained
+from examples.benchmarks.engine.captum_methods import captum_methods, why_not
+from examples.benchmarks.engine.explanations import Asked, Setting
+from examples.benchmarks.engine.networks import GREY, Network, five_layers, load_network, load_weights
+from examples.benchmarks.engine.training import accuracy, fit_classifier, trained
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from examples.benchmarks.core.results import digest, kept
-from examples.benchmarks.core.summary import verdict_lines
+from examples.benchmarks.engine.kept_rows import digest, kept
+from examples.benchmarks.engine.summary import verdict_lines
 from examples.benchmarks.report import verdicts
 
 ROOT = Path(__file__).parents[2]

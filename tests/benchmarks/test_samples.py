@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from examples.benchmarks.core.samples import OFFLINE, load_samples
+from examples.benchmarks.engine.samples import OFFLINE, load_samples
 from examples.real_data import Preparation, preprocess
 
 SMALL = Preparation(size=8, resize=8)

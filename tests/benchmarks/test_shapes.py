@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from examples.benchmarks.core.experiment import Options
-from examples.benchmarks.core.measures import Cost
-from examples.benchmarks.usu.controlled import Controlled, Scored, fine_maps, upsamplers
-from examples.benchmarks.usu.networks import cnn, mlp
-from examples.benchmarks.usu.shapes import PATTERNS, SHAPES, coarse_map, draw_patterns, draw_shapes
+from examples.benchmarks.engine.experiment import Options
+from examples.benchmarks.engine.metric_columns import Cost
+from examples.benchmarks.papers.usu.controlled import Controlled, Scored, fine_maps, upsamplers
+from examples.benchmarks.papers.usu.shape_networks import cnn, mlp
+from examples.benchmarks.papers.usu.shapes import PATTERNS, SHAPES, coarse_map, draw_patterns, draw_shapes
 
 
 def test_an_image_depends_on_its_index_and_the_seed_alone():

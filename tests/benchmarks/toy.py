@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from examples.benchmarks.core.experiment import Options
+from examples.benchmarks.engine.experiment import Options
 
 
 class Toy:

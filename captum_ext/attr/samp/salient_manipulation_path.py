@@ -56,9 +56,9 @@ class SalientManipulationPath(PathMethod):
     baseline, with the smallest projections first and contributions negated; "both" is the mean of the two.
 
     Its sum is NOT the score difference at usual settings. Moving thousands of pixels at once overshoots the first-order
-    gain by which they were picked: on 20 real images (`python -m examples.benchmarks.gaps`, README) the gap is
-    tens of times the score difference, where Integrated Gradients with the same two baselines misses a fraction of it.
-    Read these maps as rankings; the convergence delta is always available.
+    gain by which they were picked: on 20 real images (`python -m examples.benchmarks.measurements.gaps`, README) the
+    gap is tens of times the score difference, where Integrated Gradients with the same two baselines misses a fraction
+    of it. Read these maps as rankings; the convergence delta is always available.
 
     Args:
         forward_func: the model, or any function that returns one row of outputs for each row of inputs.
@@ -106,7 +106,7 @@ class SalientManipulationPath(PathMethod):
     Exactly equal projections are taken in order, on every device. Nearly equal ones are ranked by rounding, and one
     other choice changes the rest of the path: in float32 on EfficientNet-Lite0, maps from two memory layouts correlate
     0.92 on average, those of two values of `internal_batch_size` 0.99, and all of them 0.8 with those of float64
-    (`python -m examples.benchmarks.rounding`), where all agree.
+    (`python -m examples.benchmarks.measurements.rounding`), where all agree.
     """
 
     def __init__(

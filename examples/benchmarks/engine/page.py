@@ -1,0 +1,172 @@
+"""The page: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from examples.benchmarks.engine.claims import LEVEL, Judged, Kind
+from examples.benchmarks.engine.summary import PAPERS, arrow, counts, environment_lines, number, overview
+from examples.benchmarks.engine.tables import METRICS, Table, signed_ranks
+
+_LINES = ("-", "--", ":", "-.")
+_SHOWN = 6  # columns of a gallery
+
+
+def page(
+    judged: Mapping[str, Sequence[Judged]],
+    tables: Mapping[str, Sequence[Table]],
+    galleries: Mapping[str, pd.DataFrame],
+    about: Mapping[str, Any],
+) -> str:
+    """The whole page.
+
+    Args:
+        judged: paper -> verdicts.
+        tables: paper -> tables.
+        galleries: title -> rows with pictures.
+        about: see `environment`, with "digest".
+    """
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template("page.html.j2")
+    sections = [
+        {
+            "name": paper,
+            "title": title,
+            "judged": judged.get(paper, ()),
+            "tables": [_table(table, first=place == 0) for place, table in enumerate(tables.get(paper, ()))],
+        }
+        for paper, title in PAPERS.items()
+    ]
+    drawn = {title: _gallery(rows) for title, rows in galleries.items()}
+    data = json.dumps(list(drawn.values())).replace("</", "<\\/")
+    return template.render(
+        about=[line.removeprefix("- ") for line in environment_lines(about)],
+        sections=sections,
+        overview=overview(judged),
+        galleries=[{"title": title} for title in drawn],
+        gallery_data=Markup(data),
+        metrics=list(METRICS.values()),
+        tones=_TONES,
+    )
+
+
+_TONES = {Kind.HOLDS: "holds", Kind.PARTLY: "mixed", Kind.NOT_REPRODUCED: "not", Kind.OPPOSITE: "not"}
+
+
+def _table(table: Table, first: bool) -> dict[str, Any]:
+    rows = []
+    for method in table.methods:
+        costs = table.costs[method]
+        rows.append(
+            {
+                "method": method,
+                "is_control": method == table.view.control,
+                "failed": table.failed.get(method),
+                "cells": [_cell(table, metric, method) for metric in table.comparisons],
+                "costs": [
+                    {"value": _sortable(costs[name]), "text": number(costs[name])}
+                    for name in ("gradients", "forwards", "seconds")
+                ],
+            }
+        )
+    return {
+        "key": table.view.key,
+        "title": table.view.title,
+        "note": table.view.note,
+        "is_open": first,
+        "heads": [
+            {"title": METRICS[metric].title + arrow(metric), "meaning": METRICS[metric].meaning}
+            for metric in table.comparisons
+        ],
+        "rows": rows,
+        "counts": f"Control: {table.view.control}. {counts(table)}.",
+        "pictures": _pictures(table),
+    }
+
+
+def _cell(table: Table, metric: str, method: str) -> dict[str, Any]:
+    comparison = table.comparisons[metric]
+    if method not in comparison.table.index:
+        hint = "not defined on enough images"
+        return {"value": "", "side": "", "hint": hint, "mean": "", "interval": ""}
+    row = comparison.table.loc[method]
+    side, hint = "", "control"
+    if method != comparison.control:
+        if row["p_holm"] < LEVEL:
+            ranks = signed_ranks(comparison.scores[method] - comparison.scores[comparison.control])
+            side = "better" if (ranks > 0) == comparison.higher_is_better else "worse"
+        hint = (
+            f"difference {row['difference']:+.3g}, better on {row['better_on']:.0f} of {row['n']:.0f}, "
+            f"p {row['p']:.2g}, Holm {row['p_holm']:.2g}, Bonferroni {row['p_bonferroni']:.2g}, d {row['cohens_d']:.2f}"
+        )
+    return {
+        "value": _sortable(row["mean"]),
+        "side": side,
+        "hint": hint,
+        "mean": number(row["mean"]),
+        "interval": f"[{number(row['ci_low'])}, {number(row['ci_high'])}]",
+    }
+
+
+def _sortable(value: float) -> str:
+    return "" if math.isnan(value) else repr(float(value))
+
+
+def _pictures(table: Table) -> list[dict[str, str]]:
+    pictures = []
+    if table.view.plotted in table.comparisons:
+        figure = table.comparisons[table.view.plotted].plot()
+        name = METRICS[table.view.plotted].title
+        alt = f"{name} of every sample, means with intervals, and paired differences from {table.view.control}"
+        pictures.append({"alt": alt, "source": _encoded(figure)})
+    if table.curves:
+        alt = f"Mean {table.view.curve} curves of {', '.join(table.curves)}"
+        pictures.append({"alt": alt, "source": _encoded(_curves(table))})
+    return pictures
+
+
+def _curves(table: Table) -> Any:
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    axis = figure.subplots()
+    for place, (method, curve) in enumerate(table.curves.items()):
+        # DiffID has nine points inside (0, 1), the games eleven from 0 to 1.
+        share = np.linspace(0, 1, len(curve)) if len(curve) == 11 else np.arange(1, len(curve) + 1) / (len(curve) + 1)
+        axis.plot(share, curve, _LINES[place // 10 % 4], color=colormaps["tab10"](place % 10), label=method)
+    axis.set_xlabel("share of the pixels")
+    axis.set_ylabel(f"{table.view.curve}, mean score")
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _encoded(figure: Any) -> str:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=75)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _gallery(rows: pd.DataFrame) -> dict[str, Any]:
+    rows = rows[rows["picture"].notna()]
+    methods = list(dict.fromkeys(rows["method"]))
+    samples = []
+    for name, group in rows.groupby("sample"):
+        maps = {row["method"]: base64.b64encode(row["picture"]).decode() for _, row in group.iterrows()}
+        photograph = base64.b64encode(group["photograph"].iloc[0]).decode()
+        samples.append({"name": str(name), "photograph": photograph, "maps": maps})
+    wanted = ("IG (zero)", "IG (blur + zero)", "EG", "LPI, 1 n.", "WG, 7 baselines", "SAMP++", "bilinear", "USU")
+    wanted += ("USU, paper", "IWMR, paper", "USU, paper, random scores", "bilinear x score map", "Oracle-IWMR")
+    shown = [method for method in wanted if method in methods][:_SHOWN]
+    return {"methods": methods, "shown": shown or methods[:_SHOWN], "samples": samples}

@@ -1,0 +1,140 @@
+"""The summary in markdown: verdicts and tables, every number from the rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from examples.benchmarks.engine.claims import LEVEL, Judged, Kind
+from examples.benchmarks.engine.tables import METRICS, Table
+
+PAPERS = {
+    "LPI": "Local Path Integration (Yang et al., AAAI 2023)",
+    "SAMP": "Salient Manipulation Path (Zhang et al., ICLR 2024)",
+    "WG": "Weighted Integrated Gradients (Tuan et al., 2025)",
+    "USU": "Attribution Upsampling should Redistribute, Not Interpolate (Buono et al.)",
+}
+
+
+def summary(judged: Mapping[str, Sequence[Judged]], tables: Sequence[Table], about: Mapping[str, Any]) -> str:
+    """The whole text."""
+    lines = [
+        "# What holds of the four papers, on this machine and these data",
+        "",
+        "Written by `python -m examples.benchmarks` from the rows of a run; no number was typed by hand.",
+        "",
+        *environment_lines(about),
+        "",
+        "A claim **holds** only if the paired Wilcoxon test says so after Holm's correction over all comparisons "
+        "of its paper (p < 0.05), against the paper's comparison and against our controls. Numbers are means, and the "
+        "mean paired difference with its 95 % BCa interval (10,000 resamples), corrected p and Cohen's d.",
+        "",
+    ]
+    header, *rows = overview(judged)
+    lines += [_line(header), "|" + " --- |" * len(header), *(_line(row) for row in rows), ""]
+    for paper, verdicts in judged.items():
+        if verdicts:
+            lines += [f"## {PAPERS[paper]}", "", *verdict_lines(verdicts), ""]
+    for table in tables:
+        lines += [f"### {table.view.title}", "", *([table.view.note, ""] if table.view.note else [])]
+        lines += [*table_lines(table), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def overview(judged: Mapping[str, Sequence[Judged]]) -> list[list[str]]:
+    """How many claims of each paper have each kind of verdict, with a header; those that are ours are left out."""
+    kinds = [kind for kind in Kind if kind is not Kind.COMPARISON]
+    table = [["paper", "claims x data", *(kind.value for kind in kinds)]]
+    for paper, verdicts in judged.items():
+        paper_kinds = [one.kind for one in verdicts if not one.where.startswith("(") and one.kind in kinds]
+        table.append([paper, str(len(paper_kinds)), *(str(paper_kinds.count(kind)) for kind in kinds)])
+    return table
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def environment_lines(about: Mapping[str, Any]) -> list[str]:
+    """Versions, commit, seed, machine."""
+    versions = ", ".join(f"{name} {value}" for name, value in about["versions"].items())
+    machine = about["machine"]
+    return [
+        f"- {versions}",
+        f"- commit {about['commit']}, seed {about['seed']}, size: {about['size']}, data: {about['data']}, "
+        f"digest of all numbers but seconds: {about['digest']}",
+        f"- {machine['processor']}, {machine['cores']} cores, {machine['memory']}; workers: {about['workers']}; "
+        f"seconds are wall-clock with all workers busy, comparable within a table only",
+        f"- {about['cost']}",
+        *(f"- {line}" for line in about.get("experiments", [])),
+        *(f"- did not run: {name} on {where}: {reason}" for where, name, reason in about.get("not_run", [])),
+        *(f"- failed: {failure}" for failure in about.get("failures", [])),
+    ]
+
+
+def verdict_lines(judged: Sequence[Judged]) -> list[str]:
+    """A markdown table of verdicts."""
+    head = ["where", "claim", "data, metric", "ours", "n", "verdict"]
+    rows = [[one.where, one.text, one.data, one.number, str(one.n), f"**{one.verdict}**"] for one in judged]
+    return [_line(head), "|" + " --- |" * len(head), *map(_line, rows)]
+
+
+def table_lines(table: Table) -> list[str]:
+    """A markdown table: means with intervals, a star where Holm's p is below 0.05, passes and seconds."""
+    metrics = list(table.comparisons)
+    head = [f"{METRICS[metric].title}{arrow(metric)}" for metric in metrics]
+    lines = [
+        "| " + " | ".join(["method", *head, "gradients + forwards", "seconds"]) + " |",
+        "|" + " --- |" * (len(head) + 3),
+    ]
+    for method in table.methods:
+        cells = [cell(table, metric, method) for metric in metrics]
+        lines.append("| " + " | ".join([method, *cells, passes(table, method), seconds(table, method)]) + " |")
+    failed = "".join(f" {method} failed on {count} images." for method, count in table.failed.items())
+    return [*lines, "", f"{counts(table)}. A star: p < 0.05 (Holm) against {table.view.control}.{failed}"]
+
+
+def arrow(metric: str) -> str:
+    """Direction of a metric."""
+    return " ↑" if METRICS[metric].higher_is_better else " ↓"
+
+
+def cell(table: Table, metric: str, method: str) -> str:
+    """Mean and interval; a star where it differs from the control."""
+    statistics = table.comparisons[metric].table
+    if method not in statistics.index:
+        return "failed" if method in table.failed else "undefined"
+    row = statistics.loc[method]
+    star = "*" if row["p_holm"] < LEVEL else ""
+    return f"{number(row['mean'])}{star} [{number(row['ci_low'])}, {number(row['ci_high'])}]"
+
+
+def number(value: float) -> str:
+    """Three digits."""
+    return "" if math.isnan(value) else f"{value:.3g}"
+
+
+def passes(table: Table, method: str) -> str:
+    """Mean passes of an image."""
+    cost = table.costs[method]
+    if math.isnan(cost["gradients"]):
+        return ""
+    return f"{cost['gradients']:.3g} + {cost['forwards']:.3g}"
+
+
+def seconds(table: Table, method: str) -> str:
+    """Mean seconds of an image."""
+    return number(table.costs[method]["seconds"])
+
+
+def counts(table: Table) -> str:
+    """How many samples count, and how many do not since a method has no number there."""
+    counted = {
+        METRICS[metric].title: (int(one.table["n"].iloc[0]), int(one.table["excluded"].iloc[0]))
+        for metric, one in table.comparisons.items()
+    }
+    if len(set(counted.values())) == 1:
+        n, left_out = next(iter(counted.values()))
+        return f"n = {n}, left out {left_out}"
+    return "; ".join(f"{title}: n = {n}, left out {left_out}" for title, (n, left_out) in counted.items())

@@ -1,0 +1,1 @@
+"""What the package costs, script by script: the figures in the README and in docs/scale.md."""
