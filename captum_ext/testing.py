@@ -1,4 +1,4 @@
-"""Conformance checks for path methods: what every method of this package satisfies, and a new one should.
+"""Conformance checks for attribution methods: what every method of this package satisfies, and a new one should.
 
     from captum_ext.testing import CHECKS, MethodCase
 
@@ -9,12 +9,15 @@
         check(case)
 
 A check raises AssertionError with the reason. Models are closed-form, so that expected values are known; shapes are
-small.
+small. Any object with Captum's `attribute(inputs, ..., target=)` can be checked: arguments that its signature does not
+have (`n_steps`, `baselines`, `internal_batch_size`, `return_convergence_delta`, ...) are not passed, and what is said
+of them is not checked.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -41,6 +44,8 @@ class MethodCase:
         random: whether calls with these options draw random numbers, and so take a generator.
         completeness: largest gap allowed on a smooth model, relative to the difference of scores; None: not complete.
         linear: whether the method is exact on linear models.
+        own_references: whether the method chooses its references itself: then they need not be those that are given, or
+            zero.
     """
 
     name: str
@@ -49,14 +54,29 @@ class MethodCase:
     random: bool = False
     completeness: float | None = 1e-3
     linear: bool = True
+    own_references: bool = False
 
-    def attribute(self, method: PathMethod, inputs: Any, **arguments: Any) -> Any:
-        """Call `attribute` with the case's options; random ones get one generator for each row, all seeded alike."""
-        merged = {**self.options, **arguments}
-        if self.random and "generator" not in merged:
-            n_rows = len(inputs[0] if isinstance(inputs, tuple) else inputs)
-            merged["generator"] = [torch.Generator().manual_seed(7) for _ in range(n_rows)]
-        return method.attribute(inputs, **merged)
+
+def _takes(method: Any, name: str) -> bool:
+    """Whether `attribute` has an argument of this name."""
+    return name in inspect.signature(method.attribute).parameters
+
+
+def _attribute(case: MethodCase, method: Any, inputs: Any, **arguments: Any) -> Any:
+    """Call `attribute` with the case's options; random ones get one generator for each row, all seeded alike."""
+    merged = {name: value for name, value in {**case.options, **arguments}.items() if _takes(method, name)}
+    if case.random and "generator" not in merged:
+        n_rows = len(inputs[0] if isinstance(inputs, tuple) else inputs)
+        merged["generator"] = [torch.Generator().manual_seed(7) for _ in range(n_rows)]
+    return method.attribute(inputs, **merged)
+
+
+def _with_delta(case: MethodCase, method: Any, inputs: Any, **arguments: Any) -> tuple[Any, ...]:
+    """Attributions and, where the method has one, the delta."""
+    if not _takes(method, "return_convergence_delta"):
+        return (_attribute(case, method, inputs, **arguments),)
+    pair: tuple[Any, ...] = _attribute(case, method, inputs, return_convergence_delta=True, **arguments)
+    return pair
 
 
 class SmoothModel(nn.Module):
@@ -122,7 +142,9 @@ def check_completeness(case: MethodCase) -> None:
     """On a smooth model the attributions sum to the difference of scores, and delta is what is missing."""
     inputs = _rows(3, 5)
     method = case.make(SmoothModel(5), _references(5))
-    attributions, delta = case.attribute(method, inputs, target=1, n_steps=400, return_convergence_delta=True)
+    if not _takes(method, "return_convergence_delta"):
+        return
+    attributions, delta = _with_delta(case, method, inputs, target=1, n_steps=400)
     _require(delta.shape == (3,), f"delta has shape {tuple(delta.shape)}, not (3,)")
     _require_true_delta(case, method)
     if case.completeness is not None:
@@ -133,16 +155,18 @@ def check_completeness(case: MethodCase) -> None:
         )
 
 
-def _require_true_delta(case: MethodCase, method: PathMethod) -> None:
+def _require_true_delta(case: MethodCase, method: Any) -> None:
     """Attributions minus delta are the difference of scores, computed here from the model itself."""
     model, inputs, baselines = SmoothModel(5), _rows(3, 5), _rows(1, 5, shift=0.9)
     arguments: dict[str, Any] = {"target": 1, "n_steps": 3, "return_convergence_delta": True}
     with torch.no_grad():
         own, start = model(inputs)[:, 1], model(baselines)[:, 1]
         candidates = torch.cat([model(_references(5)), model(torch.zeros(1, 5, dtype=torch.float64))])[:, 1]
-    attributions, delta = case.attribute(method, inputs, baselines=baselines, **arguments)
+    attributions, delta = _attribute(case, method, inputs, baselines=baselines, **arguments)
     _close(attributions.sum(1) - delta, own - start, "attributions minus delta with baselines")
-    attributions, delta = case.attribute(method, inputs, **arguments)
+    if case.own_references:
+        return
+    attributions, delta = _attribute(case, method, inputs, **arguments)
     mean_start = own - (attributions.sum(1) - delta)
     inside = (mean_start >= candidates.min() - 1e-9) & (mean_start <= candidates.max() + 1e-9)
     _require(bool(inside.all()), f"attributions minus delta start from scores {mean_start.tolist()} of no reference")
@@ -152,9 +176,11 @@ def check_linear_model_is_exact(case: MethodCase) -> None:
     """For a linear model every feature gets its weight times its mean distance from the references."""
     weight = torch.tensor([2.0, -1.0, 0.5, 3.0], dtype=torch.float64)
     method = case.make(lambda x: x @ weight, _references(4))
-    attributions, delta = case.attribute(method, _rows(2, 4), n_steps=8, return_convergence_delta=True)
-    if case.linear:
+    attributions, *deltas = _with_delta(case, method, _rows(2, 4), n_steps=8)
+    for delta in deltas if case.linear else []:
         _close(delta, torch.zeros(2, dtype=torch.float64), "delta of a linear model")
+        if case.own_references:
+            return
         mean_reference = _rows(2, 4) - attributions / weight
         candidates = torch.cat([_references(4), torch.zeros(1, 4, dtype=torch.float64)])  # zero: without references
         low, high = candidates.amin(0) - 1e-9, candidates.amax(0) + 1e-9
@@ -165,7 +191,7 @@ def check_linear_model_is_exact(case: MethodCase) -> None:
 def check_unused_feature_gets_zero(case: MethodCase) -> None:
     """A feature, and a whole input, on which the model does not depend gets exactly zero."""
     method = case.make(lambda x, _: x[:, 0] ** 2 + x[:, 2], (_references(3), _references(2)))
-    used, unused = case.attribute(method, (_rows(2, 3), _rows(2, 2)), n_steps=8)
+    used, unused = _attribute(case, method, (_rows(2, 3), _rows(2, 2)), n_steps=8)
     _require(bool((used[:, 1] == 0).all()), "a feature that is not used got an attribution")
     _require(bool((unused == 0).all()), "an input that is not used got an attribution")
 
@@ -180,12 +206,12 @@ def check_chunks_do_not_matter(case: MethodCase) -> None:
         return model(x)  # type: ignore[no-any-return]
 
     method = case.make(forward, _references(5))
-    expected = case.attribute(method, _rows(3, 5), target=2, n_steps=11, return_convergence_delta=True)
+    if not _takes(method, "internal_batch_size"):
+        return
+    expected = _with_delta(case, method, _rows(3, 5), target=2, n_steps=11)
     for limit in (1, 2, 7, 1000):
         seen.clear()
-        actual = case.attribute(
-            method, _rows(3, 5), target=2, n_steps=11, internal_batch_size=limit, return_convergence_delta=True
-        )
+        actual = _with_delta(case, method, _rows(3, 5), target=2, n_steps=11, internal_batch_size=limit)
         _require(max(seen) <= limit, f"{max(seen)} rows in flight with internal_batch_size={limit}")
         _close(actual, expected, f"internal_batch_size={limit}")
 
@@ -195,12 +221,11 @@ def check_batch_equals_singles(case: MethodCase) -> None:
     inputs, scale = _rows(3, 5), torch.linspace(1, 2, 3, dtype=torch.float64)
     target = torch.tensor([0, 2, 1])
     method = case.make(SmoothModel(5), _references(5))
-    arguments: dict[str, Any] = {"n_steps": 9, "return_convergence_delta": True}
-    together = case.attribute(method, inputs, target=target, additional_forward_args=scale, **arguments)
+    together = _with_delta(case, method, inputs, target=target, additional_forward_args=scale, n_steps=9)
     for i in range(3):
         row = slice(i, i + 1)
-        single = case.attribute(
-            method, inputs[row], target=target[row], additional_forward_args=scale[row], **arguments
+        single = _with_delta(
+            case, method, inputs[row], target=target[row], additional_forward_args=scale[row], n_steps=9
         )
         _close(single, tuple(values[row] for values in together), f"row {i} alone")
 
@@ -211,8 +236,8 @@ def check_tuple_equals_concatenation(case: MethodCase) -> None:
     model = SmoothModel(6)
     whole = case.make(model, references)
     parts = case.make(lambda a, b: model(torch.cat([a, b], 1)), (references[:, :2], references[:, 2:]))
-    expected = case.attribute(whole, inputs, target=0, n_steps=9)
-    actual = case.attribute(parts, (inputs[:, :2], inputs[:, 2:]), target=0, n_steps=9)
+    expected = _attribute(case, whole, inputs, target=0, n_steps=9)
+    actual = _attribute(case, parts, (inputs[:, :2], inputs[:, 2:]), target=0, n_steps=9)
     _require(isinstance(actual, tuple), "a tuple of inputs did not give a tuple of attributions")
     _close(torch.cat(actual, 1), expected, "tuple of inputs")
 
@@ -221,26 +246,26 @@ def check_target_forms(case: MethodCase) -> None:
     """Every form of target that Captum takes selects the same output."""
     inputs, model = _rows(3, 5), SmoothModel(5)
     method = case.make(model, _references(5))
-    expected = case.attribute(method, inputs, target=1, n_steps=9)
+    expected = _attribute(case, method, inputs, target=1, n_steps=9)
     forms: list[Any] = [torch.tensor(1), torch.tensor([1]), [1, 1, 1], torch.tensor([1, 1, 1]), (1,)]
     for target in forms:
-        _close(case.attribute(method, inputs, target=target, n_steps=9), expected, f"target {target!r}")
+        _close(_attribute(case, method, inputs, target=target, n_steps=9), expected, f"target {target!r}")
     deep = case.make(lambda x: model(x).unsqueeze(1).repeat(1, 2, 1), _references(5))
     for target in ((0, 1), [(0, 1), (1, 1), (0, 1)]):
-        _close(case.attribute(deep, inputs, target=target, n_steps=9), expected, f"target {target!r}")
+        _close(_attribute(case, deep, inputs, target=target, n_steps=9), expected, f"target {target!r}")
     single = case.make(lambda x: model(x)[:, 1:2], _references(5))
-    expected = case.attribute(single, inputs, target=0, n_steps=9)
-    _close(case.attribute(single, inputs, n_steps=9), expected, "one output and no target")
+    expected = _attribute(case, single, inputs, target=0, n_steps=9)
+    _close(_attribute(case, single, inputs, n_steps=9), expected, "one output and no target")
 
 
 def check_dtypes(case: MethodCase) -> None:
-    """Attributions are float64 for float64 inputs and float32 for all others, and close to the float64 result."""
+    """Half precision gives what float64 does, within its own rounding, in float32 or in the inputs' dtype."""
     inputs, references = _rows(2, 5), _references(5)
-    expected = case.attribute(case.make(SmoothModel(5), references), inputs, target=0, n_steps=9)
+    expected = _attribute(case, case.make(SmoothModel(5), references), inputs, target=0, n_steps=9)
     for dtype, tolerance in ((torch.float32, 1e-4), (torch.bfloat16, 0.1), (torch.float16, 0.02)):
         method = case.make(SmoothModel(5, dtype), references.to(dtype))
-        actual = case.attribute(method, inputs.to(dtype), target=0, n_steps=9)
-        _require(actual.dtype == torch.float32, f"{dtype} inputs gave {actual.dtype} attributions")
+        actual = _attribute(case, method, inputs.to(dtype), target=0, n_steps=9)
+        _require(actual.dtype in (torch.float32, dtype), f"{dtype} inputs gave {actual.dtype} attributions")
         _close(actual.double(), expected, f"{dtype}", tolerance)
 
 
@@ -248,10 +273,10 @@ def check_layouts(case: MethodCase) -> None:
     """Channels-last and non-contiguous images give the attributions of contiguous ones, as contiguous tensors."""
     images, references = _rows(2, 2, 8, 8), _references(2, 8, 8)
     method = case.make(TinyConvNet(), references)
-    expected = case.attribute(method, images, target=1, n_steps=6)
+    expected = _attribute(case, method, images, target=1, n_steps=6)
     strided = images.transpose(2, 3).contiguous().transpose(2, 3)
     for layout in (images.contiguous(memory_format=torch.channels_last), strided):
-        actual = case.attribute(method, layout, target=1, n_steps=6)
+        actual = _attribute(case, method, layout, target=1, n_steps=6)
         _require(actual.is_contiguous(), "attributions are not contiguous")
         _close(actual, expected, "memory layout")
 
@@ -282,7 +307,7 @@ def _compare_around(
     before, random_state = state(), torch.get_rng_state()
     grad_enabled = torch.is_grad_enabled()
     with context:
-        attributions = case.attribute(case.make(model, references), inputs, target=1, n_steps=6)
+        attributions = _attribute(case, case.make(model, references), inputs, target=1, n_steps=6)
     _require(not attributions.requires_grad, "attributions require a gradient")
     _require(torch.is_grad_enabled() == grad_enabled, "grad mode was changed")
     _require(torch.equal(torch.get_rng_state(), random_state), "the global random state was changed")
@@ -300,7 +325,8 @@ def _same(one: Any, other: Any) -> bool:
 
 def check_errors_restore_state(case: MethodCase) -> None:
     """An exception inside the model comes out as it is, and leaves requires_grad and random state alone."""
-    model, calls = SmoothModel(5), 0
+    model = SmoothModel(5)
+    calls, last_call = 0, 0
 
     class Fails(nn.Module):
         def __init__(self) -> None:
@@ -310,14 +336,16 @@ def check_errors_restore_state(case: MethodCase) -> None:
         def forward(self, x: Tensor) -> Tensor:
             nonlocal calls
             calls += 1
-            if calls > 2:
+            if calls == last_call:
                 raise KeyError("the model's own error")
             return model(x)  # type: ignore[no-any-return]
 
+    arguments: dict[str, Any] = {"target": 1, "n_steps": 9, "internal_batch_size": 2}
+    _attribute(case, case.make(Fails(), _references(5)), _rows(3, 5), **arguments)
+    last_call, calls = calls, 0  # the same once more: now the last pass fails
     random_state = torch.get_rng_state()
     try:
-        method = case.make(Fails(), _references(5))
-        case.attribute(method, _rows(3, 5), target=1, n_steps=9, internal_batch_size=2)
+        _attribute(case, case.make(Fails(), _references(5)), _rows(3, 5), **arguments)
     except KeyError:
         pass
     else:
@@ -326,12 +354,31 @@ def check_errors_restore_state(case: MethodCase) -> None:
     _require(torch.equal(torch.get_rng_state(), random_state), "the random state was changed by an error")
 
 
+def check_models_that_change_their_input(case: MethodCase) -> None:
+    """A model that begins in place gives what its twin does, and the caller's tensors stay as they are."""
+
+    class Doubles(SmoothModel):
+        def forward(self, x: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+            return super().forward(x.mul_(2), scale)
+
+    class Twin(SmoothModel):
+        def forward(self, x: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+            return super().forward(x * 2, scale)
+
+    results = []
+    for model in (Twin(5), Doubles(5)):
+        inputs, references = _rows(2, 5), _references(5)
+        results.append(_attribute(case, case.make(model, references), inputs, target=1, n_steps=5))
+        _close((inputs, references), (_rows(2, 5), _references(5)), "inputs and references after the call", 0.0)
+    _close(results[1], results[0], "a model that changes its input")
+
+
 def check_copies(case: MethodCase) -> None:
     """Copied and pickled methods give the same attributions."""
     method = case.make(SmoothModel(5), _references(5))
-    expected = case.attribute(method, _rows(2, 5), target=1, n_steps=9)
+    expected = _attribute(case, method, _rows(2, 5), target=1, n_steps=9)
     for copied in (copy.deepcopy(method), pickle.loads(pickle.dumps(method))):
-        _close(case.attribute(copied, _rows(2, 5), target=1, n_steps=9), expected, "copy")
+        _close(_attribute(case, copied, _rows(2, 5), target=1, n_steps=9), expected, "copy")
 
 
 def check_repeatable(case: MethodCase) -> None:
@@ -343,7 +390,7 @@ def check_repeatable(case: MethodCase) -> None:
             torch.manual_seed(seed)
             generator = torch.Generator().manual_seed(3)
             arguments = {"generator": generator} if case.random else {}
-            results.append(case.attribute(method, _rows(2, 5), target=1, n_steps=9, **arguments))
+            results.append(_attribute(case, method, _rows(2, 5), target=1, n_steps=9, **arguments))
     _close(results[0], results[1], "the same generator twice", 0.0)
 
 
@@ -352,11 +399,13 @@ def check_baselines_replace_references(case: MethodCase) -> None:
     row."""
     inputs, model = _rows(2, 5), SmoothModel(5)
     method = case.make(model, _references(5))
-    own = case.attribute(method, inputs, baselines=inputs, target=1, n_steps=9)
+    if not _takes(method, "baselines"):
+        return
+    own = _attribute(case, method, inputs, baselines=inputs, target=1, n_steps=9)
     _close(own, torch.zeros_like(inputs), "the input as its own baseline")
     shared = _rows(1, 5, shift=0.9)
-    expected = case.attribute(method, inputs, baselines=shared, target=1, n_steps=9)
-    each = case.attribute(method, inputs, baselines=shared.expand_as(inputs), target=1, n_steps=9)
+    expected = _attribute(case, method, inputs, baselines=shared, target=1, n_steps=9)
+    each = _attribute(case, method, inputs, baselines=shared.expand_as(inputs), target=1, n_steps=9)
     _close(each, expected, "one baseline for each row")
 
 
@@ -372,6 +421,7 @@ CHECKS: tuple[Callable[[MethodCase], None], ...] = (
     check_layouts,
     check_nothing_is_changed,
     check_errors_restore_state,
+    check_models_that_change_their_input,
     check_copies,
     check_repeatable,
     check_baselines_replace_references,

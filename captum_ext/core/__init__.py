@@ -1,1 +1,21 @@
-"""Ground for adapters and authors of methods: rows, chunks, the model, perturbation, random numbers, files."""
+"""The ground that methods, metrics and adapters stand on: a door for authors, not for users.
+
+What is here may change between minor versions, with a line in the changelog; names that start with an underscore may
+change at any time.
+
+| module | what |
+| --- | --- |
+| `request` | `Request`: the arguments of one call, validated: inputs, model, rows in flight |
+| `model` | `BatchedModel`: scores, gradients and outputs of points that belong to rows; `compute_gradients`, Captum's seam |
+| `rows` | what rows are; `Shared`; `step_by_step`, the order in which points make whole batches |
+| `targets` | Captum's forms of a target, checked and selected |
+| `chunks` | `RowLimit` and `for_each_chunk`: how many rows are in flight |
+| `tensors` | dtypes of arithmetic, `Sums` in float64 |
+| `pixels`, `perturbation`, `fills` | what a pixel is, inputs with some of them replaced, and by what |
+| `inspection` | the modules behind a forward function: training mode, dropout, frozen parameters |
+| `autocast` | the caller's mixed precision for the model, full precision for everything else |
+| `checks`, `warn`, `types` | validation of arguments, warnings at the caller's line, aliases |
+| `random` | generators and seeds that leave the global state alone |
+| `captum` | the one place with names that Captum keeps private |
+| `optional`, `atomic`, `memory`, `fingerprints` | extras, files written whole, freed memory, settings as JSON |
+"""

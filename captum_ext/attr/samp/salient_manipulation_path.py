@@ -255,6 +255,8 @@ class SalientManipulationPath(PathMethod):
                 problem = PathProblem(request, starts, self.multiply_by_inputs, on_done)
                 manipulation = Manipulation(problem, pixels, settings, return_path)
                 attributions = manipulation.run()
+            if 0.0 in manipulation.lengths.values():
+                _ = request.scores  # such a path takes no gradient, and a wrong target has to be refused all the same
             self.check_inputs_used(problem)
             results: list[Any] = [request.formatted(attributions)]
             if return_convergence_delta:
