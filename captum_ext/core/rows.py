@@ -9,17 +9,25 @@ follows the rows.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
+from numbers import Number
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from captum_ext.core.captum import format_forward_args
 from captum_ext.core.checks import describe
 from captum_ext.exceptions import ArgumentError
+
+
+# What has no rows, beside None and functions.
+_SINGLE = (Number, str, bytes, np.generic, Enum, slice, torch.dtype, torch.device, torch.layout)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +63,8 @@ class ForwardArgs:
     """Further arguments of the model, and what each of them is to the rows.
 
     A tensor with N entries follows the rows. Numbers, texts, None, functions and whatever is wrapped in `Shared` are
-    for all of them. Of a tensor with another number of entries, and of a list, array or mapping, it cannot be known.
+    for all of them. Of a tensor with another number of entries or a sparse one, and of a list, array, mapping or any
+    other object, it cannot be known.
 
     Attributes:
         n_rows: N.
@@ -85,7 +94,7 @@ class ForwardArgs:
         if self.values is None:
             return None
         return tuple(
-            value.repeat(n_batches, *(1,) * (value.dim() - 1)) if self._follows(value) else _unwrapped(value)
+            value.repeat(n_batches, *(1,) * (value.dim() - 1)) if self._follows(value) else _handed(value)
             for value in self.values
         )
 
@@ -98,9 +107,7 @@ class ForwardArgs:
         if self.values is None:
             return None
         self.check_known()
-        return tuple(
-            value[rows.to(value.device)] if self._follows(value) else _unwrapped(value) for value in self.values
-        )
+        return tuple(value[rows.to(value.device)] if self._follows(value) else _handed(value) for value in self.values)
 
     def check_known(self) -> None:
         """Refuse arguments whose role is unknown.
@@ -117,17 +124,29 @@ class ForwardArgs:
             )
 
     def _follows(self, value: Any) -> bool:
-        return isinstance(value, Tensor) and value.dim() > 0 and len(value) == self.n_rows
+        if not isinstance(value, Tensor) or value.layout is not torch.strided:  # a sparse one cannot be tiled
+            return False
+        return value.dim() > 0 and len(value) == self.n_rows
 
 
-def _unwrapped(value: Any) -> Any:
-    return value.value if isinstance(value, Shared) else value
+def _handed(value: Any) -> Any:
+    """What the model gets of an argument that does not follow the rows: numbers as copies, which it may change."""
+    if isinstance(value, Shared):
+        return value.value
+    if isinstance(value, Tensor):
+        return value.clone()
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _is_unknown(value: Any) -> bool:
     if isinstance(value, Tensor | np.ndarray):
         return value.ndim > 0
-    return isinstance(value, list | tuple | Mapping) and len(value) > 0
+    if isinstance(value, list | tuple | Mapping):
+        return len(value) > 0
+    is_function = inspect.isroutine(value) or isinstance(value, functools.partial | nn.Module | type)
+    return not (
+        value is None or is_function or isinstance(value, (Shared, *_SINGLE))
+    )  # a graph, a record: what may it hold?
 
 
 def _brief(value: Any) -> str:
