@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from captum_ext.attr.paths.integration import PathProblem, starting_scores
-from captum_ext.core.model import compute_gradients
+from captum_ext.core.model import compute_gradients, model_outputs
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import double, row_sums
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
@@ -130,7 +130,8 @@ class PathMethod(GradientAttribution):  # type: ignore[misc]
         pairs = list(zip(request.inputs, ends, strict=True))
         for place in sorted(request.model.unused):
             moved = tuple(end if k == place else value for k, (value, end) in enumerate(pairs))
-            change = double(request.model.scores(moved, request.rows)).cpu() - own
+            scores = request.model.select(model_outputs(request.model, moved, request.limit), request.rows)
+            change = double(scores).cpu() - own
             if bool((change.abs() > _MOVES * own.abs()).any()):
                 name = "inputs" if len(request.inputs) == 1 else f"inputs[{place}]"
                 raise ModelOutputError(
