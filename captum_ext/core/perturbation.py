@@ -13,7 +13,7 @@ from captum_ext.core.fills import Fill
 from captum_ext.core.pixels import pixel_maps
 from captum_ext.core.request import Request
 from captum_ext.core.rows import count_batches, step_by_step
-from captum_ext.core.tensors import double
+from captum_ext.core.tensors import double, on_device
 from captum_ext.core.types import TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
@@ -36,7 +36,7 @@ def pixel_importance(attributions: TensorOrTensors, inputs: Tensors, absolute: b
             "attributions", f"{len(inputs)} tensor(s) of {inputs[0].shape[0]} rows like the inputs", describe(given[0])
         )
     parts = [
-        _pixel_importance(part, value, absolute).reshape(len(value), -1).to(inputs[0].device)
+        on_device(_pixel_importance(part, value, absolute).reshape(len(value), -1), inputs[0].device)
         for part, value in zip(given, inputs, strict=True)
     ]
     return torch.cat(parts, 1)
@@ -91,7 +91,8 @@ class Perturbation:
     """Inputs of which only some pixels are kept: everything that the points of a curve or a search have in common.
 
     `ranks` has one ranking for each input; with `row_of` (Q,) there are Q rankings, the q-th of input `row_of[q]`.
-    Points may come in any order: the model gets them as whole batches, step by step, where all rows have as many.
+    Points may come in any order: the model gets them as whole batches, step by step, where all rows have as many, or
+    where the request says that batches are filled.
     """
 
     def __init__(self, request: Request, ranks: tuple[Tensor, ...], fill: Fill, row_of: Tensor | None = None) -> None:
@@ -134,22 +135,31 @@ class Perturbation:
         return self._evaluate(rows, kept, read)
 
     def _evaluate(self, rows: Tensor, masks: Callable[[Tensor], Tensors], read: Read) -> Tensor:
-        order, counts = step_by_step(rows, self.request.n_rows, pad=self.request.limit.indivisible)
+        present = self._with_every_row(rows)
+        order, counts = step_by_step(present, self.request.n_rows, pad=self.request.fills_batches)
+        counts &= order < len(rows)
 
         def values(part: slice) -> Tensor:
-            chosen = order[part]
-            row = rows[chosen]
+            row = present[order[part]]
+            chosen = order[part].where(order[part] < len(rows), 0)
             perturbed = []
             for position, (tensor, mask) in enumerate(zip(self.request.inputs, masks(chosen), strict=True)):
                 taken = tensor[row.to(tensor.device)]  # a copy
                 perturbed.append(self.fill.apply(position, taken, mask, row))
             return read(self.request.model.outputs(tuple(perturbed), row), row)
 
-        are_batches = count_batches(rows[order], self.request.n_rows) is not None
+        are_batches = count_batches(present[order], self.request.n_rows) is not None
         results = in_chunks(len(order), self.request.limit, values, batches=are_batches)
         in_order = torch.empty_like(results[: len(rows)])
         in_order[order[counts].to(results.device)] = results[counts.to(results.device)]
         return in_order
+
+    def _with_every_row(self, rows: Tensor) -> Tensor:
+        """The rows (P,), and where batches have to be whole those without a point, too: their results do not count."""
+        if not self.request.fills_batches:
+            return rows
+        absent = torch.bincount(rows, minlength=self.request.n_rows) == 0
+        return torch.cat([rows, absent.nonzero().squeeze(1)])
 
 
 def check_fractions(fractions: Iterable[float]) -> tuple[float, ...]:

@@ -84,6 +84,12 @@ class Request:
         """All rows (N,), in order."""
         return torch.arange(self.n_rows, device="cpu")
 
+    @property
+    def fills_batches(self) -> bool:
+        """Whether rows with fewer points than others repeat one, so that every batch is whole: where an argument could
+        mean something else to rows that are taken out of their batch (two graphs, and their edges (2, E))."""
+        return self.limit.indivisible or (self.model.depends_on_row and self.n_rows <= self.limit.rows)
+
     @functools.cached_property
     def outputs(self) -> Tensor:
         """The model's outputs (N, ...) at the inputs, computed once however many parts of the call ask."""

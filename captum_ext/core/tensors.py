@@ -28,6 +28,11 @@ def double(value: Tensor) -> Tensor:
     return value.double() if has_float64(value.device) else value.cpu().double()
 
 
+def on_device(value: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device, in float32 where it is float64 and the device has none."""
+    return (value.float() if value.dtype == torch.float64 and not has_float64(device) else value).to(device)
+
+
 def as_column(numbers: Tensor, like: Tensor) -> Tensor:
     """Numbers (P,) shaped to multiply rows of `like` (P, ...), in the dtype of arithmetic on them."""
     column = numbers.to(accumulation_dtype(like.dtype)).to(like.device)

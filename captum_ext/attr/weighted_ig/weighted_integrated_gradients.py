@@ -111,6 +111,8 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         * By default `n_steps` gradients are shared by all references (`method="stratified"`). With fewer gradients than
           references only some are drawn; below about three for each, D measures noise.
 
+    The search for D leaves rows out as soon as they are done, so that a model has to score each row by itself.
+
     Fitness is itself a deletion score, so that a gain in the deletion metric is partly in-sample. Weights depend on the
     model, hence attributions of a sum of models are not the sum of attributions.
     """
@@ -270,6 +272,8 @@ class _Weighing:
     def _groups(self, exists: Tensor) -> Iterator[Tensor]:
         row_bytes = sum(value[0].numel() * accumulation_dtype(value.dtype).itemsize for value in self.problem.inputs)
         size = max(1, _KEPT_BYTES // max(1, row_bytes * exists.shape[1]))
+        if self.limit.indivisible:  # a batch that has to be whole
+            size = len(exists)
         yield from torch.split(torch.arange(len(exists), device="cpu"), size)
 
     def _weigh(self, rows: Tensor) -> None:
