@@ -171,7 +171,8 @@ class PathAttribution(PathMethod):
             return_convergence_delta: also return the delta.
             generator: source of the random points of "stratified": one generator (rows draw in order), or one for
                 each row, which makes a row's result independent of its batch. Where a host repeats rows (NoiseTunnel,
-                `sensitivity_max`), give one for each of YOUR rows. None: not repeatable. The global random state is
+                `sensitivity_max`), give one for each of YOUR rows; `sensitivity_max` copies what it is given, which
+                generators allow in newer versions of torch only. None: not repeatable. The global random state is
                 neither read nor changed.
             tol: "adaptive" only: stop when the row's completeness gap is at most `tol` times the difference of scores
                 that it explains; `n_steps` is then the most that a path takes, and a warning says where that was not

@@ -255,8 +255,7 @@ class SalientManipulationPath(PathMethod):
                 problem = PathProblem(request, starts, self.multiply_by_inputs, on_done)
                 manipulation = Manipulation(problem, pixels, settings, return_path)
                 attributions = manipulation.run()
-            if 0.0 in manipulation.lengths.values():
-                _ = request.scores  # such a path takes no gradient, and a wrong target has to be refused all the same
+            self._check_targets_of_idle(problem, manipulation.lengths)
             self.check_inputs_used(problem)
             results: list[Any] = [request.formatted(attributions)]
             if return_convergence_delta:
@@ -264,6 +263,15 @@ class SalientManipulationPath(PathMethod):
             if return_path:
                 results.append(self._path_scores(problem, manipulation.traces))
         return results[0] if len(results) == 1 else tuple(results)
+
+    @staticmethod
+    def _check_targets_of_idle(problem: PathProblem, lengths: Mapping[tuple[int, int], float]) -> None:
+        """Refuse a wrong target also for rows whose paths have no length, and so take no gradient."""
+        moving = {row for (row, _), length in lengths.items() if length > 0}
+        idle = [row for row in range(problem.request.n_rows) if row not in moving]
+        for rows in torch.split(torch.tensor(idle, dtype=torch.long, device="cpu"), problem.limit.of_rows()):
+            if len(rows):
+                problem.model.scores(tuple(value[rows.to(value.device)] for value in problem.inputs), rows)
 
     def layout(self, inputs: Tensors, baselines: Baselines) -> bool | None:  # noqa: ARG002
         """As asked for, else by the device: Captum has no SAMP whose numbers had to be matched."""
