@@ -138,36 +138,36 @@ def _is_plain(value: Any) -> bool:
 def of_dataset(dataset: Any) -> dict[str, Any]:
     """A data set by its class, length, files and transformations, and what it is made of where that can be seen."""
     prints = Fingerprints()
-    found: dict[str, Any] = {"class": type(dataset).__qualname__, "n_samples": len(dataset)}
+    description: dict[str, Any] = {"class": type(dataset).__qualname__, "n_samples": len(dataset)}
     if isinstance(dataset, Subset):
-        found |= {"indices": prints.of(np.asarray(dataset.indices)), "of": of_dataset(dataset.dataset)}
+        description |= {"indices": prints.of(np.asarray(dataset.indices)), "of": of_dataset(dataset.dataset)}
     elif isinstance(dataset, ConcatDataset):
-        found["of"] = [of_dataset(one) for one in dataset.datasets]
+        description["of"] = [of_dataset(one) for one in dataset.datasets]
     elif isinstance(dataset, TensorDataset):
-        found["tensors"] = prints.of(dataset.tensors)
+        description["tensors"] = prints.of(dataset.tensors)
     for name in ("transform", "target_transform"):
         transform = getattr(dataset, name, None)
         if transform is not None:
-            found[name] = prints.of(transform)
-    return found
+            description[name] = prints.of(transform)
+    return description
 
 
 def digest(*parts: Any) -> str:
     """The first 16 hexadecimal digits of a SHA-256 of tensors and arrays, or of pairs of a name and one of them."""
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for part in parts:
         name, value = part if isinstance(part, tuple) else ("", part)
-        found.update(name.encode())
+        sha.update(name.encode())
         if isinstance(value, Tensor):
             content = value.detach().cpu().contiguous()
-            found.update(f"{tuple(content.shape)} {content.dtype}".encode())
-            found.update(content.reshape(-1).view(torch.uint8).numpy().tobytes())  # also of bfloat16
+            sha.update(f"{tuple(content.shape)} {content.dtype}".encode())
+            sha.update(content.reshape(-1).view(torch.uint8).numpy().tobytes())  # also of bfloat16
         elif isinstance(value, np.ndarray) and value.dtype != object:
-            found.update(f"{value.shape} {value.dtype}".encode())
-            found.update(value.tobytes())
+            sha.update(f"{value.shape} {value.dtype}".encode())
+            sha.update(value.tobytes())
         else:
-            found.update(_ADDRESS.sub("", repr(value)).encode())
-    return found.hexdigest()[:16]
+            sha.update(_ADDRESS.sub("", repr(value)).encode())
+    return sha.hexdigest()[:16]
 
 
 def digest_of_names(names: list[str]) -> str:

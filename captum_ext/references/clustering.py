@@ -45,15 +45,15 @@ def find_neighborhoods(outputs: Tensor, n_neighborhoods: int, n_references: int,
         raise ArgumentError("samples", "at least two samples", f"{len(outputs)}")
     data: NDArray[np.floating] = outputs.numpy()
     labels, centers = _cluster(data, n_neighborhoods, seed)
-    found = []
+    neighborhoods = []
     for label in range(len(centers)):
         members = np.flatnonzero(labels == label)
         if len(members):
             chosen, density = _representatives(data, members, n_references, seed)
             center = torch.from_numpy(np.asarray(centers[label], dtype=np.float32))
-            found.append(Neighborhood(center, torch.from_numpy(chosen), torch.from_numpy(density)))
-    _warn_if_fewer(found, len(outputs), n_neighborhoods, n_references)
-    return found
+            neighborhoods.append(Neighborhood(center, torch.from_numpy(chosen), torch.from_numpy(density)))
+    _warn_if_fewer(neighborhoods, len(outputs), n_neighborhoods, n_references)
+    return neighborhoods
 
 
 def _representatives(
@@ -94,11 +94,11 @@ def _cluster(
     return labels, model.cluster_centers_
 
 
-def _warn_if_fewer(found: list[Neighborhood], n_samples: int, n_neighborhoods: int, n_references: int) -> None:
-    sizes = [len(part.members) for part in found]
-    if len(found) < n_neighborhoods:
+def _warn_if_fewer(neighborhoods: list[Neighborhood], n_samples: int, n_neighborhoods: int, n_references: int) -> None:
+    sizes = [len(part.members) for part in neighborhoods]
+    if len(neighborhoods) < n_neighborhoods:
         warnings.warn(
-            f"{n_samples} samples give {len(found)} neighbourhood(s) with distinct outputs, "
+            f"{n_samples} samples give {len(neighborhoods)} neighbourhood(s) with distinct outputs, "
             f"fewer than n_neighborhoods={n_neighborhoods}.",
             stacklevel=4,
         )

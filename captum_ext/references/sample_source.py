@@ -91,12 +91,12 @@ class SampleSource:
         Raises:
             ArgumentError: they are not those of the first reading (a shuffling loader, random augmentation).
         """
-        found = self._look_up(indices) if self.dataset is not None else self._look_for(set(indices))
-        for index, sample in found.items():
+        samples = self._look_up(indices) if self.dataset is not None else self._look_for(set(indices))
+        for index, sample in samples.items():
             again = _fingerprint(tuple(part[None] for part in sample))[0]
             if not torch.allclose(again, self.fingerprints[index], rtol=1e-6, atol=1e-9):
                 raise self._changed(f"another sample {index}")
-        return {index: tuple(part.detach().cpu().clone() for part in sample) for index, sample in found.items()}
+        return {index: tuple(part.detach().cpu().clone() for part in sample) for index, sample in samples.items()}
 
     def _look_up(self, indices: list[int]) -> dict[int, Tensors]:
         """Samples of a data set, read one by one."""
@@ -105,18 +105,18 @@ class SampleSource:
             return {index: tuple(part[0] for part in self._inputs_of(element)) for index, element in elements}
 
     def _look_for(self, wanted: set[int]) -> dict[int, Tensors]:
-        """Samples found by reading all batches again."""
-        found: dict[int, Tensors] = {}
+        """Samples picked while all batches are read again."""
+        samples: dict[int, Tensors] = {}
         position = 0
         with self._progress("references", self._length()) as bar:
             for batch in self._read():
                 size = len(batch[0])
                 for i in wanted & set(range(position, position + size)):
-                    found[i] = tuple(tensor[i - position] for tensor in batch)
+                    samples[i] = tuple(tensor[i - position] for tensor in batch)
                 position += size
                 bar.update(size)
-                if len(found) == len(wanted):
-                    return found
+                if len(samples) == len(wanted):
+                    return samples
         raise self._changed(f"{position} samples at the second reading")
 
     def _changed(self, received: str) -> ArgumentError:

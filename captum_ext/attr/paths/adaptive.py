@@ -50,7 +50,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the rule found.
+    """What the rule came to.
 
     Attributes:
         sums: attributions (N, ...), or mean gradients (Q, ...) of every path.
