@@ -6,13 +6,13 @@ change at any time.
 | module | what |
 | --- | --- |
 | `request` | `Request`: the arguments of one call, validated: inputs, model, rows in flight |
-| `model` | `BatchedModel`: scores, gradients and outputs of points that belong to rows; `compute_gradients`, Captum's seam |
+| `model` | `BatchedModel`: scores, gradients and outputs at points of rows; `compute_gradients`, Captum's seam |
 | `rows` | what rows are; `Shared`; `step_by_step`, the order in which points make whole batches |
 | `targets` | Captum's forms of a target, checked and selected |
 | `chunks` | `RowLimit` and `for_each_chunk`: how many rows are in flight |
 | `tensors` | dtypes of arithmetic, `Sums` in float64 |
 | `pixels`, `perturbation`, `fills` | what a pixel is, inputs with some of them replaced, and by what |
-| `inspection` | the modules behind a forward function: training mode, dropout, frozen parameters |
+| `model_search`, `inspection` | the modules behind a forward function; training mode, dropout, frozen parameters |
 | `autocast` | the caller's mixed precision for the model, full precision for everything else |
 | `checks`, `warn`, `types` | validation of arguments, warnings at the caller's line, aliases |
 | `random` | generators and seeds that leave the global state alone |

@@ -2,72 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from captum_ext.core.model_search import find_module, modules_behind
 from captum_ext.core.types import ForwardFunc
 from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError
 
+#: A buffer by its module and its name there.
+Buffer: TypeAlias = tuple[nn.Module, str]
+
 _DYNAMIC_QUANTIZATION = ("torch.ao.nn.quantized.dynamic", "torch.nn.quantized.dynamic")
-
-
-def find_module(forward_func: ForwardFunc) -> nn.Module | None:
-    """The module that a forward function is: itself, the owner of a bound method, or inside a partial."""
-    while isinstance(forward_func, functools.partial):
-        forward_func = forward_func.func
-    owner = getattr(forward_func, "__self__", forward_func)
-    return owner if isinstance(owner, nn.Module) else None
-
-
-def modules_behind(forward_func: ForwardFunc) -> list[nn.Module]:
-    """Every module that a forward function is, holds or, being a Python function, names; not those inside of them."""
-    modules: dict[int, nn.Module] = {}
-    seen: set[int] = set()
-    waiting: list[Any] = [forward_func]
-    while waiting:
-        value = waiting.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, nn.Module):
-            modules[id(value)] = value
-        elif isinstance(value, functools.partial):
-            waiting += [value.func, *value.args, *value.keywords.values()]
-        elif inspect.ismethod(value):
-            waiting += [value.__self__, value.__func__]
-        elif inspect.isfunction(value):
-            waiting += _named_values(value)
-        elif value is forward_func and hasattr(value, "__dict__"):  # an object with __call__
-            waiting += vars(value).values()
-    return list(modules.values())
-
-
-def _named_values(function: Any) -> Iterator[Any]:
-    """Modules and functions that a function closes over, has as defaults, or reads from its globals."""
-    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    for value in (*cells, *defaults):
-        if isinstance(value, nn.Module | functools.partial) or inspect.isroutine(value):
-            yield value
-    for value in (function.__globals__.get(name) for name in function.__code__.co_names):
-        is_neighbour = inspect.isfunction(value) and value.__globals__ is function.__globals__
-        if isinstance(value, nn.Module) or is_neighbour:
-            yield value
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018 (raises where a variable has no value yet)
-    except ValueError:
-        return False
-    return True
 
 
 def device_of(forward_func: ForwardFunc) -> torch.device | None:
@@ -144,28 +94,31 @@ def check_gradients_right(forward_func: ForwardFunc) -> None:
                 )
 
 
-def training_buffers(forward_func: ForwardFunc) -> list[Tensor]:
+def training_buffers(forward_func: ForwardFunc) -> list[Buffer]:
     """Buffers of modules in training mode, which a forward pass may change."""
     return [
-        buffer
+        (part, name)
         for module in modules_behind(forward_func)
         for part in module.modules()
         if part.training
-        for buffer in part.buffers(recurse=False)
+        for name, _ in part.named_buffers(recurse=False)
     ]
 
 
 @contextmanager
-def kept(buffers: list[Tensor]) -> Iterator[None]:
-    """Put the buffers back as they were, after errors too."""
-    before = [buffer.detach().clone() for buffer in buffers]
+def kept(buffers: list[Buffer]) -> Iterator[None]:
+    """Put the buffers back as they were, after errors too: what is in them, and the tensors themselves."""
+    before = [(part, name, part.get_buffer(name)) for part, name in buffers]
+    values = [buffer.detach().clone() for _, _, buffer in before]
     try:
         yield
     finally:
         with torch.no_grad():
-            for buffer, value in zip(buffers, before, strict=True):
+            for (part, name, buffer), value in zip(before, values, strict=True):
                 if not torch.equal(buffer, value):
                     buffer.copy_(value)
+                if getattr(part, name, None) is not buffer:  # the module assigned another
+                    setattr(part, name, buffer)
 
 
 def _uses_batch_statistics(part: nn.Module) -> bool:

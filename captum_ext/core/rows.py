@@ -25,7 +25,6 @@ from captum_ext.core.captum import format_forward_args
 from captum_ext.core.checks import describe
 from captum_ext.exceptions import ArgumentError
 
-
 # What has no rows, beside None and functions.
 _SINGLE = (Number, str, bytes, np.generic, Enum, slice, torch.dtype, torch.device, torch.layout)
 
