@@ -160,14 +160,14 @@ def _require_true_delta(case: MethodCase, method: Any) -> None:
     model, inputs, baselines = SmoothModel(5), _rows(3, 5), _rows(1, 5, shift=0.9)
     arguments: dict[str, Any] = {"target": 1, "n_steps": 3, "return_convergence_delta": True}
     with torch.no_grad():
-        own, start = model(inputs)[:, 1], model(baselines)[:, 1]
+        end, start = model(inputs)[:, 1], model(baselines)[:, 1]
         candidates = torch.cat([model(_references(5)), model(torch.zeros(1, 5, dtype=torch.float64))])[:, 1]
     attributions, delta = _attribute(case, method, inputs, baselines=baselines, **arguments)
-    _close(attributions.sum(1) - delta, own - start, "attributions minus delta with baselines")
+    _close(attributions.sum(1) - delta, end - start, "attributions minus delta with baselines")
     if case.own_references:
         return
     attributions, delta = _attribute(case, method, inputs, **arguments)
-    mean_start = own - (attributions.sum(1) - delta)
+    mean_start = end - (attributions.sum(1) - delta)
     inside = (mean_start >= candidates.min() - 1e-9) & (mean_start <= candidates.max() + 1e-9)
     _require(bool(inside.all()), f"attributions minus delta start from scores {mean_start.tolist()} of no reference")
 

@@ -122,8 +122,8 @@ class ReferenceDistribution:
         source = SampleSource(samples, n_inputs, internal_batch_size, show_progress)
 
         def collect(indices: list[int]) -> Tensors:
-            samples_of = source.collect(indices)
-            return tuple(torch.stack(parts) for parts in zip(*(samples_of[index] for index in indices), strict=True))
+            chosen = source.collect(indices)
+            return tuple(torch.stack(parts) for parts in zip(*(chosen[index] for index in indices), strict=True))
 
         return cls.fit_outputs(source.outputs(forward_func), collect, n_neighborhoods, n_references, seed=seed)
 

@@ -17,7 +17,7 @@ from captum_ext.core.model import compute_gradients, model_outputs
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import double, row_sums
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
-from captum_ext.exceptions import ArgumentError, ModelOutputError
+from captum_ext.exceptions import ArgumentError, ModelOutputError, OutputRowsError
 
 OnDone = Callable[[int], object]
 InputsT = TypeVar("InputsT", Tensor, tuple[Tensor, ...])
@@ -126,13 +126,16 @@ class PathMethod(GradientAttribution):  # type: ignore[misc]
             return
         path = starts.weight.argmax(1)
         ends = starts.at(starts.index[request.rows, path], request.inputs)
-        own = double(request.scores).cpu()
+        try:
+            at_inputs = double(request.scores).cpu()
+        except OutputRowsError:  # the model's rows are not those of the inputs: there is no score of a row to move
+            return
         pairs = list(zip(request.inputs, ends, strict=True))
         for place in sorted(request.model.unused):
             moved = tuple(end if k == place else value for k, (value, end) in enumerate(pairs))
             scores = request.model.select(model_outputs(request.model, moved, request.limit), request.rows)
-            change = double(scores).cpu() - own
-            if bool((change.abs() > _MOVES * own.abs()).any()):
+            change = double(scores).cpu() - at_inputs
+            if bool((change.abs() > _MOVES * at_inputs.abs()).any()):
                 name = "inputs" if len(request.inputs) == 1 else f"inputs[{place}]"
                 raise ModelOutputError(
                     f"The score of forward_func moves with {name}, but no gradient reaches it (the model rounds it, "

@@ -306,7 +306,7 @@ class SalientManipulationPath(PathMethod):
     def _path_scores(self, problem: PathProblem, traces: Mapping[tuple[int, int], Trace]) -> dict[str, PathScores]:
         """Scores along the paths of each direction, completed by those at their ends, which no gradient needed."""
         request = problem.request
-        own = request.scores.tolist()
+        at_inputs = request.scores.tolist()
         at_baselines = path_start_scores(problem).reshape(problem.starts.weight.shape).tolist()
         result = {}
         for path, direction in enumerate(self.directions):
@@ -314,7 +314,7 @@ class SalientManipulationPath(PathMethod):
             for row in range(request.n_rows):
                 trace = traces.get((row, path), Trace())
                 if not trace.moved or trace.moved[-1] < 1:
-                    end = own[row] if direction == "insertion" else at_baselines[row][path]
+                    end = at_inputs[row] if direction == "insertion" else at_baselines[row][path]
                     trace = Trace([*trace.moved, 1.0], [*trace.scores, end])
                 rows.append(torch.tensor([trace.moved, trace.scores], dtype=torch.float64, device="cpu").T)
             padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=torch.nan)

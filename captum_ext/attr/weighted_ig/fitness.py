@@ -84,15 +84,15 @@ class Fitness:
         filled = tuple(value.expand_as(tensor) for value, tensor in zip(fill.values or (), request.inputs, strict=True))
         filled_outputs = model_outputs(self.model, filled, request.limit)
         self.by_logit = torch.full((len(rows),), self.score == "logit", device="cpu")
-        own = self._scores(request.outputs, rows)
+        at_input = self._scores(request.outputs, rows)
         if self.score == "softmax":
-            self.by_logit = own < _LEAST_PROBABILITY
+            self.by_logit = at_input < _LEAST_PROBABILITY
             self._warn_of_improbable_targets()
-            own = self._scores(request.outputs, rows)
+            at_input = self._scores(request.outputs, rows)
         lowest = self._scores(filled_outputs, rows)
-        self.goal = alpha * own + (1 - alpha) * torch.where(self.by_logit, lowest, 0.0)
+        self.goal = alpha * at_input + (1 - alpha) * torch.where(self.by_logit, lowest, 0.0)
         #: Rows whose score is above the goal with all pixels, and not with none: only there a crossing is sure.
-        self.reachable = (own > self.goal) & (lowest <= self.goal)
+        self.reachable = (at_input > self.goal) & (lowest <= self.goal)
 
     def fewest_pixels(self, importance: Tensor, row: Tensor, search: Search) -> Tensor:
         """Pixels to remove (Q,), most important first (Q, n), until the score of row `row` (Q,) is at its goal."""
