@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from torch.utils.hooks import RemovableHandle
 
+from captum_ext.core.model_search import is_filled
+
 # What Captum's methods remember between calls or while one lasts; this package's say their settings themselves.
 _NOT_SETTINGS = {"gradient_func", "interpretable_model", "verbose", "layers"}
 _NOT_SETTINGS |= {"backward_handles", "backward_hooks", "forward_handles", "removable_handles"}
@@ -85,7 +87,7 @@ class Fingerprints:
     def _of_function(self, function: Any, depth: int) -> Any:
         if not isinstance(function, types.FunctionType):
             return _name(function)
-        bound = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+        bound = [cell.cell_contents for cell in function.__closure__ or () if is_filled(cell)]
         values = [function.__defaults__, function.__kwdefaults__, bound]
         described = [self.of(entry, depth) for entry in values if entry]
         about = f"{_name(function)} {hashlib.sha256(_code(function.__code__).encode()).hexdigest()[:16]}"
@@ -186,14 +188,6 @@ def _constant(value: Any) -> str:
     if isinstance(value, frozenset):  # its own order is that of this process's hashes
         return repr(sorted(_constant(entry) for entry in value))
     return repr([_constant(entry) for entry in value]) if isinstance(value, tuple) else repr(value)
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018 (raises where a variable has no value yet)
-    except ValueError:
-        return False
-    return True
 
 
 def _slots(base: type) -> list[str]:

@@ -50,7 +50,8 @@ def modules_behind(forward_func: ForwardFunc) -> list[nn.Module]:
         elif isinstance(value, functools.partial):
             given = [*value.args, *value.keywords.values()]
             waiting += [value.func, *(one for one in given if callable(one))]
-            waiting += [found for one in given for found in _attributes(one, _names_in(value.func))]
+            for one in given:
+                waiting += _attributes(one, _names_in(value.func))
         elif inspect.ismethod(value):
             waiting += [value.__func__, *_attributes(owner, _names_in(value))]
         elif inspect.isfunction(value):
@@ -65,7 +66,7 @@ def modules_behind(forward_func: ForwardFunc) -> list[nn.Module]:
 def _reached(function: types.FunctionType) -> Iterator[Any]:
     """What a function closes over, has as defaults, or reads from its globals, as far as it can be a model."""
     loaded, attributes = _names(function.__code__)
-    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    cells = [cell.cell_contents for cell in function.__closure__ or () if is_filled(cell)]
     defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     for value in (*cells, *defaults):
         if _may_run(value):
@@ -92,13 +93,13 @@ def _attributes(value: Any, names: frozenset[str]) -> Iterator[Any]:
     if not isinstance(value, type) and callable(value) and inspect.ismethod(value.__call__):
         yield value.__call__
     for name in names:
-        found = inspect.getattr_static(value, name, None)
-        if inspect.isfunction(found) or isinstance(found, staticmethod | classmethod):
-            found = getattr(value, name)
-        if _may_run(found):
-            yield found
-        elif isinstance(found, list | tuple | Mapping):
-            yield from _attributes(found, names)
+        attribute = inspect.getattr_static(value, name, None)
+        if inspect.isfunction(attribute) or isinstance(attribute, staticmethod | classmethod):
+            attribute = getattr(value, name)
+        if _may_run(attribute):
+            yield attribute
+        elif isinstance(attribute, list | tuple | Mapping):
+            yield from _attributes(attribute, names)
 
 
 def _names_in(function: Any) -> frozenset[str]:
@@ -123,7 +124,8 @@ def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(loaded), frozenset(attributes)
 
 
-def _is_filled(cell: Any) -> bool:
+def is_filled(cell: Any) -> bool:
+    """Whether a variable that a function closes over has a value yet."""
     try:
         cell.cell_contents  # noqa: B018 (raises where a variable has no value yet)
     except ValueError:

@@ -16,7 +16,7 @@ from captum_ext.attr import METHODS, method_class
 from captum_ext.attr.paths.path_method import PathMethod
 from captum_ext.attr.registry import method_settings
 from captum_ext.core.checks import describe
-from captum_ext.core.inspection import find_module
+from captum_ext.core.model_search import find_module
 from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
