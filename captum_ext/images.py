@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from captum_ext.core.blur import gaussian_blur
+from captum_ext.core.checks import describe
 from captum_ext.core.tensors import double
-from captum_ext.exceptions import ArgumentError
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 __all__ = ["display_range", "gaussian_blur"]
 
@@ -20,7 +22,8 @@ def display_range(images: Tensor, mean: Any = None, std: Any = None) -> Tensor:
     """Images as seen, in [0, 1]: the normalisation undone, or each image scaled from its minimum and maximum.
 
     Raises:
-        ArgumentError: only one of mean and std, or images that `mean` and `std` do not bring into [0, 1].
+        ArgumentError: only one of mean and std, numbers for another number of channels, or images that `mean` and
+            `std` do not bring into [0, 1].
     """
     if (mean is None) != (std is None):
         raise ArgumentError("mean", "given together with std", "only one of them")
@@ -29,6 +32,10 @@ def display_range(images: Tensor, mean: Any = None, std: Any = None) -> Tensor:
         low, high = (ends(wide.flatten(1), 1).values[:, None, None, None] for ends in (torch.min, torch.max))
         return (wide - low) / torch.where(high > low, high - low, 1.0)
     center, scale = (torch.as_tensor(value, dtype=wide.dtype, device=wide.device) for value in (mean, std))
+    for name, numbers in (("mean", center), ("std", scale)):
+        if numbers.numel() not in (1, images.shape[1]):  # else they would be broadcast
+            expected = f"one number, or one for each of the inputs' {images.shape[1]} channels"
+            raise ArgumentError(name, expected, f"{numbers.numel()} numbers")
     shape = (1, -1, 1, 1)
     seen = wide * scale.reshape(shape) + center.reshape(shape)
     darkest, brightest = float(seen.min()), float(seen.max())
@@ -36,3 +43,38 @@ def display_range(images: Tensor, mean: Any = None, std: Any = None) -> Tensor:
         received = f"values from {darkest:.3g} to {brightest:.3g}"
         raise ArgumentError("inputs", "in [0, 1] after mean and std are undone", received)
     return seen.clamp(0, 1)
+
+
+def check_normalisation(mean: Any, std: Any) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Return a model's input normalisation as numbers for all channels, or for each.
+
+    Raises:
+        ArgumentTypeError: not numbers.
+        ArgumentError: only one of both, different lengths, or standard deviations that are not positive.
+    """
+    if (mean is None) != (std is None):
+        missing, given = ("mean", "std") if mean is None else ("std", "mean")
+        raise ArgumentError(given, f"given together with {missing}", "only one of them")
+    if mean is None:
+        return None, None
+    centers, scales = _numbers("mean", mean), _numbers("std", std)
+    if any(scale <= 0 for scale in scales):
+        raise ArgumentError("std", "positive numbers", describe(std))
+    if len(centers) != len(scales) and 1 not in (len(centers), len(scales)):
+        raise ArgumentError("std", f"of {len(centers)} numbers like mean, or one", f"{len(scales)} numbers")
+    return centers, scales
+
+
+def _numbers(name: str, value: Any) -> tuple[float, ...]:
+    """One finite number for each channel, or one for all."""
+    expected = "a number, or a finite number for each channel"
+    try:
+        tensor = torch.as_tensor(value, device=None if isinstance(value, Tensor) else "cpu").detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentTypeError(name, expected, describe(value)) from error
+    if tensor.dtype == torch.bool or tensor.is_complex():
+        raise ArgumentTypeError(name, expected, describe(value))
+    numbers = tensor.cpu().double().flatten().tolist()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise ArgumentError(name, expected, describe(value))
+    return tuple(numbers)

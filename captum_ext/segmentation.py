@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captum_ext.core.checks import check_choice, check_positive_int, describe
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.images import check_normalisation, display_range
 
 #: One image (H, W, C) in [0, 1] to integer labels (H, W).
 Segment = Callable[[NDArray[np.float64]], NDArray[Any]]
@@ -23,10 +24,18 @@ _N_SEGMENTS = 50
 class Segmenter:
     """Segments each image of a batch apart, with labels from zero without gaps.
 
+    Called, it segments images as they are seen, in [0, 1]; `of_inputs` takes images as a model does.
+
     Args:
         method: "slic" (the default of the upsampler), "felzenszwalb", "watershed" (all scikit-image's), "grid" (equal
             rectangles), or a function from one image (H, W, C) in [0, 1] to integer labels (H, W).
         n_segments: how many to ask for; SLIC and watershed return fewer, felzenszwalb as many as its scale gives.
+        mean: the model's input normalisation, a number or one for each channel, which `of_inputs` undoes; without it
+            (and `std`) each image is scaled from its minimum and maximum. An upsampler has its own.
+        std: see `mean`.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: a setting that cannot be used, named.
 
     Example:
         >>> import torch
@@ -38,17 +47,28 @@ class Segmenter:
                  [2, 2, 3, 3]]])
     """
 
-    def __init__(self, method: str | Segment = "slic", n_segments: int = _N_SEGMENTS) -> None:
+    def __init__(
+        self, method: str | Segment = "slic", n_segments: int = _N_SEGMENTS, *, mean: Any = None, std: Any = None
+    ) -> None:
         if not callable(method):
             check_choice("method", method, METHODS)
         self.method = method
         self.n_segments = check_positive_int("n_segments", n_segments)
+        self.mean, self.std = check_normalisation(mean, std)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Labels (N, H, W) of images (N, C, H, W) in [0, 1], on the images' device."""
         arrays = images.detach().permute(0, 2, 3, 1).cpu().double().numpy()
         labels = np.stack([_relabelled(self._segment(array)) for array in arrays])
         return torch.from_numpy(labels).to(images.device)
+
+    def of_inputs(self, images: Tensor) -> Tensor:
+        """Labels (N, H, W) of images (N, C, H, W) in the model's space, on the images' device.
+
+        Raises:
+            ArgumentError: images that `mean` and `std` do not bring into [0, 1], or of another number of channels.
+        """
+        return self(display_range(images, self.mean, self.std)).to(images.device)
 
     def _segment(self, image: NDArray[np.float64]) -> NDArray[Any]:
         if callable(self.method):

@@ -14,7 +14,8 @@ PACKAGE = ROOT / "captum_ext"
 LAYERS = [
     ["exceptions"],
     ["core"],
-    ["images", "segmentation"],
+    ["images"],
+    ["segmentation"],
     ["references"],
     ["attr.paths", "metrics", "upsampling"],
     ["attr"],

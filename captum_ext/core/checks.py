@@ -171,6 +171,45 @@ def check_positive_int(name: str, value: Any) -> int:
     return number
 
 
+def check_bool(name: str, value: Any) -> bool:
+    """Return `value` if it is True or False.
+
+    Raises:
+        ArgumentTypeError: something else.
+    """
+    if not isinstance(value, bool):
+        raise ArgumentTypeError(name, "True or False", describe(value))
+    return value
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return `value` if it is an integer of at least zero.
+
+    Raises:
+        ArgumentTypeError: not an integer.
+        ArgumentError: below zero.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ArgumentTypeError(name, "an integer from 0", describe(value))
+    number = operator.index(value)
+    if number < 0:
+        raise ArgumentError(name, "an integer from 0", str(number))
+    return number
+
+
+def check_seed(name: str, value: Any) -> int:
+    """Return `value` if it is an integer from zero that torch and NumPy take as a seed.
+
+    Raises:
+        ArgumentTypeError: not an integer.
+        ArgumentError: below zero, or 2^63 and above.
+    """
+    number = check_count(name, value)
+    if number >= 2**63:
+        raise ArgumentError(name, "an integer from 0 to 2^63 - 1", str(number))
+    return number
+
+
 def check_number(name: str, value: Any, expected: str, allowed: Callable[[float], bool]) -> float:
     """Return `value` as a float if it is a real number, also NumPy's, that is allowed.
 

@@ -36,11 +36,11 @@ class DatasetAttributions:
     Example:
         >>> import tempfile, torch
         >>> from captum_ext.attr import IntegratedGradients
-        >>> from captum_ext.dataset import attribute_dataset
+        >>> from captum_ext.dataset import RunOptions, attribute_dataset
         >>> samples = torch.utils.data.TensorDataset(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
         >>> method = IntegratedGradients(lambda x: x)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     found = attribute_dataset(method, samples, folder, target=1, show_progress=False)
+        ...     found = attribute_dataset(method, samples, folder, target=1, run=RunOptions(show_progress=False))
         ...     found.table(["index", "score"]).to_pydict(), found.maps([1]).round()
         ({'index': [0, 1], 'score': [2.0, 4.0]}, tensor([[0., 4.]]))
     """

@@ -14,7 +14,7 @@ import torch
 from captum.attr import GradientAttribution
 from torch import Tensor, nn
 
-from captum_ext.core.checks import check_finite, check_tensors, describe
+from captum_ext.core.checks import check_finite, check_seed, check_tensors, describe
 from captum_ext.core.fingerprints import Fingerprints
 from captum_ext.core.inspection import device_of
 from captum_ext.core.model import scores_of
@@ -74,9 +74,7 @@ class Settings:
         for name in self.metrics:
             if name in (*FIELDS, "index", "name", "target", "map_scale"):
                 raise ArgumentError("metrics", "functions under names of their own", describe(name))
-        if isinstance(self.seed, bool) or not hasattr(self.seed, "__index__") or self.seed < 0:
-            raise ArgumentError("seed", "an integer from 0", describe(self.seed))
-        object.__setattr__(self, "seed", operator.index(self.seed))
+        object.__setattr__(self, "seed", check_seed("seed", self.seed))
         for name in ("target", "return_convergence_delta", "generator", "inputs"):
             if name in self.attribute_kwargs:
                 raise ArgumentError("attribute_kwargs", f"without {name!r}, which is set for each batch", "it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -12,19 +12,19 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from captum_ext.core.checks import check_positive_int, describe
+from captum_ext.core.checks import describe
 from captum_ext.core.fingerprints import Fingerprints
 from captum_ext.core.types import ForwardFunc
 from captum_ext.core.warn import warn_caller
 from captum_ext.dataset.map_format import MapFormat
 from captum_ext.dataset.results import DatasetAttributions
 from captum_ext.dataset.row_maker import Metric, RowMaker, Settings
+from captum_ext.dataset.run_options import OnDone, RunOptions
 from captum_ext.dataset.samples import Samples
 from captum_ext.dataset.shards import RunFolder, ShardWriter
 from captum_ext.exceptions import ArgumentTypeError
 
 _SHARD_SECONDS = 300.0  # a killed run of a slow method loses no more than this
-OnDone = Callable[[int, int], object]
 
 
 def attribute_dataset(
@@ -33,28 +33,22 @@ def attribute_dataset(
     out: str | PathLike[str],
     *,
     target: int | str | None,
-    batch_size: int | None = None,
     fields: Sequence[str] | None = None,
-    map_format: MapFormat | None = None,
     metrics: Mapping[str, Metric] | None = None,
+    map_format: MapFormat | None = None,
     attribute_kwargs: Mapping[str, Any] | None = None,
     forward_func: ForwardFunc | None = None,
-    resume: bool = True,
-    seed: int = 0,
-    num_workers: int = 0,
-    shard_rows: int = 256,
-    configuration: Mapping[str, Any] | None = None,
-    show_progress: bool | OnDone = True,
+    run: RunOptions = RunOptions(),
 ) -> DatasetAttributions:
     """Explain every sample of a data set and write the results to a folder (extra `dataset`).
 
-    The folder gets parquet files of at most about `shard_rows` rows and a manifest. A file is there whole or not at
+    The folder gets parquet files of at most about `run.shard_rows` rows and a manifest. A file is there whole or not at
     all: a run that was killed loses the rows that were not yet in a file, at most those of five minutes, and goes on
     from there when it is called again. Memory does not grow with the data set.
 
     Random numbers are those of (seed, index), so that a row depends neither on the order nor on the
     workers or machines, and on its batch only by the model's own rounding; batches begin at multiples of
-    `batch_size`, so that an interrupted run repeats them and its rows are bit for bit those of an undisturbed one.
+    `run.batch_size`, so that an interrupted run repeats them and its rows are bit for bit those of an undisturbed one.
 
     Args:
         method: an object with Captum's `attribute` (this package's, Captum's or your own), or a function
@@ -66,21 +60,16 @@ def attribute_dataset(
         out: folder. A run of the same configuration in it is continued.
         target: class to explain: an int for all, "predicted", "label" (the second entry of a sample), or None for
             models with one output.
-        batch_size: samples given to the method at once. None: the DataLoader's, else 16.
         fields: what is stored beside index, target and, for folders of images, name: "prediction" (class), "score"
             (of the target), "delta" (convergence delta), "map", "insertion", "deletion", "diff_id" (areas; null where
             the curve is not valid). None: score, map, prediction if there is a target, delta if the method has one.
-        map_format: size, dtype and channels of the stored maps. None: float16, channels summed, full size.
         metrics: further numbers by name: functions of (forward_func, inputs, attributions, target) that return a
             `PerturbationCurve`, whose area is stored, or one number (N,) for each row.
+        map_format: size, dtype and channels of the stored maps. None: float16, channels summed, full size.
         attribute_kwargs: passed to `method.attribute`, such as `n_steps`.
         forward_func: the model, where the method has no attribute of this name.
-        resume: go on with the run in `out`; off: the folder has to be new or empty.
-        seed: see above.
-        num_workers: processes that read samples, as in DataLoader.
-        shard_rows: rows of a file.
-        configuration: what else the rows depend on; kept in the manifest, and compared when a run goes on.
-        show_progress: show a bar that counts samples; or a function of the numbers of done and of all samples.
+        run: how the run goes: batch size, seed, workers that read, rows of a file, whether it goes on with what is in
+            `out`, what else the rows depend on, progress.
 
     Returns:
         The results, read from `out` on demand. Samples that could not be read, or with NaN or infinity in their
@@ -98,35 +87,36 @@ def attribute_dataset(
     Example:
         >>> import tempfile, torch
         >>> from captum_ext.attr import IntegratedGradients
-        >>> from captum_ext.dataset import attribute_dataset
+        >>> from captum_ext.dataset import RunOptions, attribute_dataset
         >>> images = torch.utils.data.TensorDataset(torch.ones(3, 1, 2, 2), torch.tensor([0, 1, 0]))
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     attributions = attribute_dataset(
-        ...         IntegratedGradients(model), images, folder, target="label", show_progress=False
+        ...         IntegratedGradients(model), images, folder, target="label", run=RunOptions(show_progress=False)
         ...     )
         ...     attributions.maps().shape, attributions.table(["target"]).to_pydict()
         (torch.Size([3, 2, 2]), {'target': [0, 1, 0]})
     """
-    samples = Samples(dataset, batch_size, num_workers)
+    if not isinstance(run, RunOptions):
+        raise ArgumentTypeError("run", "RunOptions", describe(run))
+    samples = Samples(dataset, run.batch_size, run.num_workers)
     settings = Settings(
         target,
         default_fields(method, target) if fields is None else field_names(fields),
         map_format or MapFormat(),
-        seed,
+        run.seed,
         dict(attribute_kwargs or {}),
         dict(metrics or {}),
     )
     maker = RowMaker(method, settings, forward_func)
-    check_positive_int("shard_rows", shard_rows)
     about = {
         **maker.configuration(),
         "dataset": samples.configuration(),
-        "given": Fingerprints().of(dict(configuration or {})),
+        "given": Fingerprints().of(dict(run.configuration or {})),
     }
     folder = RunFolder(Path(out))
-    with folder.locked(), progress(show_progress, len(samples)) as on_done:
-        _run(maker, samples, folder, about, resume, shard_rows, on_done)
+    with folder.locked(), progress(run.show_progress, len(samples)) as on_done:
+        _fill(maker, samples, folder, about, run, on_done)
     result = DatasetAttributions(out)
     warn_of_failures(result)
     return result
@@ -156,22 +146,21 @@ def warn_of_failures(result: DatasetAttributions) -> None:
         )
 
 
-def _run(
+def _fill(
     maker: RowMaker,
     samples: Samples,
     folder: RunFolder,
     configuration: dict[str, Any],
-    resume: bool,
-    shard_rows: int,
+    run: RunOptions,
     on_done: OnDone,
 ) -> None:
     """Compute the rows that are not there yet."""
     n_samples = len(samples)
     with space_left(folder):
-        done = folder.begin(configuration, n_samples, resume, samples.marks())
+        done = folder.begin(configuration, n_samples, run.resume, samples.marks())
     n_done = int(done.sum())
     on_done(n_done, n_samples)
-    writer = ShardWriter(folder, shard_rows, _SHARD_SECONDS)
+    writer = ShardWriter(folder, run.shard_rows, _SHARD_SECONDS)
     failures: dict[int, str] = {}
 
     def record() -> None:
@@ -179,7 +168,7 @@ def _run(
         folder.finish_manifest(done, entries)
 
     try:
-        for read in samples.read((~done).tolist(), maker.settings.seed):
+        for read in samples.read((~done).tolist(), run.seed):
             columns, failed = ({}, {}) if read.batch is None else maker.rows(read.batch)
             failures.update({failure.index: failure.error for failure in read.failures})
             failures.update(failed)

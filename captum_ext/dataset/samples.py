@@ -22,7 +22,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from captum_ext.core.checks import check_positive_int, describe
+from captum_ext.core.checks import check_count, check_positive_int, describe
 from captum_ext.core.fingerprints import Fingerprints, digest_of_names, of_dataset
 from captum_ext.core.random import globally_seeded
 from captum_ext.dataset.row_maker import Batch
@@ -96,9 +96,7 @@ class Samples:
             raise ArgumentError("dataset", "at least one sample", "none")
         self.dataset: Dataset[Any] = dataset
         self.batch_size = DEFAULT_BATCH if batch_size is None else check_positive_int("batch_size", batch_size)
-        if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
-            raise ArgumentError("num_workers", "an integer from 0", describe(num_workers))
-        self.num_workers = num_workers
+        self.num_workers = check_count("num_workers", num_workers)
         self.names = names_of(dataset)
 
     def __len__(self) -> int:

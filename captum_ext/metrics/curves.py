@@ -15,6 +15,7 @@ from captum_ext.core.perturbation import check_fractions
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors
 from captum_ext.metrics.game import Game
+from captum_ext.metrics.ranking import Ranking
 
 # Below this share of its own score, what a row loses on the way to the baseline is too little to divide by.
 _LEAST_RANGE = 0.2
@@ -56,9 +57,8 @@ def insertion(
     *,
     baselines: Baselines | str = "blur",
     n_steps: int = 10,
-    absolute: bool = False,
     normalize: str = "none",
-    seed: int = 0,
+    ranking: Ranking = Ranking(),
     internal_batch_size: int | None = None,
 ) -> PerturbationCurve:
     """Insertion game (Petsiuk, Das and Saenko, "RISE", BMVC 2018): insert the most important pixels first.
@@ -76,10 +76,9 @@ def insertion(
         baselines: where nothing is inserted: "blur" (images), "mean" (of the inserted pixels, for each channel), a
             number, or a tensor of one row or N rows.
         n_steps: the curve has n_steps + 1 points, costing as many forwards for each row.
-        absolute: rank by absolute values, taken before the sum over channels.
         normalize: "none"; "input" divides by F(x) (valid where F(x) > 0); "range" is (s - low) / (F(x) - low) with the
             baseline's score as `low`, as in the appendix of SAMP (valid where F(x) - low is at least 0.2 |F(x)|).
-        seed: of the order of pixels with equal importance.
+        ranking: how the map orders pixels: by values or absolute values, and the seed of the order of equal ones.
         internal_batch_size: rows given to the model at once. None: chosen by device and row size.
 
     Raises:
@@ -96,7 +95,7 @@ def insertion(
         (tensor([[0., 3., 4.]]), tensor([2.5000]))
     """
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
-    game = Game(request, attributions, absolute, seed)
+    game = Game(request, attributions, ranking)
     return curve_of(game, game.fill(baselines), n_steps, normalize, inserting=True)
 
 
@@ -110,9 +109,8 @@ def deletion(
     *,
     baselines: Baselines | str = 0,
     n_steps: int = 10,
-    absolute: bool = False,
     normalize: str = "none",
-    seed: int = 0,
+    ranking: Ranking = Ranking(),
     internal_batch_size: int | None = None,
 ) -> PerturbationCurve:
     """Deletion game (Petsiuk, Das and Saenko, "RISE", BMVC 2018): delete the most important pixels first.
@@ -130,7 +128,7 @@ def deletion(
         (tensor([[4., 1., 0.]]), tensor([1.5000]))
     """
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
-    game = Game(request, attributions, absolute, seed)
+    game = Game(request, attributions, ranking)
     return curve_of(game, game.fill(baselines), n_steps, normalize, inserting=False)
 
 
@@ -144,9 +142,8 @@ def diff_id(
     *,
     baselines: Baselines | str = "mean",
     fractions: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-    absolute: bool = True,
     normalize: str = "input",
-    seed: int = 0,
+    ranking: Ranking = Ranking(absolute=True),
     internal_batch_size: int | None = None,
 ) -> PerturbationCurve:
     r"""DiffID: the difference between the insertion and the deletion game (Yang et al., "Local Path Integration",
@@ -158,7 +155,8 @@ def diff_id(
     \delta)$$
 
     Both inputs keep the same number of pixels. The curve is zero at 0 and 1, which are added to the area. Higher areas
-    are better. `fractions` are the values of delta; the other arguments and the errors are those of `insertion`.
+    are better. `fractions` are the values of delta; the other arguments and the errors are those of `insertion`, but
+    pixels are ranked by absolute values unless `ranking` says otherwise.
 
     `normalize="input"` divides by F(x) and is valid where F(x) > 0; "none" gives differences of scores.
 
@@ -177,7 +175,7 @@ def diff_id(
     check_choice("normalize", normalize, ("none", "input"))
     shares = check_fractions(fractions)
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
-    game = Game(request, attributions, absolute, seed)
+    game = Game(request, attributions, ranking)
     fill = game.fill(baselines)
     removed = [game.count(share) for share in shares]
     n_pixels = game.n_pixels

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.checks import check_number, check_positive_int, describe
+from captum_ext.core.checks import check_number, check_positive_int
 from captum_ext.core.fills import Fill
 from captum_ext.core.perturbation import Perturbation, check_fractions
 from captum_ext.core.pixels import pixel_maps
@@ -18,6 +18,7 @@ from captum_ext.core.tensors import double
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
 from captum_ext.metrics.game import Game
+from captum_ext.metrics.ranking import Ranking
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,6 @@ def infidelity(
     baselines: Baselines | str = 0,
     n_samples: int = 50,
     patch: float = 0.25,
-    local: bool = False,
     seed: int = 0,
     internal_batch_size: int | None = None,
 ) -> Infidelity:
@@ -72,20 +72,20 @@ def infidelity(
 
     Each perturbation replaces one random square (images) or random set of elements by `baselines`, the same for every
     row. What the map predicts is the sum of its attributions there, which already contain the difference to a baseline
-    (Integrated Gradients and its relatives); with `local`, gradients, it is multiplied by the difference first.
+    (Integrated Gradients and its relatives). Gradients do not; multiply them by it, and they are scored exactly as the
+    paper defines it: `infidelity(..., attributions=gradients * (inputs - baselines), baselines=baselines)`.
 
     Costs n_samples + 1 forwards for each row.
 
     Args:
         forward_func: the model; its outputs are scored as they are.
         inputs: (N, ...) or a tuple of such tensors.
-        attributions: as for `insertion`; with `local` of the inputs' shape.
+        attributions: as for `insertion`.
         target: as in Captum.
         additional_forward_args: as in Captum.
         baselines: what replaces pixels: a number, a tensor, "blur" or "mean" (of the pixels that are kept).
         n_samples: number of perturbations.
         patch: side of the square as a share of the shorter side; for other inputs the share of the elements.
-        local: whether attributions are per unit of input.
         seed: of the perturbations.
         internal_batch_size: rows given to the model at once.
 
@@ -107,24 +107,26 @@ def infidelity(
     the map.
     """
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
-    game = Game(request, attributions, False, seed)
+    game = Game(request, attributions, Ranking(seed=seed))
     if check_positive_int("n_samples", n_samples) < 2:
         raise ArgumentError("n_samples", "at least 2, since one factor fits one sample", str(n_samples))
     patch = check_number("patch", patch, "a share between 0 and 1, both excluded", lambda v: 0 < v < 1)
-    kept = _kept_outside_patches(game.inputs, n_samples, patch, seed)
-    fill = game.fill(baselines)
-    changes = _changes(game, fill, kept)
-    predicted = _sums_of_differences(game, fill, attributions, kept) if local else _removed_sums(game, kept)
+    kept = kept_outside_patches(game.inputs, n_samples, patch, seed)
+    changes = _changes(game, game.fill(baselines), kept)
+    predicted = _removed_sums(game, kept)
     square, cross, true = (predicted**2).mean(1), (predicted * changes).mean(1), (changes**2).mean(1)
     factor = cross / square
     fitted = torch.where(square > 0, factor, 0.0)[:, None] * predicted
     scale_free = ((fitted - changes) ** 2).mean(1)
     results = [((predicted - changes) ** 2).mean(1), scale_free, factor, scale_free / true, square, true]
-    dtype = game.importance.dtype
-    usable = game.finite & (square > 0)
-    defined = (game.finite, usable, usable, usable, game.finite, game.finite)
+    finite = game.finite.to(square.device)
+    usable = finite & (square > 0)
+    defined = (finite, usable, usable, usable, finite, finite)
     return Infidelity(
-        *(torch.where(rows, result, torch.nan).to(dtype) for rows, result in zip(defined, results, strict=True))
+        *(
+            torch.where(rows, result, torch.nan).to(game.importance.dtype).to(game.importance.device)
+            for rows, result in zip(defined, results, strict=True)
+        )
     )
 
 
@@ -171,7 +173,7 @@ def sensitivity_n(
         tensor([[1.]])
     """
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
-    game = Game(request, attributions, False, seed)
+    game = Game(request, attributions, Ranking(seed=seed))
     check_positive_int("n_samples", n_samples)
     fill = game.fill(baselines)
     columns = []
@@ -182,7 +184,8 @@ def sensitivity_n(
         flat = torch.ones(n_samples, game.n_pixels, dtype=torch.bool, device="cpu")
         kept = pixel_maps(flat.scatter_(1, order[:, :count], False), game.inputs)
         columns.append(correlation(_removed_sums(game, kept), _changes(game, fill, kept)))
-    return torch.where(game.finite[:, None], torch.stack(columns, 1), torch.nan).to(game.importance.dtype)
+    found = torch.stack(columns, 1).to(game.importance.dtype).to(game.importance.device)
+    return torch.where(game.finite[:, None], found, torch.nan)
 
 
 @own_precision
@@ -195,8 +198,7 @@ def monotonicity(
     *,
     baselines: Baselines | str = 0,
     n_steps: int = 10,
-    absolute: bool = True,
-    seed: int = 0,
+    ranking: Ranking = Ranking(absolute=True),
     internal_batch_size: int | None = None,
 ) -> Tensor:
     """Monotonicity as rank correlation (Nguyen and Martinez, "On quantitative aspects of model interpretability",
@@ -216,8 +218,7 @@ def monotonicity(
         additional_forward_args: as in Captum.
         baselines: what replaces pixels.
         n_steps: number of groups, at least 3.
-        absolute: rank and sum absolute values.
-        seed: of the order of pixels with equal importance.
+        ranking: how the map orders pixels; the sums are of the same values, absolute ones unless it says otherwise.
         internal_batch_size: rows given to the model at once.
 
     Returns:
@@ -233,7 +234,7 @@ def monotonicity(
     if check_positive_int("n_steps", n_steps) < 3:
         raise ArgumentError("n_steps", "at least 3, for a correlation", str(n_steps))
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
-    game = Game(request, attributions, absolute, seed)
+    game = Game(request, attributions, ranking)
     if n_steps > game.n_pixels:
         raise ArgumentError("n_steps", f"at most {game.n_pixels}, the number of pixels", str(n_steps))
     edges = torch.tensor([game.count(k / n_steps) for k in range(n_steps + 1)], device="cpu")
@@ -247,8 +248,8 @@ def monotonicity(
     group = torch.searchsorted(edges[1:], place, right=True)
     sums = torch.zeros(game.n_rows, n_steps, dtype=torch.float64, device="cpu")
     sums.scatter_add_(1, group, game.importance.cpu().double())
-    result = correlation(_mean_ranks(sums), _mean_ranks(changes.cpu()))
-    return torch.where(game.ranked.cpu(), result, torch.nan).to(own.device, game.importance.dtype)
+    result = correlation(mean_ranks(sums), mean_ranks(changes.cpu()))
+    return torch.where(game.ranked, result.to(game.importance.dtype).to(game.importance.device), torch.nan)
 
 
 def correlation(one: Tensor, other: Tensor) -> Tensor:
@@ -260,11 +261,27 @@ def correlation(one: Tensor, other: Tensor) -> Tensor:
     return torch.where(norms > tiny, (first * second).sum(1) / norms, torch.nan).to(one.dtype)
 
 
-def _mean_ranks(values: Tensor) -> Tensor:
+def mean_ranks(values: Tensor) -> Tensor:
     """Rank of each value in its row (N, S), equal values sharing their mean rank."""
     below = (values[:, :, None] > values[:, None, :]).sum(2)
     equal = (values[:, :, None] == values[:, None, :]).sum(2)
     return below.double() + (equal.double() - 1) / 2
+
+
+def kept_outside_patches(inputs: Tensors, n_samples: int, patch: float, seed: int) -> Tensors:
+    """Masks of what is kept around one random square (images) or outside random elements, for each tensor."""
+    generator = torch.Generator().manual_seed(seed)
+    masks = []
+    for value in inputs:
+        if value.dim() == 4:
+            masks.append(_square_masks(value.shape[2], value.shape[3], n_samples, patch, generator))
+            continue
+        n_elements = value[0].numel()
+        count = max(1, round(patch * n_elements))
+        order = torch.rand(n_samples, n_elements, generator=generator, device="cpu").argsort(1)
+        flat = torch.ones(n_samples, n_elements, dtype=torch.bool, device="cpu").scatter_(1, order[:, :count], False)
+        masks.append(flat.reshape(n_samples, *value.shape[1:]))
+    return tuple(masks)
 
 
 def _changes(game: Game, fill: Fill, kept: Tensors) -> Tensor:
@@ -281,39 +298,6 @@ def _removed_sums(game: Game, kept: Tensors) -> Tensor:
     importance = double(game.importance)
     removed = torch.cat([~mask.flatten(1) for mask in kept], 1).to(importance.device).double()
     return importance @ removed.T
-
-
-def _sums_of_differences(game: Game, fill: Fill, attributions: TensorOrTensors, kept: Tensors) -> Tensor:
-    """Sum over the replaced elements of attribution times what was taken away, (N, S)."""
-    given = attributions if isinstance(attributions, tuple) else (attributions,)
-    if fill.values is None or any(map_.shape != value.shape for map_, value in zip(given, game.inputs, strict=True)):
-        raise ArgumentError(
-            "attributions",
-            "of the inputs' shapes, with baselines that do not depend on the kept pixels, for local=True",
-            describe(given[0]),
-        )
-    total = torch.zeros(game.n_rows, len(kept[0]), dtype=torch.float64, device=double(game.importance[:0]).device)
-    for map_, value, filled, mask in zip(given, game.inputs, fill.values, kept, strict=True):
-        products = double(torch.nan_to_num(map_.detach().to(value.device)) * (value - filled))
-        pixels = products.sum(1) if value.dim() == 4 else products
-        total += pixels.flatten(1).to(total.device) @ (~mask.flatten(1)).to(total.device).double().T
-    return total
-
-
-def _kept_outside_patches(inputs: Tensors, n_samples: int, patch: float, seed: int) -> Tensors:
-    """Masks of what is kept around one random square (images) or outside random elements, for each tensor."""
-    generator = torch.Generator().manual_seed(seed)
-    masks = []
-    for value in inputs:
-        if value.dim() == 4:
-            masks.append(_square_masks(value.shape[2], value.shape[3], n_samples, patch, generator))
-            continue
-        n_elements = value[0].numel()
-        count = max(1, round(patch * n_elements))
-        order = torch.rand(n_samples, n_elements, generator=generator, device="cpu").argsort(1)
-        flat = torch.ones(n_samples, n_elements, dtype=torch.bool, device="cpu").scatter_(1, order[:, :count], False)
-        masks.append(flat.reshape(n_samples, *value.shape[1:]))
-    return tuple(masks)
 
 
 def _square_masks(height: int, width: int, n_samples: int, patch: float, generator: torch.Generator) -> Tensor:

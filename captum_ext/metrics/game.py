@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from captum_ext.core.checks import describe
 from captum_ext.core.fills import Fill, FillWord, KeptMean, blurred, make_fill
 from captum_ext.core.perturbation import Perturbation, pixel_importance, ranks_of
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import double
 from captum_ext.core.types import Baselines, TensorOrTensors
+from captum_ext.exceptions import ArgumentTypeError
+from captum_ext.metrics.ranking import Ranking
 
 _WORDS: dict[str, FillWord] = {"blur": blurred, "mean": KeptMean}
 
@@ -24,14 +27,16 @@ class Game:
         ranked: (N,) whether the map orders the pixels at all: finite, and not constant.
     """
 
-    def __init__(self, request: Request, attributions: TensorOrTensors, absolute: bool, seed: int) -> None:
+    def __init__(self, request: Request, attributions: TensorOrTensors, ranking: Ranking) -> None:
+        if not isinstance(ranking, Ranking):
+            raise ArgumentTypeError("ranking", "a Ranking", describe(ranking))
         self.request = request
         self.inputs, self.n_rows, self.model = request.inputs, request.n_rows, request.model
-        importance = pixel_importance(attributions, self.inputs, absolute)
+        importance = pixel_importance(attributions, self.inputs, ranking.absolute)
         self.finite = importance.isfinite().all(1)
         self.importance = torch.where(self.finite[:, None], importance, 0.0)
         self.ranked = self.finite & (self.importance.amax(1) > self.importance.amin(1))
-        self.ranks = ranks_of(self.importance, self.inputs, seed)
+        self.ranks = ranks_of(self.importance, self.inputs, ranking.seed)
         self.n_pixels = self.importance.shape[1]
 
     def fill(self, baselines: Baselines | str) -> Fill:

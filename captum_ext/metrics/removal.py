@@ -17,9 +17,9 @@ from captum_ext.core.request import Request
 from captum_ext.core.tensors import double
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors
 from captum_ext.exceptions import ArgumentError
-from captum_ext.images import display_range
 from captum_ext.metrics.curves import PerturbationCurve, curve_of
 from captum_ext.metrics.game import Game
+from captum_ext.metrics.ranking import Ranking
 from captum_ext.segmentation import Segment, Segmenter, check_labels
 
 # Weights of a pixel's eight neighbours in the imputation of ROAD.
@@ -38,9 +38,8 @@ def pixel_flipping(
     *,
     baselines: Baselines | str = 0,
     pixels_in_step: int = 1,
-    absolute: bool = False,
     normalize: str = "none",
-    seed: int = 0,
+    ranking: Ranking = Ranking(),
     internal_batch_size: int | None = None,
 ) -> PerturbationCurve:
     """Pixel flipping (Bach et al., "On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise
@@ -60,7 +59,7 @@ def pixel_flipping(
         tensor([[4., 1., 0.]])
     """
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
-    game = Game(request, attributions, absolute, seed)
+    game = Game(request, attributions, ranking)
     if game.n_pixels % check_positive_int("pixels_in_step", pixels_in_step):
         raise ArgumentError("pixels_in_step", f"a divisor of {game.n_pixels}, the pixels", str(pixels_in_step))
     return curve_of(game, game.fill(baselines), game.n_pixels // pixels_in_step, normalize, inserting=False)
@@ -75,11 +74,8 @@ def irof(
     additional_forward_args: Any = None,
     *,
     baselines: Baselines | str | None = None,
-    segments: Tensor | str | Segment = "slic",
-    n_segments: int = 50,
-    mean: Any = None,
-    std: Any = None,
-    seed: int = 0,
+    segments: Tensor | str | Segment | Segmenter = "slic",
+    ranking: Ranking = Ranking(),
     internal_batch_size: int | None = None,
 ) -> Tensor:
     r"""Iterative Removal Of Features (Rieger and Hansen, "IROF: a low resource evaluation metric for explanation
@@ -99,11 +95,10 @@ def irof(
         target: as in Captum.
         additional_forward_args: as in Captum.
         baselines: what replaces segments; None: each image's own mean colour.
-        segments: labels (H, W) or (N, H, W), a method of `segmentation.Segmenter`, or a function.
-        n_segments: how many to ask for.
-        mean: undone, with `std`, before the images are segmented.
-        std: see `mean`.
-        seed: of the order of segments with equal means.
+        segments: labels (H, W) or (N, H, W); a `segmentation.Segmenter`, which says how many to ask for and which
+            normalisation of the images is undone first; or the method of one that asks for 50 and undoes none.
+        ranking: whether means are those of values or of absolute values, and the seed of the order of segments with
+            equal means.
         internal_batch_size: rows given to the model at once. Costs a forward for each segment, and one.
 
     Returns:
@@ -117,9 +112,9 @@ def irof(
         tensor([0.6250])
     """
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
-    game = Game(request, attributions, False, seed)
+    game = Game(request, attributions, ranking)
     images = _only_image(game, "irof")
-    labels = _labels(images, segments, n_segments, mean, std)
+    labels = _labels(images, segments)
     count = labels.flatten(1).amax(1) + 1
     importance = double(game.importance)
     flat = labels.flatten(1).to(importance.device)
@@ -127,9 +122,8 @@ def irof(
     sizes = torch.zeros_like(sums).scatter_add_(1, flat, torch.ones_like(flat, dtype=sums.dtype))
     sums.scatter_add_(1, flat, importance)
     means = torch.where(sizes > 0, sums / sizes.clamp(min=1), -torch.inf)
-    ranks = (
-        ranks_of(means, (means,), seed)[0].gather(1, flat).reshape(game.n_rows, 1, *images.shape[2:]).to(images.device)
-    )
+    of_segments = ranks_of(means, (means,), ranking.seed)[0]
+    ranks = of_segments.gather(1, flat).reshape(game.n_rows, 1, *images.shape[2:]).to(images.device)
     fill = images.mean((2, 3), keepdim=True).expand_as(images) if baselines is None else baselines
     games = Perturbation(game.request, (ranks,), game.fill(fill))
     removed = [torch.arange(int(n) + 1, device="cpu") for n in count]
@@ -139,8 +133,9 @@ def irof(
     curves = torch.split(double(scores), [len(steps) for steps in removed])
     areas = torch.stack([1 - torch.trapezoid(curve / curve[0], dx=1 / (len(curve) - 1)) for curve in curves])
     positive = torch.stack([curve[0] > 0 for curve in curves])
-    varies = means.isfinite() & (means != means[:, :1])
-    return torch.where(positive & game.finite & varies.any(1), areas, torch.nan).to(game.importance.dtype)
+    varies = (means.isfinite() & (means != means[:, :1])).any(1)
+    defined = positive & game.finite.to(positive.device) & varies.to(positive.device)
+    return torch.where(defined, areas, torch.nan).to(game.importance.dtype).to(game.importance.device)
 
 
 @own_precision
@@ -154,8 +149,7 @@ def road(
     fractions: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9),
     order: str = "most",
     noise: float = 0.01,
-    absolute: bool = False,
-    seed: int = 0,
+    ranking: Ranking = Ranking(),
     internal_batch_size: int | None = None,
 ) -> PerturbationCurve:
     """Remove and Debias (Rong et al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods", ICML
@@ -173,8 +167,7 @@ def road(
         fractions: shares of the pixels that are removed.
         order: "most" important pixels first (lower is better) or "least" (higher is better).
         noise: standard deviation of the noise, in units of the inputs.
-        absolute: rank by absolute values.
-        seed: of the noise, which is the same for every image, and of ties.
+        ranking: how the map orders pixels; its seed is that of the noise, too, which is the same for every image.
         internal_batch_size: rows given to the model at once.
 
     Returns:
@@ -192,21 +185,21 @@ def road(
     check_choice("order", order, ("most", "least"))
     shares = check_fractions(fractions)
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
-    game = Game(request, attributions, absolute, seed)
+    game = Game(request, attributions, ranking)
     _only_image(game, "road")
     if noise < 0:
         raise ArgumentError("noise", "a standard deviation of at least 0", describe(noise))
     n_pixels = game.n_pixels
     counts = [min(game.count(share), n_pixels - 1) for share in shares]  # something has to be left to impute from
     kept = [(k, n_pixels) if order == "most" else (0, n_pixels - k) for k in counts]
-    scores, correct = game.evaluate(Imputation(game.inputs[0], noise, seed), kept)
+    scores, correct = game.evaluate(Imputation(game.inputs[0], noise, ranking.seed), kept)
     return PerturbationCurve(
         fractions=torch.tensor(shares, dtype=scores.dtype, device=scores.device),
         scores=scores,
         auc=scores.mean(1),
         correct=correct,
         valid=scores.isfinite().all(1) & game.ranked,
-        input_scores=game.own_scores().to(scores.dtype),
+        input_scores=game.own_scores().to(scores.dtype).to(scores.device),
         higher_is_better=order == "least",
     )
 
@@ -271,8 +264,9 @@ def _only_image(game: Game, name: str) -> Tensor:
     return game.inputs[0]
 
 
-def _labels(images: Tensor, segments: Any, n_segments: int, mean: Any, std: Any) -> Tensor:
+def _labels(images: Tensor, segments: Tensor | str | Segment | Segmenter) -> Tensor:
     size = (images.shape[2], images.shape[3])
     if isinstance(segments, Tensor):
         return check_labels("segments", segments, len(images), size).to(images.device)
-    return Segmenter(segments, n_segments)(display_range(images, mean, std)).to(images.device)
+    segmenter = segments if isinstance(segments, Segmenter) else Segmenter(segments)
+    return segmenter.of_inputs(images)

@@ -27,6 +27,7 @@ from captum_ext.core.types import Baselines
 from captum_ext.exceptions import ArgumentError
 from captum_ext.metrics import (
     PerturbationCurve,
+    Ranking,
     deletion,
     diff_id,
     infidelity,
@@ -36,6 +37,7 @@ from captum_ext.metrics import (
     pixel_flipping,
     road,
 )
+from captum_ext.segmentation import Segment, Segmenter
 from captum_ext_integrations._quantus_base import (
     CurveMetric,
     Forward,
@@ -88,8 +90,8 @@ class Insertion(CurveMetric):
         """Insertion curves."""
         default = "blur" if x.dim() == 4 and x.shape[2] > 1 else 0
         baselines = default if self.baselines is None else self.fill(x)
-        options: dict[str, Any] = {"n_steps": self.n_steps, "normalize": self.score_scale, "seed": self.seed}
-        return insertion(forward, x, a, y, baselines=baselines, **options)
+        options: dict[str, Any] = {"n_steps": self.n_steps, "normalize": self.score_scale}
+        return insertion(forward, x, a, y, baselines=baselines, ranking=Ranking(seed=self.seed), **options)
 
 
 class Deletion(CurveMetric):
@@ -126,8 +128,8 @@ class Deletion(CurveMetric):
 
     def curve(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor) -> PerturbationCurve:
         """Deletion curves."""
-        options: dict[str, Any] = {"n_steps": self.n_steps, "normalize": self.score_scale, "seed": self.seed}
-        return deletion(forward, x, a, y, baselines=self.fill(x), **options)
+        options: dict[str, Any] = {"n_steps": self.n_steps, "normalize": self.score_scale}
+        return deletion(forward, x, a, y, baselines=self.fill(x), ranking=Ranking(seed=self.seed), **options)
 
 
 class DiffID(CurveMetric):
@@ -167,8 +169,8 @@ class DiffID(CurveMetric):
 
     def curve(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor) -> PerturbationCurve:
         """DiffID curves; Quantus has taken absolute values itself."""
-        options: dict[str, Any] = {"fractions": self.fractions, "normalize": self.score_scale, "seed": self.seed}
-        return diff_id(forward, x, a, y, baselines=self.fill(x), absolute=False, **options)
+        options: dict[str, Any] = {"fractions": self.fractions, "normalize": self.score_scale}
+        return diff_id(forward, x, a, y, baselines=self.fill(x), ranking=Ranking(seed=self.seed), **options)
 
 
 class PixelFlipping(CurveMetric):
@@ -206,16 +208,16 @@ class PixelFlipping(CurveMetric):
 
     def curve(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor) -> PerturbationCurve:
         """Pixel-flipping curves."""
-        options: dict[str, Any] = {"normalize": self.score_scale, "seed": self.seed}
-        step = self.features_in_step
-        return pixel_flipping(forward, x, a, y, baselines=self.fill(x), pixels_in_step=step, **options)
+        options: dict[str, Any] = {"pixels_in_step": self.features_in_step, "normalize": self.score_scale}
+        return pixel_flipping(forward, x, a, y, baselines=self.fill(x), ranking=Ranking(seed=self.seed), **options)
 
 
 class IROF(TorchMetric):
     """IROF (Rieger and Hansen, 2020) for images with maps of one channel or several, in [0, 1].
 
-    See `captum_ext.metrics.irof`, whose arguments `segments`, `n_segments` and `seed` it takes. Quantus's class fails
-    on RGB images with maps of one channel, and counts segments instead of their share.
+    See `captum_ext.metrics.irof`, whose argument `segments` it takes; `seed` is that of the order of segments with
+    equal means. Quantus's class fails on RGB images with maps of one channel, and counts segments instead of their
+    share.
     """
 
     name: ClassVar[str] = "IROF (share of segments)"
@@ -225,8 +227,7 @@ class IROF(TorchMetric):
 
     def __init__(
         self,
-        segments: Any = "slic",
-        n_segments: int = 50,
+        segments: Tensor | str | Segment | Segmenter = "slic",
         seed: int = 0,
         *,
         abs: bool = False,  # noqa: A002 (Quantus's name)
@@ -241,19 +242,20 @@ class IROF(TorchMetric):
     ) -> None:
         """Arguments are described in the class. There are no others."""
         super().__init__(**of_metrics(locals()))
-        self.segments, self.n_segments, self.seed = segments, n_segments, seed
+        self.segments, self.seed = segments, seed
 
     def score(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor, s: Tensor | None) -> Tensor:  # noqa: ARG002
         """Areas over the curves."""
-        return irof(forward, x, a, y, segments=self.segments, n_segments=self.n_segments, seed=self.seed)
+        return irof(forward, x, a, y, segments=self.segments, ranking=Ranking(seed=self.seed))
 
 
 class ROAD(TorchMetric):
     """ROAD (Rong et al., 2022) for images with maps of one channel or several: mean score over the fractions.
 
-    See `captum_ext.metrics.road`, whose arguments `fractions`, `noise` and `seed` it takes. With `return_correct` it
-    returns for each fraction whether the label is still first, of which the paper's accuracy is the mean. Quantus's
-    class fails on RGB images with maps of one channel, and returns one accuracy for the whole data set.
+    See `captum_ext.metrics.road`, whose arguments `fractions` and `noise` it takes; `seed` is that of the noise and of
+    the order of pixels with equal importance. With `return_correct` it returns for each fraction whether the label is
+    still first, of which the paper's accuracy is the mean. Quantus's class fails on RGB images with maps of one
+    channel, and returns one accuracy for the whole data set.
     """
 
     name: ClassVar[str] = "ROAD (per sample)"
@@ -284,7 +286,7 @@ class ROAD(TorchMetric):
 
     def score(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor, s: Tensor | None) -> Tensor:  # noqa: ARG002
         """Mean scores, or correctness at each fraction."""
-        curve = road(forward, x, a, y, fractions=self.fractions, noise=self.noise, seed=self.seed)
+        curve = road(forward, x, a, y, fractions=self.fractions, noise=self.noise, ranking=Ranking(seed=self.seed))
         if self.return_correct and curve.correct is not None:
             return torch.where(curve.valid[:, None], curve.correct, torch.nan)
         return torch.where(curve.valid, curve.auc, torch.nan)

@@ -22,9 +22,10 @@ from captum_ext.core.checks import check_positive_int, describe
 from captum_ext.core.fingerprints import Fingerprints, digest_of_names
 from captum_ext.core.memory import ENVIRONMENT
 from captum_ext.core.optional import require
-from captum_ext.dataset import DatasetAttributions, MapFormat
+from captum_ext.dataset import DatasetAttributions, MapFormat, RunOptions
 from captum_ext.dataset.row_maker import Metric
-from captum_ext.dataset.run import OnDone, field_names, progress, space_left, warn_of_failures
+from captum_ext.dataset.run import field_names, progress, space_left, warn_of_failures
+from captum_ext.dataset.run_options import OnDone
 from captum_ext.dataset.sample_files import size_of
 from captum_ext.dataset.samples import Samples
 from captum_ext.dataset.shards import RunFolder, rows_of_a_task
@@ -83,16 +84,16 @@ def explain(
         metrics: as in `attribute_dataset`.
         attribute_kwargs: as in `attribute_dataset`.
         source: the columns of a Ray data set. None: "image" and "index".
-        resume: as in `attribute_dataset`.
-        seed: as in `attribute_dataset`.
+        resume: as in `captum_ext.dataset.RunOptions`.
+        seed: as in `RunOptions`.
         shard_rows: rows of a file, in whole batches; a quarter of a worker's share if that is less. With a torch data
             set a worker that dies loses the file that it was at; with a Ray data set what it had done of a block,
             which Ray computes again as a whole.
         concurrency: number of workers, or the least and the most.
         num_cpus: CPUs, and threads, of each.
         num_gpus: GPUs of each; may be a fraction.
-        configuration: as in `attribute_dataset`.
-        show_progress: as in `attribute_dataset`.
+        configuration: as in `RunOptions`.
+        show_progress: as in `RunOptions`.
 
     Raises:
         MissingExtraError: Ray is not installed (on import of this module).
@@ -110,8 +111,15 @@ def explain(
     """
     if not callable(make_method):
         raise ArgumentTypeError("make_method", "a function that returns a method", describe(make_method))
-    check_positive_int("batch_size", batch_size)
-    check_positive_int("shard_rows", shard_rows)
+    check_positive_int("batch_size", batch_size)  # no DataLoader has one
+    run = RunOptions(
+        batch_size,
+        seed,
+        shard_rows=shard_rows,
+        resume=resume,
+        configuration=configuration,
+        show_progress=show_progress,
+    )
     from_ray = isinstance(samples, ray_data.Dataset)
     source = source or Source()
     local = None if from_ray else Samples(samples, batch_size, 0)
@@ -123,7 +131,7 @@ def explain(
         target=target,
         fields=None if fields is None else field_names(fields),
         map_format=map_format or MapFormat(),
-        seed=seed,
+        seed=run.seed,
         batch_size=batch_size,
         folder=Path(out).resolve(),
         attribute_kwargs=dict(attribute_kwargs or {}),
@@ -133,22 +141,22 @@ def explain(
         n_samples=n_samples,
     )
     folder = RunFolder(job.folder)
-    with _plain_errors(), folder.locked(), progress(show_progress, n_samples) as on_done:
+    with _plain_errors(), folder.locked(), progress(run.show_progress, n_samples) as on_done:
         about = ray.get(_configuration.options(num_cpus=num_cpus, num_gpus=num_gpus).remote(job))
         about["dataset"] = _about(samples, source, n_samples) if local is None else local.configuration()
-        about["given"] = Fingerprints().of(dict(configuration or {}))
+        about["given"] = Fingerprints().of(dict(run.configuration or {}))
         with space_left(folder):
-            done = folder.begin(about, n_samples, resume, None if local is None else local.marks())
+            done = folder.begin(about, n_samples, run.resume, None if local is None else local.marks())
         on_done(int(done.sum()), n_samples)
         if not done.all():
             most = concurrency if isinstance(concurrency, int) else concurrency[1]
-            step = rows_of_a_task(shard_rows, int((~done).sum()), most, batch_size)
+            step = rows_of_a_task(run.shard_rows, int((~done).sum()), most, batch_size)
             tasks = _rows_to_do(samples, source, done) if local is None else _groups(done, step)
             _run(
                 tasks.map_batches(
                     Explainer,
                     fn_constructor_kwargs={"job": job},
-                    batch_size=shard_rows if local is None else 1,
+                    batch_size=run.shard_rows if local is None else 1,
                     batch_format="numpy",
                     compute=_pool(concurrency, in_flight=2 if local is None else 1),
                     num_cpus=num_cpus,

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from captum_ext.dataset import DatasetAttributions, attribute_dataset, shards
+from captum_ext.dataset import DatasetAttributions, shards
 from captum_ext.exceptions import ArgumentError, MissingExtraError, RunFolderError
 from tests.dataset.test_run import run, same
 from tests.dataset.toy import Images, linear
@@ -123,4 +123,4 @@ def test_reading_asks_for_what_there_is(tmp_path):
 def test_a_missing_library_names_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'captum-ext\[dataset\]'"):
-        attribute_dataset(linear(), Images(2), tmp_path, target=0, show_progress=False)
+        run(linear(), Images(2), tmp_path, target=0)

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from captum.attr import GradientShap, IntegratedGradients, Saliency
 from torch.utils.data import DataLoader, TensorDataset
 
 from captum_ext.attr import ExpectedGradients, LocalPathIntegration, SalientManipulationPath
-from captum_ext.dataset import DatasetAttributions, MapFormat, attribute_dataset
+from captum_ext.dataset import DatasetAttributions, MapFormat, RunOptions, attribute_dataset
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, RunFolderError
 from captum_ext.metrics import deletion
 from tests.dataset.toy import WEIGHT, Bent, Images, Linear, linear
@@ -19,8 +20,10 @@ REFERENCES = torch.linspace(-1, 1, 12).reshape(3, 2, 2, 1)
 
 
 def run(method, dataset, out, **changed):
+    """A run in batches of 4, with changed arguments of `attribute_dataset` or of its `RunOptions`."""
     arguments = {"target": "predicted", "batch_size": 4, "show_progress": False, **changed}
-    return attribute_dataset(method, dataset, out, **arguments)
+    options = {field.name: arguments.pop(field.name) for field in fields(RunOptions) if field.name in arguments}
+    return attribute_dataset(method, dataset, out, run=RunOptions(**options), **arguments)
 
 
 def same(first, second):
@@ -73,11 +76,11 @@ def test_a_shuffled_loader_gives_the_rows_of_its_data_set(tmp_path):
 def test_methods_of_captum_that_draw_from_the_global_state_are_repeatable_and_leave_it(tmp_path):
     method = GradientShap(Bent())
     kwargs = {"baselines": REFERENCES, "n_samples": 3}
-    fields = ("prediction", "map")
-    first = run(method, Images(5), tmp_path / "a", attribute_kwargs=kwargs, fields=fields)
+    wanted = ("prediction", "map")
+    first = run(method, Images(5), tmp_path / "a", attribute_kwargs=kwargs, fields=wanted)
     torch.manual_seed(7)
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    second = run(method, Images(5), tmp_path / "b", attribute_kwargs=kwargs, fields=fields)
+    second = run(method, Images(5), tmp_path / "b", attribute_kwargs=kwargs, fields=wanted)
     assert torch.equal(before, torch.get_rng_state())
     assert (numpy_before == np.random.get_state()[1]).all()  # noqa: NPY002
     assert same(first, second)
@@ -110,9 +113,9 @@ def test_areas_and_own_numbers_are_computed_in_the_same_pass(tmp_path):
     def black(*arguments):
         return deletion(*arguments, baselines=0, n_steps=2)
 
-    fields = ("score", "insertion", "deletion", "diff_id")
+    wanted = ("score", "insertion", "deletion", "diff_id")
     metrics = {"total": total, "deletion_from_black": black}
-    found = run(linear(), Images(4), tmp_path / "out", fields=fields, metrics=metrics)
+    found = run(linear(), Images(4), tmp_path / "out", fields=wanted, metrics=metrics)
     rows = found.table().to_pydict()
     images = torch.stack([Images(4)[i][0] for i in range(4)])
     maps = IntegratedGradients(Linear()).attribute(images, target=torch.tensor(rows["target"]))
@@ -242,10 +245,6 @@ def test_references_count_as_configuration(tmp_path):
         ({"fields": ("delta",), "method": Saliency(Linear())}, ArgumentError, 'without "delta"'),
         ({"metrics": {"map": deletion}}, ArgumentError, "names of their own"),
         ({"attribute_kwargs": {"target": 1}}, ArgumentError, "without 'target'"),
-        ({"batch_size": 0}, ArgumentError, "`batch_size`"),
-        ({"shard_rows": 0}, ArgumentError, "`shard_rows`"),
-        ({"num_workers": -1}, ArgumentError, "`num_workers`"),
-        ({"seed": -1}, ArgumentError, "`seed`"),
         ({"dataset": []}, ArgumentError, "at least one sample"),
         ({"dataset": iter(())}, ArgumentTypeError, "a Dataset with a length"),
         ({"dataset": [{"image": 1}]}, ArgumentTypeError, "tuples of a tensor and a label"),

@@ -21,6 +21,7 @@ from captum_ext.metrics import (
     pointing_game,
     road,
 )
+from captum_ext.segmentation import Segmenter
 
 quantus = pytest.importorskip("quantus")
 from quantus.metrics.base import Metric  # noqa: E402
@@ -88,7 +89,7 @@ ALL = [
     qm.Deletion(n_steps=4),
     qm.DiffID(score_scale="none"),
     qm.PixelFlipping(features_in_step=16),
-    qm.IROF(segments="grid", n_segments=4),
+    qm.IROF(segments=Segmenter("grid", 4)),
     qm.ROAD(fractions=(0.3, 0.6)),
     qm.ScaleFreeInfidelity(n_samples=8),
 ]

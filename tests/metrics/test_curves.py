@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images import gaussian_blur
-from captum_ext.metrics import deletion, diff_id, insertion
+from captum_ext.metrics import Ranking, deletion, diff_id, insertion
 from tests import oracles
 
 seeds = st.integers(0, 9999)
@@ -58,7 +58,7 @@ def test_diff_id_with_mean_imputation_equals_the_oracle(seed, side, n_channels, 
 def test_insertion_and_deletion_equal_the_oracle_with_a_tensor_baseline(seed, side, n_steps, absolute):
     x, baseline = random_images(seed, 2, 2, side, side), random_images(seed + 1, 2, 2, side, side)
     maps, model = random_images(seed + 2, 2, 2, side, side) - 0.5, random_model(seed, 2 * side * side)
-    arguments = {"baselines": baseline, "n_steps": n_steps, "absolute": absolute}
+    arguments = {"baselines": baseline, "n_steps": n_steps, "ranking": Ranking(absolute)}
     inserted, deleted = insertion(model, x, maps, 2, **arguments), deletion(model, x, maps, 2, **arguments)
     for row in range(2):
         order = oracles.pixels_by_importance(maps[row], absolute)
@@ -110,17 +110,18 @@ def test_absolute_values_are_taken_for_each_channel_before_the_sum():
     model = lambda x: x.sum((1, 2, 3))  # noqa: E731
     signed = deletion(model, x, maps, n_steps=2)
     assert signed.scores.tolist() == [[11, 10, 0]]
-    assert deletion(model, x, maps, n_steps=2, absolute=True).scores.tolist() == [[11, 1, 0]]
+    assert deletion(model, x, maps, n_steps=2, ranking=Ranking(absolute=True)).scores.tolist() == [[11, 1, 0]]
 
 
 def test_ties_are_broken_at_random_by_seed_and_not_in_raster_order():
     x = torch.arange(1.0, 65).reshape(1, 64)
     constant = torch.zeros_like(x)
     weighted = lambda x: x.sum(1)  # noqa: E731
-    curves = [deletion(weighted, x, constant, n_steps=2, seed=seed).scores[0, 1].item() for seed in range(40)]
+    rankings = [Ranking(seed=seed) for seed in range(40)]
+    curves = [deletion(weighted, x, constant, n_steps=2, ranking=one).scores[0, 1].item() for one in rankings]
     assert len(set(curves)) > 20
     assert sum(curves) / 40 == pytest.approx(float(x.sum()) / 2, rel=0.1)
-    assert deletion(weighted, x, constant, n_steps=2, seed=3).scores[0, 1].item() == curves[3]
+    assert deletion(weighted, x, constant, n_steps=2, ranking=Ranking(seed=3)).scores[0, 1].item() == curves[3]
 
 
 def test_a_tuple_of_inputs_has_one_ranking_over_all_of_them():

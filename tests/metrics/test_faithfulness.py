@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from captum_ext.exceptions import ArgumentError
 from captum_ext.metrics import infidelity, monotonicity, sensitivity_n
-from captum_ext.metrics.faithfulness import _kept_outside_patches, _mean_ranks, correlation
+from captum_ext.metrics.faithfulness import correlation, kept_outside_patches, mean_ranks
 
 
 def additive(x):
@@ -43,22 +43,41 @@ def test_raw_infidelity_grows_with_the_map_and_the_others_do_not(images):
     torch.testing.assert_close(large.factor, small.factor / 100)
 
 
-@pytest.mark.parametrize("normalize", [False, True])
-def test_local_infidelity_is_that_of_captum_for_the_same_perturbations(images, normalize):
-    gradients = torch.randn(images.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    n_samples = 11
-    kept = _kept_outside_patches((images,), n_samples, 0.5, seed=4)[0]
+GRADIENTS = torch.randn(3, 2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+N_SAMPLES = 11
 
-    def perturb(inputs):  # Captum repeats every row n_samples times, row by row
-        removed = (~kept).repeat(len(inputs) // n_samples, 1, 1, 1).to(inputs.dtype)
+
+def infidelity_of_gradients(images):
+    maps = GRADIENTS * (images - 0.25)
+    return infidelity(curved, images, maps, baselines=0.25, n_samples=N_SAMPLES, patch=0.5, seed=4)
+
+
+def test_infidelity_of_gradients_times_the_difference_is_the_papers_definition(images):
+    kept = kept_outside_patches((images,), N_SAMPLES, 0.5, seed=4)[0]
+    actual = infidelity_of_gradients(images).raw
+    for row, (x, gradient) in enumerate(zip(images, GRADIENTS, strict=True)):
+        squares = []
+        for mask in kept:
+            taken = torch.where(mask, 0.0, x - 0.25)  # I: what is subtracted, with baselines where nothing is kept
+            change = curved(x[None]) - curved((x - taken)[None])
+            squares.append(float((taken * gradient).sum() - change) ** 2)
+        assert float(actual[row]) == pytest.approx(sum(squares) / N_SAMPLES)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_infidelity_of_gradients_times_the_difference_is_that_of_captum(images, normalize):
+    kept = kept_outside_patches((images,), N_SAMPLES, 0.5, seed=4)[0]
+
+    def perturb(inputs):  # Captum repeats every row N_SAMPLES times, row by row
+        removed = (~kept).repeat(len(inputs) // N_SAMPLES, 1, 1, 1).to(inputs.dtype)
         taken = (inputs - 0.25) * removed
         return taken, inputs - taken
 
     expected = captum.metrics.infidelity(
-        curved, perturb, images, gradients, n_perturb_samples=n_samples, normalize=normalize
+        curved, perturb, images, GRADIENTS, n_perturb_samples=N_SAMPLES, normalize=normalize
     )
-    found = infidelity(curved, images, gradients, baselines=0.25, n_samples=n_samples, patch=0.5, local=True, seed=4)
-    torch.testing.assert_close(found.scale_free if normalize else found.raw, expected.double())
+    actual = infidelity_of_gradients(images)
+    torch.testing.assert_close(actual.scale_free if normalize else actual.raw, expected.double())
 
 
 def test_sensitivity_n_is_one_for_additive_models_and_a_literal_correlation_otherwise(images):
@@ -99,7 +118,7 @@ def test_monotonicity_is_the_rank_correlation_of_groups_alone(images):
 def test_rank_correlation_with_ties_is_that_of_scipy(values, seed):
     one = torch.tensor([values], dtype=torch.float64)
     other = torch.randint(0, 4, one.shape, generator=torch.Generator().manual_seed(seed)).double()
-    actual = float(correlation(_mean_ranks(one), _mean_ranks(other)))
+    actual = float(correlation(mean_ranks(one), mean_ranks(other)))
     if float(one.std()) == 0 or float(other.std()) == 0:
         assert actual != actual
     else:
@@ -139,7 +158,6 @@ def test_tuples_of_inputs_are_perturbed_together(images):
         (infidelity, {"patch": 1}, "`patch` to be a share between 0 and 1"),
         (infidelity, {"n_samples": 0}, "`n_samples` to be an integer of at least 1"),
         (infidelity, {"n_samples": 1}, "`n_samples` to be at least 2"),
-        (infidelity, {"local": True, "baselines": "mean"}, "for local=True"),
         (sensitivity_n, {"fractions": (0.5, 2)}, "`fractions` to be increasing numbers strictly between 0 and 1"),
         (monotonicity, {"n_steps": 2}, "`n_steps` to be at least 3"),
         (monotonicity, {"n_steps": 99}, "`n_steps` to be at most 36, the number of pixels"),

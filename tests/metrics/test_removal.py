@@ -7,6 +7,7 @@ import torch
 from captum_ext.exceptions import ArgumentError
 from captum_ext.metrics import deletion, irof, pixel_flipping, road
 from captum_ext.metrics.removal import impute
+from captum_ext.segmentation import Segmenter
 
 
 def total(x):
@@ -57,8 +58,28 @@ def test_irof_takes_images_with_different_numbers_of_segments_and_fills_with_the
 def test_irof_segments_rgb_images_with_maps_of_one_channel():
     halves = torch.zeros(1, 3, 32, 32)
     halves[:, 0, :, :16], halves[:, 2, :, 16:] = 0.9, 0.8
-    found = irof(total, halves, halves.sum(1), n_segments=8)
+    found = irof(total, halves, halves.sum(1), segments=Segmenter(n_segments=8))
     assert bool(found.isfinite().all())
+
+
+def test_irof_takes_a_segmenter_that_undoes_the_normalisation_a_method_or_a_function(images):
+    seen = []
+
+    def halves(image):
+        seen.append(image)
+        return np.arange(24).reshape(4, 6) // 12
+
+    mean, std = [0.2, 0.4], [0.5, 0.25]
+    normalised = (images.clamp(0, 1) - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    labels = torch.arange(24).reshape(4, 6) // 12
+    expected = irof(lambda x: total(x) + 99, normalised, images, segments=labels)
+    segmenter = Segmenter(halves, mean=mean, std=std)
+    torch.testing.assert_close(irof(lambda x: total(x) + 99, normalised, images, segments=segmenter), expected)
+    np.testing.assert_allclose(np.stack(seen), images.clamp(0, 1).permute(0, 2, 3, 1).numpy(), atol=1e-6)
+    torch.testing.assert_close(irof(lambda x: total(x) + 99, normalised, images, segments=halves), expected)
+    assert np.stack(seen[3:]).max((1, 2, 3)).tolist() == [1, 1, 1]  # each image scaled by itself
+    grid = irof(total, images, images, segments="grid")
+    torch.testing.assert_close(grid, irof(total, images, images, segments=Segmenter("grid")(images)))
 
 
 def dense_imputation(image, kept):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from captum_ext.attr import ExpectedGradients
-from captum_ext.dataset import attribute_dataset
+from captum_ext.dataset import RunOptions, attribute_dataset
 
 N_SAMPLES = 3000
 
@@ -34,7 +34,8 @@ class Noise(torch.utils.data.Dataset):
         return torch.randn(1, 20, 20, generator=torch.Generator().manual_seed(index)), index % 5
 
 
-SETTINGS = {"target": "predicted", "batch_size": 16, "attribute_kwargs": {"n_steps": 30}}
+BATCH_SIZE = 16
+SETTINGS = {"target": "predicted", "attribute_kwargs": {"n_steps": 30}}
 
 
 def main():
@@ -43,8 +44,7 @@ def main():
         make_method(),
         Noise(),
         sys.argv[1],
-        shard_rows=32,
-        show_progress=lambda done, total: print(done, flush=True),
+        run=RunOptions(BATCH_SIZE, shard_rows=32, show_progress=lambda done, total: print(done, flush=True)),
         **SETTINGS,
     )
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from captum_ext.dataset import DatasetAttributions, attribute_dataset
+from captum_ext.dataset import DatasetAttributions, RunOptions, attribute_dataset
 from captum_ext.dataset.shards import RunFolder
-from tests.scale.program import N_SAMPLES, SETTINGS, Noise, make_method
+from tests.scale.program import BATCH_SIZE, N_SAMPLES, SETTINGS, Noise, make_method
 
 pytestmark = pytest.mark.scale
 ROOT = Path(__file__).parent.parent.parent
@@ -70,7 +70,8 @@ def test_twenty_kills_in_a_row_cost_no_row_and_repeat_none(tmp_path):
         last.communicate()
     assert last.returncode == 0
 
-    undisturbed = attribute_dataset(make_method(), Noise(), tmp_path / "whole", show_progress=False, **SETTINGS)
+    options = RunOptions(BATCH_SIZE, show_progress=False)
+    undisturbed = attribute_dataset(make_method(), Noise(), tmp_path / "whole", run=options, **SETTINGS)
     resumed = DatasetAttributions(out)
     assert resumed.complete
     assert resumed.table().equals(undisturbed.table())

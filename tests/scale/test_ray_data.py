@@ -14,15 +14,16 @@ import torch
 from captum.attr import GradientShap, Saliency
 
 from captum_ext.attr import IntegratedGradients
-from captum_ext.dataset import DatasetAttributions, attribute_dataset
+from captum_ext.dataset import DatasetAttributions, RunOptions, attribute_dataset
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, RunFolderError
 from captum_ext.references import ReferenceDistribution
 from tests.dataset.toy import Bent, Images, Linear
-from tests.scale.program import SETTINGS, Noise, make_method
+from tests.scale.program import BATCH_SIZE, SETTINGS, Noise, make_method
 
 pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("default")]
 ray = pytest.importorskip("ray")
 ROOT = Path(__file__).parent.parent.parent
+QUIET = RunOptions(show_progress=False)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,7 +63,8 @@ def columns():
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    return attribute_dataset(make_method(), Noise(), tmp_path_factory.mktemp("local"), show_progress=False, **SETTINGS)
+    options = RunOptions(BATCH_SIZE, show_progress=False)
+    return attribute_dataset(make_method(), Noise(), tmp_path_factory.mktemp("local"), run=options, **SETTINGS)
 
 
 def workers():
@@ -87,7 +89,7 @@ def test_two_workers_of_which_one_is_killed_give_the_rows_of_the_local_run(tmp_p
 
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
-    found = explain(Noise(), make_method, out, concurrency=2, **SETTINGS)
+    found = explain(Noise(), make_method, out, concurrency=2, batch_size=BATCH_SIZE, **SETTINGS)
     killer.join()
     assert len(killed) == 2
     assert found.complete
@@ -105,18 +107,18 @@ def test_a_local_run_goes_on_with_ray(tmp_path, undisturbed):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        attribute_dataset(make_method(), Noise(), out, **{"show_progress": stop, **SETTINGS})
+        attribute_dataset(make_method(), Noise(), out, run=RunOptions(BATCH_SIZE, show_progress=stop), **SETTINGS)
     assert 2400 <= len(DatasetAttributions(out)) < 3000
-    found = explain(Noise(), make_method, out, concurrency=2, **SETTINGS)
+    found = explain(Noise(), make_method, out, concurrency=2, batch_size=BATCH_SIZE, **SETTINGS)
     assert found.table().equals(undisturbed.table())
     assert torch.equal(found.maps(), undisturbed.maps())
     before = {path: path.stat().st_mtime_ns for path in out.glob("rows-*")}
-    explain(Noise(), make_method, out, concurrency=2, **SETTINGS)  # nothing to do
+    explain(Noise(), make_method, out, concurrency=2, batch_size=BATCH_SIZE, **SETTINGS)  # nothing to do
     assert before == {path: path.stat().st_mtime_ns for path in out.glob("rows-*")}
 
 
 def test_a_ray_data_set_gives_the_same_rows(tmp_path):
-    local = attribute_dataset(linear(), Images(20), tmp_path / "local", target="label", show_progress=False)
+    local = attribute_dataset(linear(), Images(20), tmp_path / "local", target="label", run=QUIET)
     found = explain(table(20), linear, tmp_path / "ray", target="label", source=columns(), batch_size=4, shard_rows=8)
     assert found.complete
     names = ["index", "target", "prediction"]
@@ -133,7 +135,7 @@ def test_random_methods_give_the_rows_of_the_local_run(tmp_path):
     images = np.stack([Images(12)[i][0].numpy() for i in range(12)])
     arguments = {"target": 0, "attribute_kwargs": {"baselines": torch.eye(4).reshape(4, 2, 2, 1), "n_samples": 2}}
     local = attribute_dataset(
-        random_method(), Images(12), tmp_path / "a", batch_size=5, show_progress=False, **arguments
+        random_method(), Images(12), tmp_path / "a", run=RunOptions(5, show_progress=False), **arguments
     )
     rows = [{"picture": images[i], "number": i} for i in range(12)]
     found = explain(
@@ -169,7 +171,7 @@ def test_both_ends_of_a_group_that_failed_and_were_repaired_leave_its_other_rows
     found = explain(Images(8), linear, tmp_path / "ray", **arguments)
     assert found.complete
     assert found.failures == []
-    local = attribute_dataset(linear(), Images(8), tmp_path / "local", target=0, show_progress=False)
+    local = attribute_dataset(linear(), Images(8), tmp_path / "local", target=0, run=QUIET)
     assert found.table(["index", "target", "prediction"]).equals(local.table(["index", "target", "prediction"]))
     torch.testing.assert_close(found.maps(), local.maps(), rtol=1e-3, atol=1e-6)
     manifest = json.loads((tmp_path / "ray" / "manifest.json").read_text())

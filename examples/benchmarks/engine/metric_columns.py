@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from captum_ext import metrics
 from captum_ext.metrics import PerturbationCurve
+from captum_ext.segmentation import Segmenter
 from examples.benchmarks.engine.passes import Passes, counted_passes
 
 Columns = dict[str, list[Any]]  # one entry for each row of a batch
@@ -132,12 +133,13 @@ def path_columns(what: Targets, maps: Tensor, seed: int = 0) -> Columns:
     insertion_mean, deletion_mean: LPI's Table 1; missing pixels are the mean of those kept, s / F(x).
     diff_id, diff_id_accuracy: LPI's DiffID, from logits over F(x) and from whether the class is still first.
     """
-    shared: dict[str, Any] = {"target": what.target, "seed": seed}
+    shared: dict[str, Any] = {"target": what.target, "ranking": metrics.Ranking(seed=seed)}
+    by_magnitude = metrics.Ranking(absolute=True, seed=seed)
     model, x = what.model, what.images
     inserted = metrics.insertion(model, x, maps, baselines=what.blurred, normalize="range", **shared)
     deleted = metrics.deletion(model, x, maps, normalize="range", **shared)
-    as_lpi: dict[str, Any] = {"baselines": "mean", "normalize": "input", "absolute": True, **shared}
-    difference = metrics.diff_id(model, x, maps, **shared)
+    as_lpi: dict[str, Any] = {"baselines": "mean", "normalize": "input", **shared, "ranking": by_magnitude}
+    difference = metrics.diff_id(model, x, maps, what.target, ranking=by_magnitude)
     if difference.correct is None:
         raise ValueError("path_columns needs a classifier")
     padded = torch.nn.functional.pad(difference.correct, (1, 1))
@@ -181,25 +183,29 @@ def upsampling_columns(what: Targets, maps: Tensor, display: Display, seed: int 
     and divided by its mass, and the share left unexplained by the best multiple of the map. monotonicity: rank
     correlation over ten groups of pixels. sparseness: Gini index.
     """
-    shared: dict[str, Any] = {"target": what.target, "seed": seed}
+    shared: dict[str, Any] = {"target": what.target, "ranking": metrics.Ranking(seed=seed)}
+    by_magnitude = metrics.Ranking(absolute=True, seed=seed)
+    segmenter = Segmenter(n_segments=16, mean=display.mean, std=display.std)
     model, x = what.model, what.images
     probabilities = model.probabilities
     black = what.black.expand_as(x)
-    infidelity = metrics.infidelity(model, x, maps.double(), baselines=black, **shared)
+    infidelity = metrics.infidelity(model, x, maps.double(), what.target, baselines=black, seed=seed)
     return {
         "insertion": valid_areas(metrics.insertion(probabilities, x, maps, baselines=what.blurred, **shared)),
         "deletion": valid_areas(metrics.deletion(probabilities, x, maps, **shared)),
-        "diff_id": valid_areas(metrics.diff_id(model, x, maps, fractions=(0.1, 0.3, 0.5, 0.7, 0.9), **shared)),
+        "diff_id": valid_areas(
+            metrics.diff_id(model, x, maps, what.target, fractions=(0.1, 0.3, 0.5, 0.7, 0.9), ranking=by_magnitude)
+        ),
         "pixel_flipping": valid_areas(
             metrics.pixel_flipping(
                 probabilities, x, maps, baselines=black, pixels_in_step=x[0, 0].numel() // 14, **shared
             )
         ),
         "road": valid_areas(metrics.road(probabilities, x, maps, fractions=(0.1, 0.3, 0.6), **shared)),
-        "irof": numbers(
-            metrics.irof(probabilities, x, maps, n_segments=16, mean=display.mean, std=display.std, **shared)
+        "irof": numbers(metrics.irof(probabilities, x, maps, segments=segmenter, **shared)),
+        "monotonicity": numbers(
+            metrics.monotonicity(model, x, maps, what.target, baselines=black, ranking=by_magnitude)
         ),
-        "monotonicity": numbers(metrics.monotonicity(model, x, maps, baselines=black, **shared)),
         "sparseness": numbers(metrics.gini(maps)),
         "infidelity": numbers(infidelity.raw),
         "infidelity_by_maximum": numbers(infidelity.rescaled(1 / maps.double().flatten(1).amax(1))),

@@ -15,6 +15,7 @@ import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from captum_ext.attr import IntegratedGradients
 from captum_ext.core.memory import keep_freed_memory
-from captum_ext.dataset import MapFormat, attribute_dataset
+from captum_ext.dataset import MapFormat, RunOptions, attribute_dataset
 from captum_ext.dataset.shards import RunFolder, rows_of_a_task
 from examples import real_data
 from examples.benchmarks.engine.networks import five_layers
@@ -84,7 +85,9 @@ def bare(method: Any, dataset: Dataset[Any], batch_size: int) -> None:
         method.attribute(images, target=target, n_steps=N_STEPS, return_convergence_delta=True)
 
 
-def stored(method: Any, dataset: Dataset[Any], batch_size: int, **options: Any) -> Any:
+def stored(
+    method: Any, dataset: Dataset[Any], batch_size: int, on_done: Callable[[int, int], object] | None = None
+) -> Any:
     """The runner, into a folder that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         return attribute_dataset(
@@ -92,9 +95,8 @@ def stored(method: Any, dataset: Dataset[Any], batch_size: int, **options: Any) 
             dataset,
             folder,
             target="predicted",
-            batch_size=batch_size,
             attribute_kwargs={"n_steps": N_STEPS},
-            **{"show_progress": False, **options},
+            run=RunOptions(batch_size, show_progress=on_done or False),
         )
 
 
@@ -129,7 +131,7 @@ def memory(fast: bool) -> None:
         peaks[done] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     model = nn.Sequential(nn.Conv2d(1, 4, 5, stride=3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 64, 10)).eval()
-    stored(IntegratedGradients(model), Noise(many), 20, show_progress=watch)
+    stored(IntegratedGradients(model), Noise(many), 20, watch)
     title = f"Peak memory of the process, {many} images of 28 x 28, float16 maps, files of 256 rows"
     print_table(title, ["images", "peak MB"], [[count, round(peaks[count])] for count in (few, many)])
 
@@ -219,7 +221,7 @@ def plan(fast: bool) -> None:
                 target=0,
                 attribute_kwargs={"n_steps": 2},
                 map_format=MapFormat(size),
-                show_progress=False,
+                run=RunOptions(show_progress=False),
             )
             total = sum(path.stat().st_size for path in Path(folder).glob("*.parquet"))
             sizes[size] = total / (2 if fast else 20) * N_IMAGENET / 1e9

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from torch import Tensor
 
-from captum_ext.dataset import DatasetAttributions, MapFormat, attribute_dataset
+from captum_ext.dataset import DatasetAttributions, MapFormat, RunOptions, attribute_dataset
 from captum_ext.dataset.row_maker import Batch, RowMaker, Settings
 from captum_ext.dataset.run import default_fields
 from captum_ext.exceptions import ArgumentError
@@ -128,14 +128,19 @@ class FolderRun:
         return images
 
     def arguments(self, method: Any) -> dict[str, Any]:
-        """What both engines are told."""
+        """What both engines are to compute."""
         fields = [name for name in default_fields(method, self.target) if self.maps or name != "map"]
         return {
             "target": self.target,
-            "batch_size": self.batch_size,
             "fields": (*fields, *self.metrics),
             "map_format": MapFormat(None if self.size is None else (self.size, self.size), self.dtype or "float16"),
             "attribute_kwargs": self.method.attribute_kwargs,
+        }
+
+    def options(self, method: Any) -> dict[str, Any]:
+        """How both are to go about it."""
+        return {
+            "batch_size": self.batch_size,
             "seed": self.method.seed,
             "resume": self.resume,
             "configuration": self._configuration(method),
@@ -172,8 +177,7 @@ def _run(job: FolderRun, images: Images, method: Any, num_workers: int = 0) -> i
             method,
             images,
             job.out,
-            num_workers=num_workers,
-            show_progress=on_done,
+            run=RunOptions(num_workers=num_workers, show_progress=on_done, **job.options(method)),
             **job.arguments(method),
         )
     return _report(attributions)
@@ -203,6 +207,7 @@ def run_with_ray(job: FolderRun, workers: int, num_gpus: float) -> int:
                 concurrency=workers,
                 num_gpus=num_gpus,
                 show_progress=on_done,
+                **job.options(method),
                 **job.arguments(method),
             )
     finally:
