@@ -133,6 +133,8 @@ def scores_of(outputs: Tensor, target: Target) -> Tensor:
         ArgumentError: a target that the outputs do not have.
     """
     n_rows = len(outputs)
+    if isinstance(target, Tensor):
+        target = target.to(outputs.device)  # labels often come from the CPU
     check_target_in_range(outputs, target)
     try:
         scores = select_targets(outputs, target)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.checks import check_choice, describe
+from captum_ext.core.tensors import has_float64
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 
@@ -131,7 +132,7 @@ def _is_numeric(attributions: Any) -> bool:
 def _widened(attributions: Tensor) -> Tensor:
     detached = attributions.detach()
     if not detached.is_floating_point():
-        return detached.double()
+        return detached.double() if has_float64(detached.device) else detached.float()
     return detached.to(torch.promote_types(detached.dtype, torch.float32))
 
 
