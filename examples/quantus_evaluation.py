@@ -56,12 +56,14 @@ def methods() -> dict[str, Any]:
     }
 
 
-def ig_from_both_baselines(model: Any, inputs: Any, targets: Any, **ignored: Any) -> Any:  # noqa: ARG001
+def ig_from_both_baselines(model: Any, inputs: Any, targets: Any, method: str = "", device: Any = None) -> Any:  # noqa: ARG001
     """Mean of Integrated Gradients from the blurred input and from zero: any function is a method for Quantus."""
     x = torch.as_tensor(inputs)
     baselines = (gaussian_blur(x), torch.zeros_like(x))
     maps = [
-        as_quantus_explain(IntegratedGradients(model), n_steps=N_STEPS // 2, baselines=one)(model, inputs, targets)
+        as_quantus_explain(IntegratedGradients(model), attribute_kwargs={"n_steps": N_STEPS // 2, "baselines": one})(
+            model, inputs, targets
+        )
         for one in baselines
     ]
     return (maps[0] + maps[1]) / 2

@@ -7,9 +7,9 @@ from typing import Any
 
 from captum_ext.core.checks import check_choice, describe
 from captum_ext.exceptions import ArgumentTypeError
+from captum_ext.images import check_normalisation
 from captum_ext.upsampling.interpolation import InterpolationUpsampler
 from captum_ext.upsampling.protocol import Upsampler
-from captum_ext.upsampling.settings import check_normalisation
 from captum_ext.upsampling.upsampler import USUUpsampler
 
 #: What `make_upsampler` knows by name, each with one line.

@@ -103,38 +103,3 @@ def _check_given_labels(labels: Tensor) -> Tensor:
         raise ArgumentError("segmenter", "labels (H, W) or (N, H, W)", describe(labels))
     check_labels("segmenter", labels, len(labels) if labels.dim() == 3 else 1, (labels.shape[-2], labels.shape[-1]))
     return labels
-
-
-def check_normalisation(mean: Any, std: Any) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Return a model's input normalisation as numbers for all channels, or for each.
-
-    Raises:
-        ArgumentTypeError: not numbers.
-        ArgumentError: only one of both, different lengths, or standard deviations that are not positive.
-    """
-    if (mean is None) != (std is None):
-        missing, given = ("mean", "std") if mean is None else ("std", "mean")
-        raise ArgumentError(given, f"given together with {missing}", "only one of them")
-    if mean is None:
-        return None, None
-    centers, scales = _numbers("mean", mean), _numbers("std", std)
-    if any(scale <= 0 for scale in scales):
-        raise ArgumentError("std", "positive numbers", describe(std))
-    if len(centers) != len(scales) and 1 not in (len(centers), len(scales)):
-        raise ArgumentError("std", f"of {len(centers)} numbers like mean, or one", f"{len(scales)} numbers")
-    return centers, scales
-
-
-def _numbers(name: str, value: Any) -> tuple[float, ...]:
-    """One finite number for each channel, or one for all."""
-    expected = "a number, or a finite number for each channel"
-    try:
-        tensor = torch.as_tensor(value, device=None if isinstance(value, Tensor) else "cpu").detach()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentTypeError(name, expected, describe(value)) from error
-    if tensor.dtype == torch.bool or tensor.is_complex():
-        raise ArgumentTypeError(name, expected, describe(value))
-    numbers = tensor.cpu().double().flatten().tolist()
-    if not numbers or not all(map(math.isfinite, numbers)):
-        raise ArgumentError(name, expected, describe(value))
-    return tuple(numbers)

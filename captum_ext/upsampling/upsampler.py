@@ -13,14 +13,13 @@ from captum_ext.core.fills import make_fill
 from captum_ext.core.request import Request
 from captum_ext.core.types import ForwardFunc, Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
-from captum_ext.images import display_range
+from captum_ext.images import check_normalisation, display_range
 from captum_ext.segmentation import Segment, Segmenter, check_labels
 from captum_ext.upsampling.redistribution import POTENTIALS, REDISTRIBUTIONS, as_maps, redistribute
 from captum_ext.upsampling.refinement import Refinement, nested, refine
 from captum_ext.upsampling.scoring import FILLS, SCORERS, MaskedImages, Scorer, unit_scores
 from captum_ext.upsampling.settings import (
     check_fill,
-    check_normalisation,
     check_positive,
     check_segmenter,
     check_size,
