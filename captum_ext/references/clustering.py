@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError
 
 # Above this many samples mini-batches are used: exact KMeans reads all outputs in every iteration, from a float64 copy.
@@ -97,14 +98,12 @@ def _cluster(
 def _warn_if_fewer(neighborhoods: list[Neighborhood], n_samples: int, n_neighborhoods: int, n_references: int) -> None:
     sizes = [len(part.members) for part in neighborhoods]
     if len(neighborhoods) < n_neighborhoods:
-        warnings.warn(
+        warn_caller(
             f"{n_samples} samples give {len(neighborhoods)} neighbourhood(s) with distinct outputs, "
             f"fewer than n_neighborhoods={n_neighborhoods}.",
-            stacklevel=4,
         )
     if min(sizes) < n_references:
-        warnings.warn(
+        warn_caller(
             f"{n_samples} samples give neighbourhoods of {sizes} references, "
             f"some with fewer than n_references={n_references}.",
-            stacklevel=4,
         )

@@ -3,6 +3,7 @@
     python -m examples.benchmarks                  # offline data, full size: an hour or two on two cores
     python -m examples.benchmarks --fast           # that everything works: some minutes
     python -m examples.benchmarks --data imagenet:/data/imagenet --network torchvision:resnet50 --weights resnet50.pth
+    python -m examples.benchmarks --method my_module:MyMethod --only paths-digits
     python -m examples.benchmarks --from examples/benchmarks/results --summary docs/results.md   # from kept rows
 
 The exit code is 1 when a method or a part failed, 2 when something was asked for that cannot be done.
@@ -18,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from captum_ext.attr import method_class
 from examples.benchmarks import report
 from examples.benchmarks.engine.environment import cost_of, environment, recorded_cost
 from examples.benchmarks.engine.experiment import Options, lines_of, run
@@ -44,6 +46,14 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, help="a local file with the network's weights")
     parser.add_argument("--n-classes", type=positive, default=1000, help="outputs of a torchvision network")
     parser.add_argument("--limit", type=positive, default=100, help="how many images of --data")
+    parser.add_argument(
+        "--method",
+        action="append",
+        default=[],
+        metavar="MODULE:CLASS",
+        help="a class of your own with attribute(inputs, target=...), beside the path methods at their budget; may be "
+        "repeated. Its module is imported, which runs its code",
+    )
     parser.add_argument("--from", type=Path, dest="kept", metavar="FOLDER", help="report on kept rows, run nothing")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the rows, without pictures, to a folder")
     parser.add_argument(
@@ -51,6 +61,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--retry-failed", action="store_true", help="run parts again in which a method failed")
     options = parser.parse_args(arguments)
+    for method in options.method:
+        method_class(method)  # before anything is computed
     given = [name for name in ("network", "weights", "n_classes") if getattr(options, name) != parser.get_default(name)]
     if options.data is None and given:
         parser.error("--network, --weights and --n-classes are for images of your own: name them with --data")
@@ -67,6 +79,7 @@ def default_output(arguments: argparse.Namespace) -> Path:
         names += [kind, Path(folder).name, arguments.network.rpartition(":")[2], str(arguments.limit)]
     if arguments.seed:
         names.append(f"seed{arguments.seed}")
+    names += [method.replace(":", ".") for method in arguments.method]
     return Path("outputs") / "-".join(name for name in names if name)
 
 
@@ -95,6 +108,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         arguments.weights,
         arguments.n_classes,
         arguments.limit,
+        tuple(arguments.method),
     )
 
 
@@ -124,8 +138,8 @@ def measured(
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    arguments = parsed(given)
     try:
+        arguments = parsed(given)
         if arguments.kept is not None:
             rows, about = kept(arguments.kept)
             written = report.write(rows, about, None, arguments.summary or Path("outputs/results.md"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from examples.benchmarks.engine.callers_methods import CallersMethods
 from examples.benchmarks.engine.captum_methods import captum_methods
 from examples.benchmarks.engine.experiment import Experiment, Options
 from examples.benchmarks.engine.explanations import controls
@@ -21,9 +21,14 @@ from examples.benchmarks.papers.wg.wg_methods import wg_methods
 PATH_METHODS = (controls, captum_methods, lpi_methods, wg_methods, samp_methods)
 
 
-def path_games(data: str, network: str, options: Options, **settings: Any) -> PathGames:
-    """The path methods of all papers on one data set and network; for the settings see `PathGames`."""
-    return PathGames(data, network, options, builders=PATH_METHODS, sensitivity=SENSITIVITY, **settings)
+def path_games(
+    data: str, network: str, options: Options, *, pool: str | None = None, limit: int | None, batch: int
+) -> PathGames:
+    """The path methods of all papers, and the caller's, on one data set and network; see `PathGames`."""
+    builders = (*PATH_METHODS, *([CallersMethods(options.methods)] if options.methods else []))
+    return PathGames(
+        data, network, options, builders=builders, sensitivity=SENSITIVITY, pool=pool, limit=limit, batch=batch
+    )
 
 
 def build(options: Options) -> Sequence[Experiment]:

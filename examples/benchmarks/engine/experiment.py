@@ -37,6 +37,7 @@ class Options:
         weights: file with weights of `network`.
         n_classes: outputs of `network`.
         limit: how many of these images.
+        methods: classes of the caller's own, MODULE:CLASS, beside the path methods.
     """
 
     output: Path
@@ -47,6 +48,7 @@ class Options:
     weights: Path | None = None
     n_classes: int = 1000
     limit: int = 100
+    methods: tuple[str, ...] = ()
 
     @property
     def network_settings(self) -> dict[str, Any]:

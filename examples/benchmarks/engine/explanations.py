@@ -80,10 +80,14 @@ Methods = dict[str, Explain]
 
 
 def from_baselines(
-    explainer: IntegratedGradients | ImportantDirectionIG, baselines: Sequence[str], setting: Setting, **options: Any
+    explainer: IntegratedGradients | ImportantDirectionIG,
+    baselines: Sequence[str],
+    setting: Setting,
+    n_steps: int | None = None,
+    method: str | None = None,
 ) -> Explain:
     """A straight path from each of the named baselines, which share the budget; the mean of the maps."""
-    n_steps = options.pop("n_steps", setting.budget) // len(baselines)
+    n_steps = (setting.budget if n_steps is None else n_steps) // len(baselines)
 
     def explain(asked: Asked) -> Explained:
         pairs = [
@@ -92,8 +96,8 @@ def from_baselines(
                 named_baseline(name, asked.images, setting),
                 asked.target,
                 n_steps=n_steps,
+                method=method,
                 return_convergence_delta=True,
-                **options,
             )
             for name in baselines
         ]

@@ -73,7 +73,9 @@ class PathGames:
     def settings(self) -> dict[str, Any]:
         """Data, network and budget."""
         data_settings = {"data": self.data, "network": self.network_name, "pool": self.pool_name, "limit": self.limit}
-        return {**self.options.network_settings, **data_settings, "batch": self.batch, "budget": self.budget}
+        own_methods = {"methods": list(self.options.methods)} if self.options.methods else {}
+        shared = {**self.options.network_settings, **data_settings, **own_methods}
+        return {**shared, "batch": self.batch, "budget": self.budget}
 
     @property
     def size(self) -> str:

@@ -81,7 +81,7 @@ def plain_fitness(model: nn.Module, x: Tensor, target: Tensor, n_steps: int) -> 
     """Weighted IG with the standard baselines, midpoints and the logit above the fill's, one image after another."""
     maps = []
     for image, label in zip(x.split(1), target, strict=True):
-        fill = corner_mean(image).expand_as(image)
+        fill = corner_mean((image,)).values[0].expand_as(image)
 
         def score(changed: Tensor, label: Tensor = label) -> Tensor:
             with torch.no_grad():
