@@ -180,7 +180,7 @@ def sensitivity_n(
     generator = torch.Generator().manual_seed(seed)
     for fraction in check_fractions(fractions):
         count = max(1, game.count(fraction))
-        order = torch.rand(n_samples, game.n_pixels, generator=generator, device="cpu").argsort(1)
+        order = torch.rand(n_samples, game.n_pixels, generator=generator, dtype=torch.float32, device="cpu").argsort(1)
         flat = torch.ones(n_samples, game.n_pixels, dtype=torch.bool, device="cpu")
         kept = pixel_maps(flat.scatter_(1, order[:, :count], False), game.inputs)
         columns.append(correlation(_removed_sums(game, kept), _changes(game, fill, kept)))
@@ -278,7 +278,7 @@ def kept_outside_patches(inputs: Tensors, n_samples: int, patch: float, seed: in
             continue
         n_elements = value[0].numel()
         count = max(1, round(patch * n_elements))
-        order = torch.rand(n_samples, n_elements, generator=generator, device="cpu").argsort(1)
+        order = torch.rand(n_samples, n_elements, generator=generator, dtype=torch.float32, device="cpu").argsort(1)
         flat = torch.ones(n_samples, n_elements, dtype=torch.bool, device="cpu").scatter_(1, order[:, :count], False)
         masks.append(flat.reshape(n_samples, *value.shape[1:]))
     return tuple(masks)
