@@ -14,7 +14,16 @@ from captum_ext.attr import (
 )
 from captum_ext.attr.paths.quadrature import RULES
 from captum_ext.core.blur import gaussian_blur
-from tests.core.entries import RUNNING, WITHOUT_A_MODEL, numbers, over_a_folder, tensors_of
+from tests.core.entries import (
+    ATTRIBUTIONS,
+    FITS,
+    MEASURES,
+    RUNNING,
+    WITHOUT_A_MODEL,
+    numbers,
+    over_a_folder,
+    tensors_of,
+)
 
 GIVEN = numbers(2, 3, 4, 4), numbers(4, 3, 4, 4) * 0.5, numbers(2, 3, 4, 4).flip(3)
 
@@ -123,3 +132,16 @@ def test_gauss_nodes_are_not_computed_where_all_rows_have_several_references(mon
     assert attributions.shape == ROW.shape
     with pytest.raises(AssertionError, match="4 Gauss nodes"):
         explained.attribute(ROW, baselines=0, target=0, n_steps=4)
+
+
+@pytest.mark.parametrize("name", [*MEASURES, *FITS, *(name for name in ATTRIBUTIONS if "adaptive" not in name)])
+def test_the_default_dtype_changes_no_number(name):
+    entry = {**MEASURES, **FITS, **ATTRIBUTIONS}[name]
+    expected = entry(insensitive, *GIVEN)
+    torch.set_default_dtype(torch.float64)
+    try:
+        actual = entry(insensitive, *GIVEN)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(tensors_of(actual), tensors_of(expected), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6, equal_nan=True)

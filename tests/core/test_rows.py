@@ -292,6 +292,39 @@ def test_metrics_of_graphs_beside_edges_are_those_of_a_model_that_holds_them(nam
         torch.testing.assert_close(METRICS[name](Graph(), x, maps, target=1, additional_forward_args=edges), expected)
 
 
+@pytest.mark.parametrize("name", [*SHARED_METHODS, *METRICS])
+def test_a_batch_that_may_not_be_cut_is_never_larger_than_the_limit_without_a_word(name):
+    def explain(limit):
+        arguments = {"target": 1, "additional_forward_args": EDGES, "internal_batch_size": limit}
+        if name in METRICS:
+            return METRICS[name](Graph(), GRAPHS, numbers(3, 4, 2), **arguments)
+        return SHARED_METHODS[name](Graph()).attribute(GRAPHS, n_steps=4, method="riemann_left", **arguments)
+
+    with pytest.raises(
+        ArgumentError, match="`internal_batch_size` .*at least 3, .*wrapped in captum_ext.Shared.*got 2"
+    ):
+        explain(2)
+    torch.testing.assert_close(explain(3), explain(None))
+
+
+@pytest.mark.parametrize("name", [*SHARED_METHODS, *METRICS])
+def test_arguments_of_the_rows_are_theirs_whatever_the_limit(name):
+    scale = torch.tensor([0.02, 0.05, 0.1], dtype=torch.float64)
+
+    def forward(x, scale):
+        return closed(x) * scale[:, None]
+
+    def explain(limit, rows=slice(None)):
+        arguments = {"target": 1, "additional_forward_args": scale[rows], "internal_batch_size": limit}
+        if name in METRICS:
+            return METRICS[name](forward, GRAPHS[rows], numbers(3, 4, 2)[rows], **arguments)
+        return SHARED_METHODS[name](forward).attribute(GRAPHS[rows], n_steps=4, method="riemann_left", **arguments)
+
+    expected = torch.cat([explain(None, slice(k, k + 1)) for k in range(3)])
+    for limit in (1, 2, 3, 7, None):
+        torch.testing.assert_close(explain(limit), expected)
+
+
 @pytest.mark.parametrize("n_rows", [1, 2, 3])
 @pytest.mark.parametrize("name", ["irof", "road"])
 def test_metrics_of_images_beside_prototypes_are_those_of_a_model_that_holds_them(name, n_rows):
@@ -406,6 +439,14 @@ def test_nodes_as_rows_are_right_where_a_whole_graph_is_given_at_once(name, meth
             internal_batch_size=NODES,
         )
         torch.testing.assert_close(actual, expected)
+
+
+def test_weighted_ig_is_given_whole_graphs_beside_their_edges():
+    forward = Recorded(bent_convolution)
+    weighted = WeightedIntegratedGradients(forward, references=NODE_REFERENCES, fill=0, score="logit")
+    weighted.attribute(NODE_INPUTS, target=2, n_steps=3, method="riemann_left", additional_forward_args=GRAPH_EDGES)
+    assert set(forward.sizes) == {NODES}
+    assert all(torch.equal(edges, GRAPH_EDGES) for _, edges in forward.calls)
 
 
 @pytest.mark.parametrize("limit", [None, NODES, 12])
@@ -690,6 +731,20 @@ def test_neurons_of_layers_with_rows_of_their_own_have_captums_numbers(monkeypat
     monkeypatch.setattr(neuron_integrated_gradients, "IntegratedGradients", IntegratedGradients)
     actual = captum.attr.NeuronIntegratedGradients(net, net.first).attribute(x, **arguments)
     torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_noise_tunnel_leaves_what_is_shared_alone():
+    arguments = {"nt_samples": 3, "target": 1, "n_steps": 5}
+    results = []
+    for method, edges in (
+        (captum.attr.IntegratedGradients(closed), None),
+        (IntegratedGradients(Graph()), Shared(EDGES)),
+    ):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            tunnel = captum.attr.NoiseTunnel(method)
+            results.append(tunnel.attribute(GRAPHS, additional_forward_args=edges, **arguments))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-6, atol=1e-8)
 
 
 # Any model that mixes the rows of its batch
