@@ -95,6 +95,12 @@ def test_importing_the_package_loads_no_host_and_no_heavy_library():
     assert loaded.strip() == "[]"
 
 
+def test_a_fit_that_loads_scikit_learn_leaves_pythons_random_numbers_alone():
+    code = "import random, torch; from captum_ext import ReferenceDistribution; state = random.getstate(); "
+    code += "ReferenceDistribution.fit(lambda x: x, torch.eye(3), n_references=2); print(random.getstate() == state)"
+    assert in_fresh_process(code).strip() == "True"
+
+
 def test_modules_are_attributes_of_the_package():
     assert (
         in_fresh_process("import captum_ext; print(captum_ext.attr.IntegratedGradients.__name__)").strip()

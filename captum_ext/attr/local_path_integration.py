@@ -120,7 +120,7 @@ class LocalPathIntegration(ReferencePathAttribution):
                 "reference samples (wrap those that all rows share in captum_ext.Shared)",
                 describe(samples[0]),
             )
-        fitted = _fit(request, samples)
+        fitted = _fit(request, samples, self.allow_batch_statistics)
         if request.model.forward_args.values is None:  # other arguments may come with the next call
             self._fitted = fitted
         return fitted
@@ -156,7 +156,7 @@ def _is_of_model(distribution: ReferenceDistribution, request: Request) -> bool:
     return distribution.is_fitted_to(outputs, 0.05 if is_half or is_callers_autocast() else 5e-3)
 
 
-def _fit(request: Request, samples: Tensors) -> ReferenceDistribution:
+def _fit(request: Request, samples: Tensors, allow_batch_statistics: bool) -> ReferenceDistribution:
     """One neighbourhood of the samples, by the model as this call runs it: its device, dtype and arguments."""
     forward_func, shared = request.model.forward_func, request.model.forward_args.of_batches(1)
 
@@ -169,6 +169,7 @@ def _fit(request: Request, samples: Tensors) -> ReferenceDistribution:
         samples if len(samples) > 1 else samples[0],
         n_references=min(_MOST_REFERENCES, len(samples[0])),
         internal_batch_size=request.limit.rows if request.limit.fixed else None,
+        allow_batch_statistics=allow_batch_statistics,
     )
 
 

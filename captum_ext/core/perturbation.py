@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.checks import describe
-from captum_ext.core.chunks import in_chunks
 from captum_ext.core.fills import Fill
 from captum_ext.core.pixels import pixel_maps
 from captum_ext.core.request import Request
-from captum_ext.core.rows import count_batches, step_by_step
 from captum_ext.core.tensors import double, on_device
 from captum_ext.core.types import TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
@@ -135,31 +133,14 @@ class Perturbation:
         return self._evaluate(rows, kept, read)
 
     def _evaluate(self, rows: Tensor, masks: Callable[[Tensor], Tensors], read: Read) -> Tensor:
-        present = self._with_every_row(rows)
-        order, counts = step_by_step(present, self.request.n_rows, pad=self.request.fills_batches)
-        counts &= order < len(rows)
-
-        def values(part: slice) -> Tensor:
-            row = present[order[part]]
-            chosen = order[part].where(order[part] < len(rows), 0)
+        def values(points: Tensor, row: Tensor) -> Tensor:
             perturbed = []
-            for position, (tensor, mask) in enumerate(zip(self.request.inputs, masks(chosen), strict=True)):
+            for position, (tensor, mask) in enumerate(zip(self.request.inputs, masks(points), strict=True)):
                 taken = tensor[row.to(tensor.device)]  # a copy
                 perturbed.append(self.fill.apply(position, taken, mask, row))
             return read(self.request.model.outputs(tuple(perturbed), row), row)
 
-        are_batches = count_batches(present[order], self.request.n_rows) is not None
-        results = in_chunks(len(order), self.request.limit, values, batches=are_batches)
-        in_order = torch.empty_like(results[: len(rows)])
-        in_order[order[counts].to(results.device)] = results[counts.to(results.device)]
-        return in_order
-
-    def _with_every_row(self, rows: Tensor) -> Tensor:
-        """The rows (P,), and where batches have to be whole those without a point, too: their results do not count."""
-        if not self.request.fills_batches:
-            return rows
-        absent = torch.bincount(rows, minlength=self.request.n_rows) == 0
-        return torch.cat([rows, absent.nonzero().squeeze(1)])
+        return self.request.evaluate(rows, values)
 
 
 def check_fractions(fractions: Iterable[float]) -> tuple[float, ...]:

@@ -35,6 +35,16 @@ def fresh_generator() -> torch.Generator:
 
 
 @contextmanager
+def python_random_kept() -> Iterator[None]:
+    """Put the state of Python's `random` back: some libraries draw from it when they are imported."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+@contextmanager
 def globally_seeded(
     seed: int, index: int, device: torch.device | None = None, watch: bool = False
 ) -> Iterator[Callable[[], bool]]:

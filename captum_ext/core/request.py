@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from captum_ext.core.checks import check_gradients_possible, check_tensors
-from captum_ext.core.chunks import RowLimit
+from captum_ext.core.chunks import RowLimit, in_chunks
 from captum_ext.core.inspection import check_gradients_right, check_rows_independent
 from captum_ext.core.model import BatchedModel, GradientFunc, compute_gradients, model_outputs
+from captum_ext.core.rows import count_batches, step_by_step
 from captum_ext.core.types import ForwardFunc, Target, TensorOrTensors, Tensors
 
 
@@ -99,6 +101,29 @@ class Request:
     def scores(self) -> Tensor:
         """The target's score (N,) at the inputs."""
         return self.model.select(self.outputs, self.rows)
+
+    def evaluate(self, rows: Tensor, values: Callable[[Tensor, Tensor], Tensor], *, pad: bool | None = None) -> Tensor:
+        """What `values(points, rows)` gives for points that belong to the rows (P,), (P, ...) in their order.
+
+        The points go step by step, as whole batches where every row has as many. `pad` (None: `fills_batches`) fills
+        batches up with points that do not count. `values` gets the numbers (p,) of points and their rows (p,).
+        """
+        pad = self.fills_batches if pad is None else pad
+        present = rows
+        if pad:  # a row without a point is in its batch all the same, with any point
+            absent = (torch.bincount(rows, minlength=self.n_rows) == 0).nonzero().squeeze(1)
+            present = torch.cat([rows, absent])
+        order, counts = step_by_step(present, self.n_rows, pad=pad)
+        counts &= order < len(rows)
+        points = order.where(order < len(rows), 0)
+        in_order_of_steps = present[order]
+        are_batches = count_batches(in_order_of_steps, self.n_rows) is not None
+        results = in_chunks(
+            len(order), self.limit, lambda part: values(points[part], in_order_of_steps[part]), batches=are_batches
+        )
+        in_order = torch.empty_like(results[: len(rows)])
+        in_order[order[counts].to(results.device)] = results[counts.to(results.device)]
+        return in_order
 
     def formatted(self, results: Tensors) -> TensorOrTensors:
         """Results in the form in which the inputs were given: a tuple, or a tensor."""

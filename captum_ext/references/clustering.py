@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from captum_ext.core.random import python_random_kept
 from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError
 
@@ -77,8 +78,9 @@ def _cluster(
     data: NDArray[np.floating], n_clusters: int, seed: int
 ) -> tuple[NDArray[np.integer], NDArray[np.floating]]:
     """Labels (n,) and centres (k, d) by KMeans with k <= n_clusters."""
-    from sklearn.cluster import KMeans, MiniBatchKMeans
-    from sklearn.exceptions import ConvergenceWarning
+    with python_random_kept():
+        from sklearn.cluster import KMeans, MiniBatchKMeans
+        from sklearn.exceptions import ConvergenceWarning
 
     n_clusters = min(n_clusters, len(data))
     if len(data) <= _EXACT_UP_TO:

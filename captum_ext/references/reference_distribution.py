@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.checks import check_finite, check_positive_int, check_tensors, describe
+from captum_ext.core.inspection import check_rows_independent
 from captum_ext.core.types import ForwardFunc, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
 from captum_ext.references.clustering import Neighborhood, find_neighborhoods
@@ -91,6 +92,7 @@ class ReferenceDistribution:
         seed: int = 0,
         internal_batch_size: int | None = None,
         show_progress: bool = False,
+        allow_batch_statistics: bool = False,
     ) -> ReferenceDistribution:
         """Cluster the model's outputs at the samples and keep the samples nearest to the clusters' centres.
 
@@ -109,6 +111,7 @@ class ReferenceDistribution:
             seed: of the clustering. The global random states are left as they are.
             internal_batch_size: rows given to the model at once. None: chosen by device and row size.
             show_progress: show a bar for each pass over the samples.
+            allow_batch_statistics: allow batch norm that mixes the rows of a batch; running statistics are put back.
 
         Raises:
             ArgumentError: fewer than two samples, or samples that are not the same at the second reading.
@@ -119,6 +122,7 @@ class ReferenceDistribution:
         check_positive_int("n_neighborhoods", n_neighborhoods)
         check_positive_int("n_references", n_references)
         check_positive_int("n_inputs", n_inputs)
+        check_rows_independent(forward_func, allow_batch_statistics)
         source = SampleSource(samples, n_inputs, internal_batch_size, show_progress)
 
         def collect(indices: list[int]) -> Tensors:

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from captum_ext.core.checks import check_finite, check_tensors, describe
 from captum_ext.core.chunks import RowLimit, in_chunks
-from captum_ext.core.inspection import check_rows_independent, device_of
+from captum_ext.core.inspection import device_of
 from captum_ext.core.model import BatchedModel
 from captum_ext.core.tensors import double
 from captum_ext.core.types import ForwardFunc, Tensors
@@ -61,7 +61,6 @@ class SampleSource:
             ArgumentError: no sample.
             NonFiniteError: NaN or infinity in a sample or an output.
         """
-        check_rows_independent(forward_func)
         device = device_of(forward_func)
         n_samples = self._length()
         parts: list[Tensor] = []

@@ -12,11 +12,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from captum_ext.core.checks import check_choice, check_positive_int
-from captum_ext.core.chunks import for_each_chunk, in_chunks
+from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.fills import Fill, FillWord, blurred, image_mean, zero
 from captum_ext.core.model import BatchedModel
 from captum_ext.core.request import Request
-from captum_ext.core.rows import count_batches, step_by_step
 from captum_ext.core.tensors import accumulation_dtype
 from captum_ext.upsampling.settings import check_positive, check_seed
 
@@ -70,22 +69,15 @@ class MaskedImages:
 
         `kept` gets the numbers (p,) of points and returns masks (p, H, W).
         """
-        order, counts = step_by_step(rows, self.request.n_rows, pad=self.request.limit.indivisible)
-        are_batches = count_batches(rows[order], self.request.n_rows) is not None
 
-        def evaluate(part: slice) -> Tensor:
-            chosen = order[part]
-            row = rows[chosen]
-            masked = torch.where(kept(chosen)[:, None], self.images[row.to(self.images.device)], self.filling(row))
+        def values(points: Tensor, row: Tensor) -> Tensor:
+            masked = torch.where(kept(points)[:, None], self.images[row.to(self.images.device)], self.filling(row))
             scores = self._score(self.model.outputs((masked,), row), row)
             bar(len(row))
             return scores
 
-        with _bar(len(order), self.progress) as bar:
-            results = in_chunks(len(order), self.request.limit, evaluate, batches=are_batches)
-        in_order = torch.empty_like(results[: len(rows)])
-        in_order[order[counts].to(results.device)] = results[counts.to(results.device)]
-        return in_order
+        with _bar(len(rows), self.progress) as bar:
+            return self.request.evaluate(rows, values)
 
     def _score(self, outputs: Tensor, rows: Tensor) -> Tensor:
         wide = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
@@ -167,7 +159,7 @@ class CoalitionScorer:
     def _coalitions(self, n_segments: int) -> Tensor:
         """Which segments (n_passes, P) are kept, each with probability one half; every image by the same draws."""
         generator = torch.Generator().manual_seed(self.seed)
-        return torch.rand(self.n_passes, n_segments, generator=generator, device="cpu") < 0.5
+        return torch.rand(self.n_passes, n_segments, generator=generator, dtype=torch.float32, device="cpu") < 0.5
 
     def _ridge(self, present: Tensor, score: Tensor) -> Tensor:
         design = present.double() - present.double().mean(0)
@@ -228,7 +220,9 @@ class RandomScorer:
     def __call__(self, masked: MaskedImages) -> Segments:
         """Uniform numbers (P_n,), the same for equal numbers of segments."""
         return [
-            torch.rand(count, generator=torch.Generator().manual_seed(self.seed), device="cpu").to(masked.images.device)
+            torch.rand(count, generator=torch.Generator().manual_seed(self.seed), dtype=torch.float32, device="cpu").to(
+                masked.images.device
+            )
             for count in masked.n_segments
         ]
 

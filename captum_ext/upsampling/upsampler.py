@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.checks import check_choice, check_positive_int, check_tensors, describe
 from captum_ext.core.fills import make_fill
+from captum_ext.core.model import compute_gradients
 from captum_ext.core.request import Request
 from captum_ext.core.types import ForwardFunc, Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
@@ -17,7 +18,7 @@ from captum_ext.images import check_normalisation, display_range
 from captum_ext.segmentation import Segment, Segmenter, check_labels
 from captum_ext.upsampling.redistribution import POTENTIALS, REDISTRIBUTIONS, as_maps, redistribute
 from captum_ext.upsampling.refinement import Refinement, nested, refine
-from captum_ext.upsampling.scoring import FILLS, SCORERS, MaskedImages, Scorer, unit_scores
+from captum_ext.upsampling.scoring import FILLS, SCORERS, GradientScorer, MaskedImages, Scorer, unit_scores
 from captum_ext.upsampling.settings import (
     check_fill,
     check_positive,
@@ -197,12 +198,21 @@ class USUUpsampler:
 
     def _request(self, images: Tensor, forward_func: ForwardFunc, target: Target, forward_args: Any) -> Request:
         """The images and the model; without a target, each image's largest output is its own."""
-        arguments = (forward_args, self.internal_batch_size)
-        request = Request(forward_func, images, target, *arguments, allow_batch_statistics=self.allow_batch_statistics)
+
+        def request_for(chosen: Target) -> Request:
+            return Request(
+                forward_func,
+                images,
+                chosen,
+                forward_args,
+                self.internal_batch_size,
+                gradient_func=compute_gradients if isinstance(self.scorer, GradientScorer) else None,
+                allow_batch_statistics=self.allow_batch_statistics,
+            )
+
+        request = request_for(target)
         chosen = _largest_output(request) if target is None else None
-        if chosen is None:
-            return request
-        return Request(forward_func, images, chosen, *arguments, allow_batch_statistics=self.allow_batch_statistics)
+        return request if chosen is None else request_for(chosen)
 
     def _levels(self, images: Tensor) -> list[Tensor]:
         """Label maps (N, H, W), one, or nested ones from coarse to fine."""
@@ -216,7 +226,7 @@ class USUUpsampler:
         segmenter, seen = self.segmenter, display_range(images, self.mean, self.std)
         depth, growth = (1, 1) if self.refinement is None else (self.refinement.depth, self.refinement.growth)
         levels = [Segmenter(segmenter.method, segmenter.n_segments * growth**level)(seen) for level in range(depth)]
-        return nested([check_labels("segmenter", labels, len(images), size) for labels in levels])
+        return nested([check_labels("segmenter", one, len(images), size).to(images.device) for one in levels])
 
 
 def _check_scorer(scorer: Any) -> Scorer | Tensor:

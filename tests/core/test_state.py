@@ -30,7 +30,6 @@ from tests.core.entries import (
     SEGMENTS,
     UPSAMPLERS,
     WITHOUT_A_MODEL,
-    fitted,
     generator,
     numbers,
     over_a_folder,
@@ -193,13 +192,21 @@ def test_buffers_of_a_model_in_training_mode_are_put_back(entry, given, part):
     assert state_of(model, given)["parameters and buffers"] != before["parameters and buffers"]  # it does change them
 
 
-@pytest.mark.parametrize("name", [*ATTRIBUTIONS, *UPSAMPLERS])
+PARTING = [name for name in ATTRIBUTIONS if "adaptive" in name or name.startswith(("WeightedIG", "SAMP"))]
+
+
+@pytest.mark.parametrize("name", PARTING)
+def test_methods_whose_rows_part_ways_do_not_allow_batch_statistics(name, given):
+    model = Net(between=nn.BatchNorm2d(4)).train()
+    with pytest.raises((ArgumentError, TypeError), match=r"mixes the rows of a batch|allow_batch_statistics"):
+        ATTRIBUTIONS[name](model, *given, allow_batch_statistics=True)
+
+
+@pytest.mark.parametrize("name", [name for name in (*ATTRIBUTIONS, *UPSAMPLERS) if name not in PARTING])
 def test_batch_norm_that_is_allowed_has_its_running_statistics_put_back(name, given):
     model = watched(Net(between=nn.BatchNorm2d(4))).train()
     before = state_of(model, given)
     entry = {**ATTRIBUTIONS, **UPSAMPLERS}[name]
-    if name.startswith("LPI"):  # a fit has no such argument: its samples are no batch
-        entry = fitted
     entry(model, *given, allow_batch_statistics=True)
     assert_untouched(before, state_of(model, given))
 

@@ -140,17 +140,11 @@ def path_start_scores(problem: PathProblem) -> Tensor:
     is_whole_batch = starts.index.shape[1] == 1 and request.n_rows <= problem.limit.rows  # as Captum evaluates it
     if not (model.depends_on_row or problem.limit.indivisible or is_whole_batch):
         return _shared_start_scores(problem, row, index)
-    order, counts = step_by_step(row, request.n_rows)
-    are_batches = count_batches(row[order], request.n_rows) is not None
-    scores = in_chunks(
-        len(order),
-        problem.limit,
-        lambda part: model.scores(starts.at(index[order[part]], problem.inputs), row[order[part]]),
-        batches=are_batches,
-    )
-    in_order = torch.empty_like(scores[: len(row)])
-    in_order[order[counts].to(scores.device)] = scores[counts.to(scores.device)]
-    return in_order
+
+    def scores(points: Tensor, rows: Tensor) -> Tensor:
+        return model.scores(starts.at(index[points], problem.inputs), rows)
+
+    return request.evaluate(row, scores, pad=True)
 
 
 def _shared_start_scores(problem: PathProblem, row: Tensor, index: Tensor) -> Tensor:

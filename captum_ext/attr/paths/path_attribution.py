@@ -14,7 +14,7 @@ from captum_ext.attr.paths.starts import Starts, baseline_starts
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.captum import log_usage
 from captum_ext.core.checks import check_baselines
-from captum_ext.core.inspection import frozen_parameters
+from captum_ext.core.inspection import check_rows_independent, frozen_parameters
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, Target, TensorOrTensors, Tensors
 
@@ -66,6 +66,7 @@ class PathAttribution(PathMethod):
         """Refuse what the method cannot do; called before anything is computed."""
         if plan.method == "adaptive":
             self.check_scores_available("method", "a rule that needs none", '"adaptive"')
+            check_rows_independent(self.forward_func)  # whatever is allowed elsewhere: rows part ways
             if request.n_rows > 1:
                 request.model.forward_args.check_known()
 

@@ -32,7 +32,8 @@ class PathMethod(GradientAttribution):  # type: ignore[misc]
         forward_func: the model, or any function that returns one row of outputs for each row of inputs.
         multiply_by_inputs: multiply the mean gradients by input minus reference (global attribution), as in Captum.
         allow_batch_statistics: allow batch norm in training mode, or without running statistics, whose scores depend on
-            the rows beside a row's own. Running statistics are put back.
+            the rows beside a row's own. Running statistics are put back. The "adaptive" rule, Weighted IG and SAMP,
+            whose rows part ways, refuse it all the same.
 
     Attributes:
         channels_last: whether images are given to the model in channels-last layout, in which convolutions are faster

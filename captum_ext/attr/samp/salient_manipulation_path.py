@@ -75,10 +75,9 @@ class SalientManipulationPath(PathMethod):
         feature_mask: integers as Captum's `FeatureAblation` takes them, broadcastable to the inputs (a tuple for
             several): elements with the same number move together. None: a pixel of an image (N, C, H, W) is a location
             with all its channels; of anything else, an element.
-        allow_batch_statistics: allow batch norm that mixes the rows of a batch.
 
-    Rows part ways along their paths: a model has to score each row by itself, and a forward argument that has no entry
-    for each row has to be wrapped in `captum_ext.Shared`.
+    Rows part ways along their paths: a model has to score each row by itself (batch norm that mixes the rows of a batch
+    is refused), and a forward argument that has no entry for each row has to be wrapped in `captum_ext.Shared`.
 
     Raises:
         ArgumentError: a setting that cannot be used.
@@ -120,9 +119,8 @@ class SalientManipulationPath(PathMethod):
         momentum: float = 0.5,
         step_bound: float | None = 10,
         feature_mask: TensorOrTensors | None = None,
-        allow_batch_statistics: bool = False,
     ) -> None:
-        super().__init__(forward_func, multiply_by_inputs, allow_batch_statistics=allow_batch_statistics)
+        super().__init__(forward_func, multiply_by_inputs)
         self.direction = check_choice("direction", direction, ("both", "insertion", "deletion"))
         self.insertion_baselines, self.deletion_baselines = insertion_baselines, deletion_baselines
         for name, given in (("insertion", insertion_baselines), ("deletion", deletion_baselines)):

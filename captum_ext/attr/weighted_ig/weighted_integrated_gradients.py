@@ -83,7 +83,6 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         search: "bisection" (ceil(log2 n) forwards a reference at most) or "grid" (16 at a time in equal ratios, which
             takes more forwards but only a few calls in turn, for accelerators).
         rtol: the search stops when D is known to this relative width; 0 for the exact crossing.
-        allow_batch_statistics: allow batch norm that mixes the rows of a batch.
 
     Raises:
         ArgumentError: a setting that cannot be used. `attribute` also raises it for softmax without classes, a corner
@@ -129,14 +128,8 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         fill: Baselines | str = None,
         search: str = "bisection",
         rtol: float = 0.02,
-        allow_batch_statistics: bool = False,
     ) -> None:
-        super().__init__(
-            forward_func,
-            multiply_by_inputs,
-            references=references,
-            allow_batch_statistics=allow_batch_statistics,
-        )
+        super().__init__(forward_func, multiply_by_inputs, references=references)
         self.alpha = check_number("alpha", alpha, "a number between 0 and 1, both excluded", lambda v: 0 < v < 1)
         if keep is not None:
             keep = check_number("keep", keep, "None or a number in (0, 1]", lambda v: 0 < v <= 1)
