@@ -40,8 +40,8 @@ class DatasetAttributions:
         >>> samples = torch.utils.data.TensorDataset(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
         >>> method = IntegratedGradients(lambda x: x)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     found = attribute_dataset(method, samples, folder, target=1, run=RunOptions(show_progress=False))
-        ...     found.table(["index", "score"]).to_pydict(), found.maps([1]).round()
+        ...     attributions = attribute_dataset(method, samples, folder, target=1, run=RunOptions(show_progress=False))
+        ...     attributions.table(["index", "score"]).to_pydict(), attributions.maps([1]).round()
         ({'index': [0, 1], 'score': [2.0, 4.0]}, tensor([[0., 4.]]))
     """
 
@@ -86,9 +86,9 @@ class DatasetAttributions:
             raise ArgumentError("columns", "some of " + ", ".join(names), ", ".join(unknown))
         read = list(dict.fromkeys(["index", *wanted]))
         # Columns without a number in a whole shard have another type there: let them agree.
-        found = pa.concat_tables([pq.read_table(path, columns=read) for path in shards], promote_options="permissive")
-        _, order = np.unique(found["index"].to_numpy(), return_index=True)
-        return found.take(order).select(wanted)
+        table = pa.concat_tables([pq.read_table(path, columns=read) for path in shards], promote_options="permissive")
+        _, order = np.unique(table["index"].to_numpy(), return_index=True)
+        return table.take(order).select(wanted)
 
     def maps(self, indices: Sequence[int] | None = None) -> Tensor:
         """Maps (n, ...) of these samples, in this order, on their true scale, float32 or float64; None: all.
@@ -97,20 +97,22 @@ class DatasetAttributions:
             ArgumentError: the run has no maps, none of one of these samples, or maps of several shapes.
         """
         order = None if indices is None else [int(index) for index in indices]
-        found: dict[int, Tensor] = {}
+        by_index: dict[int, Tensor] = {}
         for index, maps in self._batches(order):
-            found.update((number, maps[place].clone()) for place, number in enumerate(index.tolist()))  # no view of all
-        order = sorted(found) if order is None else order
-        missing = [index for index in order if index not in found]
+            by_index.update(
+                (number, maps[place].clone()) for place, number in enumerate(index.tolist())
+            )  # no view of all
+        order = sorted(by_index) if order is None else order
+        missing = [index for index in order if index not in by_index]
         if missing:
             raise ArgumentError("indices", "samples that have a row", f"{missing[:5]}")
         if not order:
             raise ArgumentError("indices", "at least one sample", "none")
-        shapes = sorted({tuple(found[index].shape) for index in order})
+        shapes = sorted({tuple(by_index[index].shape) for index in order})
         if len(shapes) > 1:  # two machines may have begun at the same time
             received = " and ".join(map(str, shapes))
             raise ArgumentError("map_format", "of one `size` for images of several sizes", received)
-        return torch.stack([found[index] for index in order])
+        return torch.stack([by_index[index] for index in order])
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Indices (n,) and maps (n, ...) shard by shard, in no particular order.

@@ -211,18 +211,18 @@ class RowMaker:
         return torch.tensor(chosen, device=batch.inputs.device if self.device is None else self.device)
 
     def _of_outputs(self, outputs: Tensor | None, target: Tensor | None) -> Columns:
-        found: Columns = {}
+        columns: Columns = {}
         if outputs is None:
-            return found
+            return columns
         if "prediction" in self.settings.fields:
             if outputs.dim() != 2:
                 raise ArgumentError("fields", 'without "prediction" for a model without classes', describe(outputs))
-            found["prediction"] = outputs.argmax(1).cpu().numpy()
+            columns["prediction"] = outputs.argmax(1).cpu().numpy()
         if "score" in self.settings.fields:
             scores = scores_of(outputs, target).cpu().double()
             check_finite("forward_func(inputs)", scores)
-            found["score"] = scores.numpy()
-        return found
+            columns["score"] = scores.numpy()
+        return columns
 
     def _attribute(self, inputs: Tensor, target: Tensor | None, indices: Sequence[int]) -> tuple[Tensor, Any]:
         with_delta = "delta" in self.settings.fields
@@ -235,10 +235,10 @@ class RowMaker:
             inputs = inputs.detach().requires_grad_()  # else Captum's methods warn that they do it
         with _kept_rules(getattr(self.method, "model", None)):
             if hasattr(self.method, "attribute"):
-                found = self.method.attribute(inputs, target=target, **kwargs)
+                returned = self.method.attribute(inputs, target=target, **kwargs)
             else:
-                found = self.method(inputs.clone(), target)
-        attributions, delta = found if with_delta else (found, None)
+                returned = self.method(inputs.clone(), target)
+        attributions, delta = returned if with_delta else (returned, None)
         if not isinstance(attributions, Tensor):  # a CAM gives an array
             attributions = torch.as_tensor(np.asarray(attributions))
         if len(attributions) != len(inputs):

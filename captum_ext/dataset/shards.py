@@ -72,14 +72,14 @@ class RunFolder:
         """
         path = self.folder / MANIFEST
         try:
-            found = json.loads(path.read_text())
+            manifest = json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise RunFolderError(f"{path} is not the manifest of a run: {error}") from error
-        if not isinstance(found, dict) or found.get("format") != _FORMAT:
+        if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
             raise RunFolderError(f"{path} is not the manifest of a run.")
-        if found["version"] > _VERSION:
+        if manifest["version"] > _VERSION:
             raise RunFolderError(f"{path} was written by a newer version of captum_ext; update it to go on.")
-        return found
+        return manifest
 
     def shards(self) -> list[Path]:
         """The finished shards, by name."""
@@ -275,8 +275,8 @@ class ShardWriter:
 
 def indices_of_name(shard: Path) -> slice:
     """Where the rows of a shard lie, by its name; everywhere, if it has none that says so."""
-    found = re.match(r"rows-(\d+)-(\d+)", shard.name)
-    return slice(int(found[1]), int(found[2]) + 1) if found else slice(None)
+    places = re.match(r"rows-(\d+)-(\d+)", shard.name)
+    return slice(int(places[1]), int(places[2]) + 1) if places else slice(None)
 
 
 def rows_of_a_task(shard_rows: int, n_todo: int, n_workers: int, batch_size: int) -> int:

@@ -129,8 +129,8 @@ def compare(
 
     Example:
         >>> from captum_ext.metrics import compare
-        >>> found = compare({"IG": [1.0, 2.0, 3.0, 4.0], "LPI": [1.5, 2.5, 3.0, 5.0]}, control="IG")
-        >>> found.table.loc["LPI", ["n", "difference", "better_on"]].tolist()
+        >>> comparison = compare({"IG": [1.0, 2.0, 3.0, 4.0], "LPI": [1.5, 2.5, 3.0, 5.0]}, control="IG")
+        >>> comparison.table.loc["LPI", ["n", "difference", "better_on"]].tolist()
         [4.0, 0.5, 3.0]
     """
     pandas = require("pandas", _EXTRA)
@@ -190,7 +190,7 @@ def _scores_of(name: str, value: Any) -> NDArray[np.float64]:
 
 
 def _summary(
-    own: NDArray[np.float64],
+    scores: NDArray[np.float64],
     control: NDArray[np.float64],
     is_control: bool,
     higher: bool,
@@ -198,13 +198,13 @@ def _summary(
     n_resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    low, high = _interval(own, confidence, n_resamples, seed)
-    row: dict[str, Any] = {"n": len(own), "mean": own.mean(), "ci_low": low, "ci_high": high}
+    low, high = _interval(scores, confidence, n_resamples, seed)
+    row: dict[str, Any] = {"n": len(scores), "mean": scores.mean(), "ci_low": low, "ci_high": high}
     if is_control:
         return row | {"difference": np.nan, "better_on": None, "p": np.nan, "cohens_d": np.nan}
-    difference = own - control
+    difference = scores - control
     spread = difference.std(ddof=1)
-    varies = spread > _ROUNDING * max(np.abs(own).max(), np.abs(control).max())
+    varies = spread > _ROUNDING * max(np.abs(scores).max(), np.abs(control).max())
     return row | {
         "difference": difference.mean(),
         "better_on": int((difference > 0 if higher else difference < 0).sum()),

@@ -181,10 +181,10 @@ def diff_id(
     n_pixels = game.n_pixels
     kept = [(0, n_pixels)] + [(0, n_pixels - k) for k in removed] + [(k, n_pixels) for k in removed]
     scores, correct = game.evaluate(fill, kept)
-    own, without_least, without_most = scores[:, 0], *scores[:, 1:].chunk(2, 1)
+    at_inputs, without_least, without_most = scores[:, 0], *scores[:, 1:].chunk(2, 1)
     differences = without_least - without_most
     if normalize == "input":
-        differences = differences / own[:, None]
+        differences = differences / at_inputs[:, None]
     if correct is not None:
         least, most = correct[:, 1:].chunk(2, 1)
         correct = least - most
@@ -194,8 +194,8 @@ def diff_id(
         scores=differences,
         auc=torch.trapezoid(padded, torch.tensor((0.0, *shares, 1.0), dtype=padded.dtype, device=padded.device), dim=1),
         correct=correct,
-        valid=differences.isfinite().all(1) & ((own > 0) | (normalize == "none")) & game.ranked,
-        input_scores=own,
+        valid=differences.isfinite().all(1) & ((at_inputs > 0) | (normalize == "none")) & game.ranked,
+        input_scores=at_inputs,
         higher_is_better=True,
     )
 
@@ -207,8 +207,8 @@ def curve_of(game: Game, fill: Fill, n_steps: int, normalize: str, inserting: bo
     counts = [game.count(k / n_steps) for k in range(n_steps + 1)]
     kept = [(0, k) if inserting else (k, game.n_pixels) for k in counts]
     scores, correct = game.evaluate(fill, kept)
-    own, low = (scores[:, -1], scores[:, 0]) if inserting else (scores[:, 0], scores[:, -1])
-    normalized, valid = _normalize(scores, own, low, normalize)
+    at_inputs, low = (scores[:, -1], scores[:, 0]) if inserting else (scores[:, 0], scores[:, -1])
+    normalized, valid = _normalize(scores, at_inputs, low, normalize)
     fractions = torch.linspace(0, 1, n_steps + 1, dtype=scores.dtype, device=scores.device)
     return PerturbationCurve(
         fractions=fractions,
@@ -216,16 +216,16 @@ def curve_of(game: Game, fill: Fill, n_steps: int, normalize: str, inserting: bo
         auc=torch.trapezoid(normalized, fractions, dim=1),
         correct=correct,
         valid=valid & normalized.isfinite().all(1) & game.ranked,
-        input_scores=own,
+        input_scores=at_inputs,
         higher_is_better=inserting,
     )
 
 
-def _normalize(scores: Tensor, own: Tensor, low: Tensor, normalize: str) -> tuple[Tensor, Tensor]:
+def _normalize(scores: Tensor, at_inputs: Tensor, low: Tensor, normalize: str) -> tuple[Tensor, Tensor]:
     """Scores (N, F) on the asked-for scale, and which rows (N,) it makes sense for."""
     if normalize == "input":
-        return scores / own[:, None], own > 0
+        return scores / at_inputs[:, None], at_inputs > 0
     if normalize == "range":
-        span = own - low
-        return (scores - low[:, None]) / span[:, None], (span > 0) & (span >= _LEAST_RANGE * own.abs())
+        span = at_inputs - low
+        return (scores - low[:, None]) / span[:, None], (span > 0) & (span >= _LEAST_RANGE * at_inputs.abs())
     return scores, scores.isfinite().all(1)

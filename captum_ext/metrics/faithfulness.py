@@ -184,8 +184,8 @@ def sensitivity_n(
         flat = torch.ones(n_samples, game.n_pixels, dtype=torch.bool, device="cpu")
         kept = pixel_maps(flat.scatter_(1, order[:, :count], False), game.inputs)
         columns.append(correlation(_removed_sums(game, kept), _changes(game, fill, kept)))
-    found = torch.stack(columns, 1).to(game.importance.dtype).to(game.importance.device)
-    return torch.where(game.finite[:, None], found, torch.nan)
+    correlations = torch.stack(columns, 1).to(game.importance.dtype).to(game.importance.device)
+    return torch.where(game.finite[:, None], correlations, torch.nan)
 
 
 @own_precision
@@ -242,8 +242,8 @@ def monotonicity(
     first, last = (edge.repeat_interleave(game.n_rows) for edge in (edges[:-1], edges[1:]))
     rows = game.request.rows.repeat(n_steps)
     scores = double(games.evaluate(rows, first, last, game.model.select, removed=True))
-    own = game.own_scores()
-    changes = (scores.reshape(n_steps, game.n_rows).T - own[:, None]) ** 2
+    at_inputs = game.own_scores()
+    changes = (scores.reshape(n_steps, game.n_rows).T - at_inputs[:, None]) ** 2
     place = torch.cat([rank.flatten(1) for rank in game.ranks], 1).to(edges.device).long()
     group = torch.searchsorted(edges[1:], place, right=True)
     sums = torch.zeros(game.n_rows, n_steps, dtype=torch.float64, device="cpu")

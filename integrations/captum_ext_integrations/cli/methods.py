@@ -162,8 +162,10 @@ def _make(kind: type[Any], loaded: LoadedModel, spec: MethodSpec, settings: Mapp
     """The method on its model, with references where they were given."""
     made = dict(settings or {})
     if spec.references is not None:
-        read = fitted_references if issubclass(kind, method_class("lpi")) else reference_images
-        made["references"] = read(loaded, spec.references)
+        is_fitted = issubclass(kind, method_class("lpi"))
+        made["references"] = (fitted_references if is_fitted else reference_images)(loaded, spec.references)
+        if is_fitted:
+            made["allow_other_model"] = False  # nobody reads a warning among the rows of a run
     return kind(loaded.model, **made)
 
 

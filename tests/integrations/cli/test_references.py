@@ -103,3 +103,14 @@ def test_folders_without_enough_readable_images_are_refused(here):
     assert "at least 2 images that can be read, but got 1 of 2 in bad" in fail(*explain, "--method", "lpi")
     assert "at least 2 images that can be read" in fail("fit-references", "bad", *TINY, "--out", "new.safetensors")
     assert not (here / "new.safetensors").exists()
+
+
+def test_a_file_that_was_fitted_to_another_model_is_refused_in_one_line(many):
+    succeed("fit-references", "many", *TINY, "--out", "fitted.safetensors")
+    other = [
+        "tests.integrations.cli.tiny:other" if word == "tests.integrations.cli.tiny:model" else word for word in TINY
+    ]
+    error = fail(
+        "explain", "cat.png", *other, "--n-steps", "4", "--method", "lpi", "--references", "fitted.safetensors"
+    )
+    assert "The references were fitted to another model, or to other weights" in error

@@ -33,3 +33,11 @@ class _Counted(nn.Sequential):
 def counted():
     """The same network, which notes its gradients."""
     return _Counted(*model())
+
+
+def other():
+    """The same network with other weights."""
+    built = model()
+    for parameter in built.parameters():
+        parameter.data = parameter.data.flip(0) * 2
+    return built
