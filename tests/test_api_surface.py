@@ -61,6 +61,7 @@ PUBLIC = {
         "WeightedIG",
         "WeightedIntegratedGradients",
         "method_class",
+        "method_settings",
     ],
     captum_ext.dataset: ["DatasetAttributions", "MapFormat", "RunOptions", "attribute_dataset"],
     captum_ext.references: ["ReferenceDistribution", "standard_baselines"],

@@ -122,7 +122,11 @@ class _Credits:
         n_rows = problem.request.n_rows
         self.sums = Sums(problem.inputs, n_rows)
         self.score = torch.zeros(n_rows, dtype=torch.float64, device=CPU)
-        self.pending = tuple(torch.zeros_like(value) for value in self.sums.result())
+        self.pending = tuple(
+            torch.zeros(value.shape, dtype=accumulation_dtype(value.dtype), device=value.device)
+            for value in problem.inputs
+        )
+        self.at_once = problem.limit.rows
         self.has_pending = torch.zeros(n_rows, dtype=torch.bool, device=CPU)
 
     def go_on(self, row: Tensor, scores: Tensor, moves: Tensor, directions: Tensors, begins: Tensor) -> None:
@@ -139,8 +143,8 @@ class _Credits:
 
     def end(self, scores: Tensor) -> None:
         """All paths end at these scores (N,)."""
-        rows = self.has_pending.nonzero().squeeze(1)
-        self._credit(rows, scores[rows])
+        for rows in torch.split(self.has_pending.nonzero().squeeze(1), self.at_once):
+            self._credit(rows, scores[rows])
 
     def _credit(self, row: Tensor, scores: Tensor) -> None:
         amount = scores - self.score[row]

@@ -120,10 +120,9 @@ class LocalPathIntegration(ReferencePathAttribution):
                 "reference samples (wrap those that all rows share in captum_ext.Shared)",
                 describe(samples[0]),
             )
-        fitted = _fit(request, samples, self.allow_batch_statistics)
-        if request.model.forward_args.values is None:  # other arguments may come with the next call
-            self._fitted = fitted
-        return fitted
+        # The next call, with other arguments or weights, looks whether it still fits.
+        self._fitted = _fit(request, samples, self.allow_batch_statistics)
+        return self._fitted
 
     def _check_model(self, distribution: ReferenceDistribution, request: Request) -> None:
         if _is_of_model(distribution, request):

@@ -34,7 +34,8 @@ METHODS: Mapping[str, type[Any]] = MappingProxyType(
 
 
 def method_class(name: str | type[Any]) -> type[Any]:
-    """The class of a method.
+    """The class of a method. What a name says beside it ("samp" is SAMP without momentum and bound) is in
+    `method_settings`.
 
     Args:
         name: a key of `METHODS`; or MODULE:CLASS for any other class with `attribute`, whose module is imported, which
@@ -65,7 +66,13 @@ def method_class(name: str | type[Any]) -> type[Any]:
 
 
 def method_settings(name: str | type[Any]) -> dict[str, Any]:
-    """What a name says beside its class, as arguments of the constructor: "samp" is SAMP without momentum and bound."""
+    """What a name says beside its class, as arguments of the constructor; nothing for most.
+
+    Example:
+        >>> from captum_ext.attr import method_settings
+        >>> method_settings("samp"), method_settings("SAMP")  # plain SAMP, as in the shell; the class's own defaults
+        ({'momentum': 0, 'step_bound': None}, {})
+    """
     return dict(_SETTINGS.get(name, {})) if isinstance(name, str) else {}
 
 

@@ -11,6 +11,7 @@ change at any time.
 | `targets` | Captum's forms of a target, checked and selected |
 | `chunks` | `RowLimit` and `for_each_chunk`: how many rows are in flight |
 | `tensors` | dtypes of arithmetic, `Sums` in float64 |
+| `blur` | Gaussian blur; public as `captum_ext.images.gaussian_blur` |
 | `pixels`, `perturbation`, `fills` | what a pixel is, inputs with some of them replaced, and by what |
 | `model_search`, `inspection` | the modules behind a forward function; training mode, dropout, frozen parameters |
 | `autocast` | the caller's mixed precision for the model, full precision for everything else |

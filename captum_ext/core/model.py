@@ -14,7 +14,13 @@ from captum_ext.core.checks import describe
 from captum_ext.core.chunks import RowLimit, in_chunks
 from captum_ext.core.inspection import kept, training_buffers
 from captum_ext.core.rows import ForwardArgs, count_batches
-from captum_ext.core.targets import check_target, check_target_in_range, repeat_target, select_target
+from captum_ext.core.targets import (
+    check_target,
+    check_target_in_range,
+    has_one_for_each_row,
+    repeat_target,
+    select_target,
+)
 from captum_ext.core.types import ForwardFunc, Target, Tensors
 from captum_ext.exceptions import ArgumentError, ModelOutputError, OutputRowsError
 
@@ -133,9 +139,9 @@ def scores_of(outputs: Tensor, target: Target) -> Tensor:
         ArgumentError: a target that the outputs do not have.
     """
     n_rows = len(outputs)
+    check_target_in_range(outputs, target)
     if isinstance(target, Tensor):
         target = target.to(outputs.device)  # labels often come from the CPU
-    check_target_in_range(outputs, target)
     try:
         scores = select_targets(outputs, target)
     except (AssertionError, IndexError, TypeError, RuntimeError) as error:
@@ -161,8 +167,6 @@ class BatchedModel:
     With `channels_last` four-dimensional points are passed in that layout (None: on a CPU only, where convolutions are
     faster in it). A model that refuses it (`view` on a convolution's output) gets contiguous points from then on.
 
-    Attributes:
-        unused: positions of the inputs that no score so far depended on through autograd, of those asked for.
     """
 
     def __init__(
@@ -181,8 +185,14 @@ class BatchedModel:
         self.target = check_target(target, n_rows if gradient_func is compute_gradients else None)
         self.forward_args = ForwardArgs(additional_forward_args, n_rows)
         self.channels_last = channels_last
-        self.unused: set[int] = set()
+        self._asked: set[int] = set()
+        self._used: set[int] = set()
         self._buffers = training_buffers(forward_func)
+
+    @property
+    def unused(self) -> set[int]:
+        """Positions of the inputs on which no score of any pass so far depended through autograd."""
+        return self._asked - self._used
 
     @property
     def depends_on_row(self) -> bool:
@@ -193,8 +203,8 @@ class BatchedModel:
     def keeps_batches(self) -> bool:
         """Whether whole batches have to go one at a time: it is unknown what an argument or the target is to the
         rows."""
-        of_other_rows = isinstance(self.target, list) or (isinstance(self.target, Tensor) and self.target.numel() > 1)
-        return bool(self.forward_args.unknown) or (of_other_rows and len(self.target) != self.n_rows)  # type: ignore[arg-type]
+        of_other_rows = has_one_for_each_row(self.target) and len(self.target) != self.n_rows  # type: ignore[arg-type]
+        return bool(self.forward_args.unknown) or of_other_rows
 
     def gradients(self, points: Tensors, rows: Tensor) -> Tensors:
         """Gradient of each point's score at that point, shaped as the points; `rows` (P,) names their rows.
@@ -204,9 +214,9 @@ class BatchedModel:
         """
         if self.gradient_func is compute_gradients:
             return self._differentiated(points, rows, one_score_a_row=count_batches(rows, self.n_rows) != 1)[1]
-        target, args = self._of(rows)
 
         def evaluate(laid_out: Tensors) -> Tensors:
+            target, args = self._of(rows)  # fresh copies, should this be tried again in another layout
             leaves = tuple(point.detach().requires_grad_() for point in laid_out)
             with callers_autocast():
                 return self.gradient_func(
@@ -221,9 +231,9 @@ class BatchedModel:
 
     def outputs(self, points: Tensors, rows: Tensor) -> Tensor:
         """The model's whole output at each point, without gradients."""
-        args = self._of(rows)[1]
 
         def evaluate(laid_out: Tensors) -> Tensor:
+            args = self._of(rows)[1]
             with torch.no_grad(), callers_autocast():
                 copies = tuple(point.clone() for point in laid_out)
                 return check_outputs(run_forward(self.forward_func, copies, args), len(rows))
@@ -239,13 +249,14 @@ class BatchedModel:
         return cast(Tensor, self._naming_target(lambda: scores_of(outputs, select_target(self.target, rows))))
 
     def _differentiated(self, points: Tensors, rows: Tensor, one_score_a_row: bool) -> tuple[Tensor, Tensors]:
-        target, args = self._of(rows)
 
         def evaluate(laid_out: Tensors) -> tuple[Tensor, Tensors]:
+            target, args = self._of(rows)
             scores, gradients = differentiate(self.forward_func, laid_out, target, args)
             if one_score_a_row:
                 check_row_count(scores, len(rows))
-            self.unused |= {place for place, gradient in enumerate(gradients) if gradient is None}
+            self._used |= {place for place, gradient in enumerate(gradients) if gradient is not None}
+            self._asked |= set(range(len(gradients)))
             return scores, filled(gradients, laid_out)
 
         return cast("tuple[Tensor, Tensors]", self._in_best_layout(evaluate, points))

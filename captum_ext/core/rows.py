@@ -34,8 +34,8 @@ class Shared:
     """A forward argument that all rows share, whatever its first dimension happens to be.
 
     Tensors in `additional_forward_args` with one entry for each input follow their row, as in Captum. Wrap what does
-    not: the edges of a graph (2, E) beside two inputs, prototypes, class weights. The model gets the value itself,
-    as it is, however many rows it is given.
+    not: the edges of a graph (2, E) beside two inputs, prototypes, class weights. The model gets the value as it is
+    (of a tensor or an array a copy), however many rows it is given.
 
     Without it such an argument is passed as it is with one whole batch at a time, which is right, and slower where the
     batch is small. Captum's own wrappers (layers, neurons) call the model themselves and do not know this class: give
@@ -131,7 +131,7 @@ class ForwardArgs:
 def _handed(value: Any) -> Any:
     """What the model gets of an argument that does not follow the rows: numbers as copies, which it may change."""
     if isinstance(value, Shared):
-        return value.value
+        return _handed(value.value)
     if isinstance(value, Tensor):
         return value.clone()
     return value.copy() if isinstance(value, np.ndarray) else value

@@ -46,7 +46,7 @@ def select_target(target: Target, rows: Tensor) -> Target:
     """The target of every row in `rows` (P,), in the form in which Captum takes it for P rows."""
     if isinstance(target, list):
         return [target[row] for row in rows.tolist()]
-    if isinstance(target, Tensor) and target.numel() > 1:
+    if isinstance(target, Tensor) and has_one_for_each_row(target):
         return target[rows.to(target.device)]
     return target
 
@@ -55,7 +55,7 @@ def repeat_target(target: Target, n_batches: int) -> Target:
     """The target of `n_batches` whole batches one after the other."""
     if isinstance(target, list):
         return target * n_batches
-    if isinstance(target, Tensor) and target.numel() > 1:
+    if isinstance(target, Tensor) and has_one_for_each_row(target):
         return target.repeat(n_batches)
     return target
 

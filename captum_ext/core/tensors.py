@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from captum_ext.core.rows import count_batches
 from captum_ext.core.types import Tensors
 
 CPU = torch.device("cpu")  # named wherever numbers are planned: the caller's default device may be another
@@ -79,16 +80,19 @@ class Sums:
 
     def add(self, where: Tensor, values: Tensors) -> None:
         """Add values (P, ...) to the sums `where` (P,)."""
+        n_sums = len(self._totals[0])
+        n_batches = count_batches(where, n_sums)
         for total, value in zip(self._totals, values, strict=True):
-            if len(where) == len(total) and bool((where == torch.arange(len(total), device=where.device)).all()):
-                total += value.to(total.device)
-            else:
+            if n_batches is None:
                 total.index_add_(0, where.to(total.device), value.to(total.device).double())
+                continue
+            for batch in torch.split(value.to(total.device), n_sums):  # batch by batch: no float64 copy of them
+                total += batch
 
-    def scale(self, rows: Tensor, factors: Tensors) -> None:
-        """Multiply the sums `rows` (P,) by their factors (P, ...)."""
+    def scale(self, rows: slice, factors: Tensors) -> None:
+        """Multiply the sums `rows` by their factors (P, ...)."""
         for total, factor in zip(self._totals, factors, strict=True):
-            total[rows.to(total.device)] *= factor.to(total.device)
+            total[rows] *= factor.to(total.device)
 
     def result(self) -> Tensors:
         """The sums in the dtype and on the device in which attributions are returned."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.checks import check_choice, check_positive_int, describe
+from captum_ext.core.checks import check_choice, check_number, check_positive_int
 from captum_ext.core.fills import KeptMean
 from captum_ext.core.perturbation import Perturbation, check_fractions, ranks_of
 from captum_ext.core.request import Request
@@ -187,8 +188,7 @@ def road(
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
     game = Game(request, attributions, ranking)
     _only_image(game, "road")
-    if noise < 0:
-        raise ArgumentError("noise", "a standard deviation of at least 0", describe(noise))
+    check_number("noise", noise, "a finite standard deviation of at least 0", lambda v: 0 <= v < math.inf)
     n_pixels = game.n_pixels
     counts = [min(game.count(share), n_pixels - 1) for share in shares]  # something has to be left to impute from
     kept = [(k, n_pixels) if order == "most" else (0, n_pixels - k) for k in counts]

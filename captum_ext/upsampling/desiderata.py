@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext.core.checks import check_positive_int
+from captum_ext.core.checks import check_positive_int, check_seed
 from captum_ext.upsampling.neighbourhoods import Cells
 from captum_ext.upsampling.protocol import upsample_maps
 from captum_ext.upsampling.registry import make_upsampler
-from captum_ext.upsampling.settings import check_seed, check_size
+from captum_ext.upsampling.settings import check_size
 
 _TOLERANCE = 1e-9  # relative; cases are in float64
 _FLOAT32_TOLERANCE = 1e-5  # for upsamplers that compute in float32 whatever they are given

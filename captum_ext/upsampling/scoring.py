@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_ext.core.checks import check_choice, check_positive_int
+from captum_ext.core.checks import check_choice, check_positive_int, check_seed
 from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.fills import Fill, FillWord, blurred, image_mean, zero
 from captum_ext.core.model import BatchedModel
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import accumulation_dtype
-from captum_ext.upsampling.settings import check_positive, check_seed
+from captum_ext.upsampling.settings import check_positive
 
 Segments = list[Tensor]
 
@@ -71,7 +71,8 @@ class MaskedImages:
         """
 
         def values(points: Tensor, row: Tensor) -> Tensor:
-            masked = torch.where(kept(points)[:, None], self.images[row.to(self.images.device)], self.filling(row))
+            taken = self.images[row.to(self.images.device)]  # a copy
+            masked = self.fill.apply(0, taken, kept(points)[:, None], row)
             scores = self._score(self.model.outputs((masked,), row), row)
             bar(len(row))
             return scores

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ from captum_ext.segmentation import METHODS, Segmenter, check_labels
 
 FILL_WORDS = ("mean", "blur", "zero")
 _FILL = 'a number, a tensor or one of "mean", "blur", "zero"'
-_SEEDS = range(-(2**63), 2**64)  # those of torch.Generator
 
 
 def check_positive(name: str, value: Any) -> float:
@@ -27,20 +25,6 @@ def check_positive(name: str, value: Any) -> float:
         ArgumentError: another number.
     """
     return check_number(name, value, "a finite positive number", lambda number: 0 < number < math.inf)
-
-
-def check_seed(name: str, value: Any) -> int:
-    """Return `value` if it is an integer that seeds a generator.
-
-    Raises:
-        ArgumentTypeError: not an integer.
-        ArgumentError: one that torch does not take.
-    """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ArgumentTypeError(name, "an integer", describe(value))
-    if operator.index(value) not in _SEEDS:
-        raise ArgumentError(name, "an integer from -2^63 to 2^64 - 1", describe(value))
-    return operator.index(value)
 
 
 def check_size(name: str, value: Any) -> tuple[int, int]:

@@ -378,12 +378,19 @@ def test_arguments_that_a_model_changes_in_place_are_the_callers_no_longer(name,
     torch.testing.assert_close(actual, expected)
 
 
-def test_what_is_shared_is_the_callers_own_object():
-    seen, value = [], torch.tensor([1.0, 2.0, 3.0])
+def test_what_is_shared_is_the_callers_own_object_unless_it_is_numbers_which_are_copied():
+    seen, value, graph = [], torch.tensor([1.0, 2.0, 3.0]), Graph()
 
-    def forward(x, shared):
-        seen.append(shared is value)
-        return x.sum(1)
+    def forward(x, numbers_, other):
+        seen.append((numbers_ is value, other is graph))
+        numbers_.mul_(2)
+        return (x * numbers_).sum(1)
 
-    IntegratedGradients(forward).attribute(numbers(2, 3), additional_forward_args=Shared(value))
-    assert seen == [True]
+    shared = (Shared(value), Shared(graph))
+    IntegratedGradients(forward).attribute(numbers(2, 3), additional_forward_args=shared)
+    assert set(seen) == {(False, True)}
+    assert value.tolist() == [1.0, 2.0, 3.0]
+
+
+class Graph:
+    """An object that only the model understands."""

@@ -155,7 +155,7 @@ def test_inputs_that_are_not_images_are_refused(metric):
 def test_other_arguments_are_checked(images):
     with pytest.raises(ArgumentError, match='`order` to be one of "most", "least"'):
         road(total, images, images, order="random")
-    with pytest.raises(ArgumentError, match="`noise` to be a standard deviation of at least 0"):
+    with pytest.raises(ArgumentError, match="`noise` to be a finite standard deviation of at least 0"):
         road(total, images, images, noise=-1)
     with pytest.raises(ArgumentError, match="`segments` to be of shape"):
         irof(total, images, images, segments=torch.zeros(3, 3).long())

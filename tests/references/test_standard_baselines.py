@@ -75,7 +75,7 @@ def test_half_precision_stays_half_and_one_dimension_is_allowed():
         ({"mean": 0.5}, "`mean` to be given together with `std`"),
         ({"mean": (1.0, 2.0, 3.0), "std": 1.0}, r"`mean` to be one number, or one for each channel of \(3, 2, 6, 5\)"),
         ({"mean": 0.0, "std": 0.0}, "`std` to be positive"),
-        ({"n_noise": -1}, "`n_noise` to be an integer of at least 1"),
+        ({"n_noise": -1}, "`n_noise` to be an integer from 0"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(images, arguments, reason):

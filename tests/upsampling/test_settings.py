@@ -85,9 +85,14 @@ BAD = [
     (CoalitionScorer, {"n_passes": 0}, ArgumentError, "`n_passes` to be an integer of at least 1"),
     (CoalitionScorer, {"ridge": 0}, ArgumentError, f"`ridge` {POSITIVE} int 0"),
     (CoalitionScorer, {"ridge": NAN}, ArgumentError, f"`ridge` {POSITIVE} float nan"),
-    (CoalitionScorer, {"seed": 1.5}, ArgumentTypeError, "`seed` to be an integer, but got float 1.5"),
-    (RandomScorer, {"seed": None}, ArgumentTypeError, "`seed` to be an integer, but got NoneType None"),
-    (RandomScorer, {"seed": 2**64}, ArgumentError, r"`seed` to be an integer from -2\^63 to 2\^64 - 1, but got int"),
+    (CoalitionScorer, {"seed": 1.5}, ArgumentTypeError, "`seed` to be an integer from 0, but got float 1.5"),
+    (RandomScorer, {"seed": None}, ArgumentTypeError, "`seed` to be an integer from 0, but got NoneType None"),
+    (
+        RandomScorer,
+        {"seed": 2**64},
+        ArgumentError,
+        r"`seed` to be an integer from 0 to 2\^63 - 1, but got 18446744073709551616",
+    ),
     (PerturbationScorer, {"kind": "swap"}, ArgumentError, '`kind` to be one of "deletion"'),
     (GradientScorer, {"n_steps": 0}, ArgumentError, "`n_steps` to be an integer of at least 1"),
     (Refinement, {"depth": 0}, ArgumentError, "`depth` to be an integer of at least 1"),
@@ -131,7 +136,7 @@ GOOD = [
     {"mean": np.zeros(3), "std": torch.ones(1, 3, 1, 1)},
     {"segmenter": LABELS[None].repeat(2, 1, 1)},
     {"segmenter": lambda image: image[..., 0] > 0.5},
-    {"scorer": CoalitionScorer(n_passes=8, ridge=1, seed=-3)},
+    {"scorer": CoalitionScorer(n_passes=8, ridge=1, seed=3)},
     {"refinement": Refinement(tolerance=0), "segmenter": "grid"},
 ]
 

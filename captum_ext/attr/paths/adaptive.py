@@ -7,7 +7,8 @@ errors, which is the completeness gap, is small enough.
 
 The gradients of a path are kept until its last point is placed, since halving an interval changes the weight of its
 ends: paths are therefore finished in groups: as many as fill the row limit with new points, but no more than whose
-gradients fit into 256 MB. Paths part ways, so that rows are taken out of their batch.
+gradients fit into 256 MB (with a tolerance, the first 64 of each: few paths need more). Paths part ways, so that rows
+are taken out of their batch.
 """
 
 from __future__ import annotations
@@ -26,26 +27,34 @@ from captum_ext.core.warn import warn_caller
 
 MINIMAL_STEPS = 3
 _KEPT_BYTES = 256 * 2**20
+_EXPECTED = 64  # gradients of a path that may stop early
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast points are placed: so many first, equally spaced, and then so many a round.
+    """How fast points are placed: so many first, equally spaced, and then so many a round, at least.
 
-    Without a tolerance all points will be spent, and rounds are as large as serves the result; with one every point
-    beyond what is needed is wasted. Both were chosen on crops of scikit-image's photographs, none of which
-    examples/benchmarks/measurements/adaptive.py reports on.
+    Without a tolerance all points will be spent, and rounds are as large as serves the result; their shares were chosen
+    on crops of scikit-image's photographs, none of which examples/benchmarks/measurements/adaptive.py reports on. With
+    a tolerance every point beyond what is needed is wasted: rounds are small, and grow with the points that were not
+    enough (examples/benchmarks/measurements/tolerance.py has what they cost).
     """
 
     first: int
     a_round: int
+    slots: int
+    growth: float = 0.0
 
     @classmethod
     def of(cls, n_steps: int, tol: float | None) -> Pace:
         """The pace for a budget, with or without a tolerance."""
         if tol is not None:
-            return cls(min(6, n_steps), 3)
-        return cls(max(MINIMAL_STEPS - 1, round(n_steps * 0.4)), max(1, round(n_steps * 0.6 / 8)))
+            return cls(min(6, n_steps), 3, min(n_steps, _EXPECTED), 1 / 8)
+        return cls(max(MINIMAL_STEPS - 1, round(n_steps * 0.4)), max(1, round(n_steps * 0.6 / 8)), n_steps)
+
+    def next_round(self, placed: int) -> int:
+        """Points of the next round on a path with so many."""
+        return max(self.a_round, int(placed * self.growth))
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ def _refined(
     pace = Pace.of(n_steps, tol)
     row, path = problem.starts.paths()
     taken = torch.zeros(problem.request.n_rows, dtype=torch.long, device=CPU)
-    n_capped, size = 0, _group_size(problem, n_steps, pace)
+    n_capped, size = 0, _group_size(problem, pace)
     for first in range(0, len(row), size):
         part = slice(first, first + size)
         group = _Group(problem, row[part], path[part], n_steps, pace)
@@ -129,9 +138,9 @@ def _refined(
     return into.sums.result(), taken
 
 
-def _group_size(problem: PathProblem, n_steps: int, pace: Pace) -> int:
+def _group_size(problem: PathProblem, pace: Pace) -> int:
     row_bytes = sum(value[0].numel() * accumulation_dtype(value.dtype).itemsize for value in problem.inputs)
-    by_memory = _KEPT_BYTES // max(1, n_steps * row_bytes)
+    by_memory = _KEPT_BYTES // max(1, pace.slots * row_bytes)
     return max(1, min(by_memory, problem.limit.rows // pace.a_round))
 
 
@@ -141,7 +150,7 @@ class _Group:
     def __init__(self, problem: PathProblem, row: Tensor, path: Tensor, n_steps: int, pace: Pace) -> None:
         self.problem, self.row, self.path = problem, row, path
         self.n_steps, self.pace = n_steps, pace
-        shape = (len(row), n_steps)
+        shape = (len(row), pace.slots)
         self.alpha = torch.full(shape, torch.inf, dtype=torch.float64, device=CPU)
         self.score = torch.zeros(shape, dtype=torch.float64, device=CPU)
         self.slope = torch.zeros(shape, dtype=torch.float64, device=CPU)
@@ -186,7 +195,7 @@ class _Group:
         paths, alphas = [], []
         for path in open_paths.nonzero().squeeze(1).tolist():
             placed = int(self.placed[path])
-            count = min(self.pace.a_round, self.n_steps - placed, placed - 1)
+            count = min(self.pace.next_round(placed), self.n_steps - placed, placed - 1)
             chosen = worst[path, :count]
             left = self.alpha[path, order[path, chosen]]
             alphas.append(left + widths[path, chosen] / 2)
@@ -197,6 +206,8 @@ class _Group:
         """Take score and gradient at `alpha` (P,) on `path` (P,), grouped by path, and fill the next slots."""
         offset = torch.arange(len(path), device=CPU) - torch.searchsorted(path, path)
         slot = self.placed[path] + offset
+        while int(slot.max()) >= self.alpha.shape[1]:
+            self._make_room()
         problem = self.problem
 
         def evaluate(part: slice) -> None:
@@ -214,6 +225,17 @@ class _Group:
 
         for_each_chunk(len(path), problem.limit, evaluate, problem.on_done)
         self.placed += torch.bincount(path, minlength=len(self.placed))
+
+    def _make_room(self) -> None:
+        """Twice as many slots, `n_steps` at the most."""
+        n_slots = self.alpha.shape[1]
+        more = min(n_slots, self.n_steps - n_slots)
+        self.alpha = torch.nn.functional.pad(self.alpha, (0, more), value=torch.inf)
+        self.score = torch.nn.functional.pad(self.score, (0, more))
+        self.slope = torch.nn.functional.pad(self.slope, (0, more))
+        self.gradients = tuple(
+            torch.cat([kept, kept.new_empty(len(kept), more, *kept.shape[2:])], 1) for kept in self.gradients
+        )
 
     def add_to(self, into: _Into, part: slice) -> None:
         """Add each path's integral by the trapezoid rule; `part` are the group's paths among all."""

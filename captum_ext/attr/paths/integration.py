@@ -18,8 +18,6 @@ from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, displac
 from captum_ext.core.types import Tensors
 from captum_ext.exceptions import OutputRowsError
 
-_SCALED_AT_ONCE = 64
-
 
 @dataclass(frozen=True)
 class PathProblem:
@@ -64,9 +62,11 @@ def integrate(problem: PathProblem, points: Points) -> Tensors:
         multiply = problem.multiply_by_inputs
         return _summed(problem, points, points.row, points.weight, problem.request.n_rows, multiply).result()
     sums = _summed(problem, points, points.row, points.weight, problem.request.n_rows, False)
-    for rows in torch.split(problem.request.rows, _SCALED_AT_ONCE):
+    for first in range(0, problem.request.n_rows, problem.limit.rows):
+        part = slice(first, first + problem.limit.rows)
+        rows = problem.request.rows[part]
         ends = problem.ends_of(rows, torch.zeros_like(rows))
-        sums.scale(rows, tuple(displacement(value, start) for value, start in zip(*ends, strict=True)))
+        sums.scale(part, tuple(displacement(value, start) for value, start in zip(*ends, strict=True)))
     return sums.result()
 
 
@@ -100,7 +100,8 @@ def _summed_once(
     problem: PathProblem, points: Points, where: Tensor, weight: Tensor, n_sums: int, multiply: bool
 ) -> Sums:
     sums = Sums(problem.inputs, n_sums)
-    order, counts = step_by_step(points.row, problem.request.n_rows)
+    pad = problem.limit.indivisible or problem.request.n_rows <= problem.limit.rows
+    order, counts = step_by_step(points.row, problem.request.n_rows, pad=pad)
     all_count = bool(counts.all())
     are_batches = count_batches(points.row[order], problem.request.n_rows) is not None
 
@@ -109,17 +110,12 @@ def _summed_once(
         chunk, place = points[chosen], where[chosen]
         inputs, starts = problem.ends_of(chunk.row, chunk.path)
         gradients = problem.model.gradients(interpolate(inputs, starts, chunk.alpha), chunk.row)
-        n_batches = count_batches(place, n_sums) if all_count else None
         contributions = []
         for gradient, value, start in zip(gradients, inputs, starts, strict=True):
             contribution = gradient.to(accumulation_dtype(value.dtype)) * as_column(weight[chosen], value)
             if multiply:
                 contribution *= displacement(value, start)
-            if n_batches is not None and n_batches > 1:
-                contribution = double(contribution.reshape(n_batches, n_sums, *contribution.shape[1:])).sum(0)
             contributions.append(contribution)
-        if n_batches is not None:
-            place = place[:n_sums]
         if not all_count:
             kept = counts[part]
             place, contributions = place[kept], [value[kept.to(value.device)] for value in contributions]

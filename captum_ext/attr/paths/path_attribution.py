@@ -163,8 +163,8 @@ class PathAttribution(PathMethod):
             n_steps: with one of Captum's rule names or "adaptive", gradients for EVERY reference's path; with
                 "stratified", gradients for an input in TOTAL.
             method: "gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid",
-                "stratified" or "adaptive". None: for each row "gausslegendre" with one reference, "stratified" with
-                several.
+                "stratified" or "adaptive" (whose rows part ways: a model has to score each row by itself). None: for
+                each row "gausslegendre" with one reference, "stratified" with several.
             internal_batch_size: at most this many rows are given to the model at once, whatever the number of
                 inputs, references and steps; the result does not depend on it. The model gets whole batches, all N
                 rows at one step before the next, as many steps at once as fit; only where N itself is larger are rows
@@ -190,6 +190,8 @@ class PathAttribution(PathMethod):
             ArgumentTypeError: inputs that are not floating tensors, or an argument of a wrong type.
             ArgumentError: shapes, target, method or numbers that do not fit.
             NonFiniteError: NaN or infinity in inputs, baselines or references.
+            ArgumentError: also for batch norm that mixes the rows of a batch, dynamically quantised layers, and an
+                argument of unknown role where rows are taken out of their batch.
             ArgumentsConflictError: `tol` without "adaptive".
             ModelOutputError: `forward_func` returned no tensor, several scores for a row, or something without a
                 gradient; or no gradient reaches an input that moves the score.

@@ -80,8 +80,18 @@ class PathMethod(GradientAttribution):  # type: ignore[misc]
 
         Runs over data sets compare it. A subclass that keeps its arguments under their names has nothing to add.
         """
-        names = [name for name in inspect.signature(type(self)).parameters if name != "forward_func"]
-        return {**{name: getattr(self, name) for name in names}, "channels_last": self.channels_last}
+        settings: dict[str, Any] = {"channels_last": self.channels_last}
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            if name == "forward_func" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            if not hasattr(self, name):
+                kind = type(self).__name__
+                raise AttributeError(
+                    f"{kind} does not keep its constructor's argument `{name}` under this name, so that its settings "
+                    f"cannot be compared: keep it, or override {kind}.settings."
+                )
+            settings[name] = getattr(self, name)
+        return settings
 
     def uses_references(self, baselines: Baselines) -> bool:  # noqa: ARG002 (for subclasses)
         """Whether a call with these baselines starts from a set of references that the object holds."""
@@ -127,16 +137,21 @@ class PathMethod(GradientAttribution):  # type: ignore[misc]
             return
         path = starts.weight.argmax(1)
         ends = starts.at(starts.index[request.rows, path], request.inputs)
+
+        def scores(points: Tensors) -> Tensor:
+            outputs = model_outputs(request.model, points, request.limit)
+            return double(request.model.select(outputs, request.rows)).cpu()
+
         try:
-            at_inputs = double(request.scores).cpu()
+            at_inputs = scores(request.inputs)
         except OutputRowsError:  # the model's rows are not those of the inputs: there is no score of a row to move
             return
+        noise = (scores(request.inputs) - at_inputs).abs()  # of a model that draws random numbers
         pairs = list(zip(request.inputs, ends, strict=True))
         for place in sorted(request.model.unused):
             moved = tuple(end if k == place else value for k, (value, end) in enumerate(pairs))
-            scores = request.model.select(model_outputs(request.model, moved, request.limit), request.rows)
-            change = double(scores).cpu() - at_inputs
-            if bool((change.abs() > _MOVES * at_inputs.abs()).any()):
+            change = (scores(moved) - at_inputs).abs()
+            if bool(((change > _MOVES * at_inputs.abs()) & (noise == 0)).any()):
                 name = "inputs" if len(request.inputs) == 1 else f"inputs[{place}]"
                 raise ModelOutputError(
                     f"The score of forward_func moves with {name}, but no gradient reaches it (the model rounds it, "

@@ -101,7 +101,8 @@ def equal_starts(references: Tensors | ReferencesOfInputs, inputs: Tensors, warn
 
 def _own_references(function: ReferencesOfInputs, inputs: Tensors) -> tuple[Tensors, int]:
     """What the function returns for the inputs, (N, K, ...) for each of them, as values (N * K, ...) and K."""
-    returned = function(inputs if len(inputs) > 1 else inputs[0])
+    copies = tuple(tensor.clone() for tensor in inputs)  # the function is the caller's
+    returned = function(copies if len(copies) > 1 else copies[0])
     label = "references(inputs)"
     sets = tuple(tensor.detach() for tensor in check_tensors(label, returned))
     if len(sets) != len(inputs):

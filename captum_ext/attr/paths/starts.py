@@ -55,7 +55,7 @@ class Starts:
     def at(self, index: Tensor, like: Tensors) -> Tensors:
         """Starting points (P, ...) on the devices of `like`, copies."""
         return tuple(
-            value[index.to(value.device)].to(tensor.device, non_blocking=True)
+            value[index.to(value.device)].to(tensor.device, non_blocking=tensor.device.type != "cpu")
             for value, tensor in zip(self.values, like, strict=True)
         )
 

@@ -17,6 +17,7 @@ from captum_ext.core.autocast import own_precision
 from captum_ext.core.captum import log_usage
 from captum_ext.core.checks import check_baselines, check_choice, check_fill, check_number, check_positive_int
 from captum_ext.core.inspection import frozen_parameters
+from captum_ext.core.model import compute_gradients
 from captum_ext.core.pixels import Pixels
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
@@ -253,7 +254,8 @@ class SalientManipulationPath(PathMethod):
                 problem = PathProblem(request, starts, self.multiply_by_inputs, on_done)
                 manipulation = Manipulation(problem, pixels, settings, return_path)
                 attributions = manipulation.run()
-            self._check_targets_of_idle(problem, manipulation.lengths)
+            if self.gradient_func is compute_gradients:
+                self._check_targets_of_idle(problem, manipulation.lengths)
             self.check_inputs_used(problem)
             results: list[Any] = [request.formatted(attributions)]
             if return_convergence_delta:

@@ -119,7 +119,7 @@ class Fitness:
         if self.score == "softmax":
             chosen = double(self.model.select(outputs.float().softmax(1), rows)).cpu()
             return torch.where(self.by_logit[rows], plain, chosen)
-        changed = self.score(outputs)  # type: ignore[operator]
+        changed = self.score(outputs.clone())  # type: ignore[operator]
         if not isinstance(changed, Tensor) or changed.dim() == 0 or len(changed) != len(rows):
             expected = f"a function that returns a tensor of {len(rows)} rows for {len(rows)} rows of outputs"
             raise ArgumentError("score", expected, f"one that returns {describe(changed)}")

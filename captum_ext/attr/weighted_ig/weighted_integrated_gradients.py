@@ -162,8 +162,9 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         plan = Plan(n_steps, method, generators_for(generator, request.n_rows), tol)
         self.check(request, plan)
         with frozen_parameters(self.forward_func):
-            problem = PathProblem(request, self.starts(request, baselines))
+            problem = PathProblem(request, self.starts(request, baselines), self.multiply_by_inputs)
             weighing = _Weighing(self, problem, plan)
+            self.check_inputs_used(problem)
         attributions = request.formatted(weighing.sums.result())
         return BaselineFitness(weighing.weight, weighing.removed, weighing.dropped, attributions)
 
@@ -212,7 +213,7 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         """What replaces removed pixels."""
         inputs = problem.inputs
         if self.fill is None:
-            means = _reference_means(problem)
+            means = inputs if all(value.dim() == 4 for value in inputs) else _reference_means(problem)
             return ConstantFill(
                 tuple(
                     corner_mean((value,)).values[0] if value.dim() == 4 else mean
@@ -265,7 +266,7 @@ class _Weighing:
     def _groups(self, exists: Tensor) -> Iterator[Tensor]:
         row_bytes = sum(value[0].numel() * accumulation_dtype(value.dtype).itemsize for value in self.problem.inputs)
         size = max(1, _KEPT_BYTES // max(1, row_bytes * exists.shape[1]))
-        if self.limit.indivisible:  # a batch that has to be whole
+        if self.problem.request.fills_batches:  # a batch that has to be whole
             size = len(exists)
         yield from torch.split(torch.arange(len(exists), device="cpu"), size)
 
