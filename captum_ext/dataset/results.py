@@ -157,5 +157,5 @@ def _maps(file: Any, wanted: NDArray[np.bool_]) -> Tensor:
     maps = torch.from_numpy(stored.astype(np.float64 if stored.dtype == np.float64 else np.float32))
     if "map_scale" in columns:
         scale = torch.from_numpy(table["map_scale"].to_numpy().copy())
-        maps = maps * scale.reshape(-1, *(1,) * (maps.dim() - 1))
+        maps = maps * scale.to(maps.dtype).reshape(-1, *(1,) * (maps.dim() - 1))
     return maps

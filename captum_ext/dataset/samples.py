@@ -125,7 +125,7 @@ class Samples:
             batch_sampler=Batches(todo, self.batch_size),
             num_workers=self.num_workers,
             collate_fn=partial(self._collated, seed),
-            generator=torch.Generator(device=torch.get_default_device()),  # else it would draw from the global one
+            generator=torch.Generator(device=torch.empty(0).device),  # else it would draw from the global one
             **(self._worker_options if self.num_workers else {}),
         )
         for read in loader:

@@ -41,7 +41,10 @@ def test_every_verdict_of_the_page_follows_from_the_rows(results):
     assert len(lines) == len(written) > 100
     if same:
         assert lines == written
-    assert [shown(line) for line in lines] == [shown(line) for line in written]
+    pairs = zip(map(shown, lines), map(shown, written), strict=True)
+    differing = [pair for pair in pairs if pair[0] != pair[1]]
+    # scipy 1.12 has other p values of signed ranks with ties: a verdict at the border may turn
+    assert len(differing) <= (0 if same else len(lines) // 100), differing
 
 
 def test_the_run_has_the_sizes_that_were_promised(results):
