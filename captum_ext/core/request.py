@@ -103,10 +103,11 @@ class Request:
         return self.model.select(self.outputs, self.rows)
 
     def evaluate(self, rows: Tensor, values: Callable[[Tensor, Tensor], Tensor], *, pad: bool | None = None) -> Tensor:
-        """What `values(points, rows)` gives for points that belong to the rows (P,), (P, ...) in their order.
+        """What `values(numbers, rows)` gives for P points of the rows (P,), (P, ...) in the order of `rows`.
 
-        The points go step by step, as whole batches where every row has as many. `pad` (None: `fills_batches`) fills
-        batches up with points that do not count. `values` gets the numbers (p,) of points and their rows (p,).
+        `values` gets the numbers (p,) of points, from 0 to P - 1, and their rows (p,), makes the points itself and asks
+        `model.scores` or `model.outputs` about them. The points go step by step, as whole batches where every row has
+        as many. `pad` (None: `fills_batches`) fills batches up with points that do not count.
         """
         pad = self.fills_batches if pad is None else pad
         present = rows

@@ -7,7 +7,8 @@ from torch import nn
 
 from captum_ext import SAMP, ExpectedGradients, LocalPathIntegration, Shared, WeightedIG
 from captum_ext.attr import IntegratedGradients
-from captum_ext.exceptions import ModelOutputError
+from captum_ext.attr.paths import Starts
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError, ModelOutputError
 from captum_ext.metrics import deletion
 from captum_ext.testing import SmoothModel
 
@@ -141,3 +142,29 @@ def test_the_adaptive_rule_makes_room_for_paths_that_need_many_points():
     assert 64 < int(counts) < 400
     assert bool((delta.abs() <= 1e-3 * explained.abs()).all())
     torch.testing.assert_close(maps.sum(1) - delta, explained)
+
+
+@pytest.mark.parametrize(
+    ("values", "index", "weight", "reason"),
+    [
+        (torch.zeros(2, 3), [[0]], [[1.0]], "`values` to be a tuple with one tensor"),
+        ((torch.zeros(2, 3),), [0, 1], [1.0, 1.0], r"`index` to be \(N, K\) like the weights"),
+        (
+            (torch.zeros(2, 3),),
+            [[0, 2]],
+            [[0.5, 0.5]],
+            "`index` to be from 0 to 1, .* but got 0 to 2",
+        ),
+        ((torch.zeros(2, 3),), [[0, -1]], [[0.5, 0.5]], "`index` to be from 0 to 1, the starting points, but got -1"),
+        ((torch.zeros(2, 3),), [[0, 1]], [[1.0, 1.0]], r"`weight` to be non-negative numbers whose rows sum to one"),
+        ((torch.zeros(2, 3),), [[0, 1]], [[1.5, -0.5]], r"`weight` to be non-negative numbers whose rows sum to one"),
+    ],
+)
+def test_starts_that_would_give_wrong_numbers_are_refused(values, index, weight, reason):
+    with pytest.raises(ArgumentError, match=reason):
+        Starts(values, torch.tensor(index), torch.tensor(weight, dtype=torch.float64))
+
+
+def test_references_in_the_place_of_a_switch_are_named():
+    with pytest.raises(ArgumentTypeError, match="`multiply_by_inputs`"):
+        ExpectedGradients(lambda x: x, REFERENCES)

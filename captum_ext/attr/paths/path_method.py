@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from captum_ext.attr.paths.integration import PathProblem, starting_scores
+from captum_ext.core.checks import check_bool
 from captum_ext.core.model import compute_gradients, model_outputs
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import double, row_sums
@@ -54,7 +55,7 @@ class PathMethod(GradientAttribution):  # type: ignore[misc]
         allow_batch_statistics: bool = False,
     ) -> None:
         super().__init__(forward_func)
-        self.multiply_by_inputs = multiply_by_inputs
+        self.multiply_by_inputs = check_bool("multiply_by_inputs", multiply_by_inputs)
         self.allow_batch_statistics = allow_batch_statistics
         self.gradient_func = compute_gradients
 

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from captum_ext.core.checks import describe
 from captum_ext.core.tensors import CPU
 from captum_ext.core.types import Tensors
+from captum_ext.exceptions import ArgumentError
+
+_ROUNDING = 1e-4  # weights may come in float32
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,11 @@ class Starts:
     Attributes:
         values: the distinct starting points, one tensor (R, ...) for each input tensor.
         index: (N, K) integers below R: path k of row i starts at `values[index[i, k]]`.
-        weight: (N, K) float64, non-negative, rows sum to one; zero marks a path that is not there.
+        weight: (N, K) float64, non-negative, rows sum to one; zero marks a path that is not there, a row of zeros a row
+            without paths. All indices and weights are on the CPU.
+
+    Raises:
+        ArgumentError: shapes, indices or weights that are not so.
 
     Example:
         >>> import torch
@@ -32,6 +40,20 @@ class Starts:
     values: Tensors
     index: Tensor
     weight: Tensor
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.values, tuple) or not self.values:
+            raise ArgumentError("values", "a tuple with one tensor (R, ...) for each input", describe(self.values))
+        n_values = min(len(value) for value in self.values)
+        if self.index.dim() != 2 or self.index.shape != self.weight.shape:
+            shapes = f"{tuple(self.index.shape)} and weights {tuple(self.weight.shape)}"
+            raise ArgumentError("index", "(N, K) like the weights", shapes)
+        if self.index.numel() and not 0 <= int(self.index.min()) <= int(self.index.max()) < n_values:
+            received = f"{int(self.index.min())} to {int(self.index.max())}"
+            raise ArgumentError("index", f"from 0 to {n_values - 1}, the starting points", received)
+        sums = self.weight.sum(1)
+        if not bool(((self.weight >= 0).all(1) & (((sums - 1).abs() < _ROUNDING) | (sums == 0))).all()):
+            raise ArgumentError("weight", "non-negative numbers whose rows sum to one", f"sums {sums.tolist()[:8]}")
 
     def __len__(self) -> int:
         """Number of paths that are there, of all rows."""
