@@ -235,6 +235,7 @@ def quantus_methods(methods: Mapping[str, Any]) -> dict[str, Any]:
         >>> import numpy as np, quantus, torch
         >>> from captum_ext_integrations.quantus_metrics import Deletion, quantus_methods
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2)).eval()
+        >>> _ = torch.nn.init.ones_(model[1].weight)
         >>> x = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
         >>> results = quantus.evaluate(
         ...     {"Deletion": Deletion()},
