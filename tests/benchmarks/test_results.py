@@ -11,6 +11,11 @@ from examples.benchmarks.engine.summary import verdict_lines
 from examples.benchmarks.report import verdicts
 
 ROOT = Path(__file__).parents[2]
+# scipy 1.12, the oldest that is tested, has other p values of signed ranks with ties: these verdicts are at the border.
+TURNED = [
+    ("Tables 1, 5", "USU, paper > bilinear", "shapes, RRR-CNN, gradient, 7, pointing game"),
+    ("(our settings)", "USU > bilinear", "shapes, RRR-MLP, gradient, 7, pointing game"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +47,8 @@ def test_every_verdict_of_the_page_follows_from_the_rows(results):
     if same:
         assert lines == written
     pairs = zip(map(shown, lines), map(shown, written), strict=True)
-    differing = [pair for pair in pairs if pair[0] != pair[1]]
-    # scipy 1.12 has other p values of signed ranks with ties: a verdict at the border may turn
-    assert len(differing) <= (0 if same else len(lines) // 100), differing
+    differing = [pair[0][:3] for pair in pairs if pair[0] != pair[1]]
+    assert differing == (TURNED if version("scipy").startswith("1.12.") else [])
 
 
 def test_the_run_has_the_sizes_that_were_promised(results):
