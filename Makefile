@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo benchmark test test-scale test-lowest lint wheel clean
+.PHONY: demo benchmark test test-gpu test-scale test-lowest lint wheel clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m examples.quickstart
@@ -18,6 +18,10 @@ test: $(VENV)/.installed-test
 # Runs that are killed again and again, and a Ray cluster on this machine: some minutes.
 test-scale: $(VENV)/.installed-test $(VENV)/.installed-ray
 	$(BIN)/python -m pytest -q -m scale tests/scale
+
+# What only a GPU can show; without one, the same numbers on the CPU, which shows that the tests themselves work.
+test-gpu: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q -m gpu tests/gpu
 
 # The oldest supported versions, for which wheels of Python 3.10 to 3.12 exist.
 test-lowest: .venv-lowest/.installed

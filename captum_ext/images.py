@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_ext.core.blur import gaussian_blur
 from captum_ext.core.checks import describe
-from captum_ext.core.tensors import double
+from captum_ext.core.devices import double
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 __all__ = ["display_range", "gaussian_blur"]

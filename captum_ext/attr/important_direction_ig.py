@@ -12,9 +12,10 @@ from captum_ext.attr.paths.path_attribution import Explanation, PathAttribution
 from captum_ext.attr.paths.plan import Plan
 from captum_ext.attr.paths.points import Points, interpolate, rule_points
 from captum_ext.core.chunks import for_each_chunk
+from captum_ext.core.devices import CPU, double, doubles, on_device
 from captum_ext.core.request import Request
 from captum_ext.core.rows import step_by_step
-from captum_ext.core.tensors import CPU, Sums, accumulation_dtype, as_column, double, flat
+from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, flat
 from captum_ext.core.types import ForwardFunc, Tensors
 from captum_ext.exceptions import ArgumentError, NonFiniteError
 
@@ -92,7 +93,8 @@ def integrate_directions(problem: PathProblem, points: Points, end_scores: Tenso
         model_scores, gradients = problem.model.scores_and_gradients(
             interpolate(inputs, starts, chunk.alpha), chunk.row
         )
-        scores, (directions, norm) = double(model_scores).cpu(), _directions(gradients, inputs)
+        directions, norms = _directions(gradients, inputs)
+        scores, norm = doubles(model_scores, norms)
         _check_finite(norm, chunk)
         for step in _steps(chunk.row):
             here = tuple(values[step] for values in directions)
@@ -133,11 +135,12 @@ class _Credits:
         """The next point of each of the rows (P,): what the score changed by is credited to the point before, unless
         the gradient here vanishes; then the next one decides. What came before the first gradient is the first's."""
         self.score[row[begins]] = scores[begins]
-        row, scores, directions = row[moves], scores[moves], tuple(d[moves.to(d.device)] for d in directions)
+        kept = moves.nonzero().squeeze(1)
+        row, scores, directions = row[kept], scores[kept], tuple(d[on_device(kept, d.device)] for d in directions)
         credited = self.has_pending[row]
         self._credit(row[credited], scores[credited])
         for pending, values in zip(self.pending, directions, strict=True):
-            pending[row.to(pending.device)] = values.to(pending.dtype)
+            pending[on_device(row, pending.device)] = values.to(pending.dtype)
         self.score[row[credited]] = scores[credited]
         self.has_pending[row] = True
 
@@ -148,7 +151,7 @@ class _Credits:
 
     def _credit(self, row: Tensor, scores: Tensor) -> None:
         amount = scores - self.score[row]
-        shares = tuple(pending[row.to(pending.device)] for pending in self.pending)
+        shares = tuple(pending[on_device(row, pending.device)] for pending in self.pending)
         self.sums.add(row, tuple(share * as_column(amount, share) for share in shares))
 
 
@@ -160,7 +163,7 @@ def _directions(gradients: Tensors, like: Tensors) -> tuple[Tensors, Tensor]:
     squares = tuple((g / as_column(scale, g)).square() for g in wide)
     norm = torch.stack([flat(square).sum(1).to(largest.device) for square in squares]).sum(0)
     shares = tuple(square / as_column(torch.where(norm > 0, norm, 1.0), square) for square in squares)
-    return shares, norm.cpu()
+    return shares, norm
 
 
 def _check_finite(norm: Tensor, points: Points) -> None:

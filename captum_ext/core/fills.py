@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_ext.core.blur import gaussian_blur
 from captum_ext.core.checks import check_fill, describe
+from captum_ext.core.devices import on_device
 from captum_ext.core.types import Tensors
 from captum_ext.exceptions import ArgumentError
 
@@ -48,7 +49,7 @@ class ConstantFill:
     def apply(self, position: int, taken: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
         """See `Fill.apply`."""
         value = self._values[position]
-        return torch.where(mask, taken, value if len(value) == 1 else value[rows.to(value.device)], out=taken)
+        return torch.where(mask, taken, value if len(value) == 1 else value[on_device(rows, value.device)], out=taken)
 
 
 class KeptMean:
@@ -56,6 +57,7 @@ class KeptMean:
 
     def __init__(self, inputs: Tensors) -> None:
         self.inputs = inputs
+        self.means = tuple(_mean(value) for value in inputs)
 
     @property
     def values(self) -> None:
@@ -70,16 +72,14 @@ class KeptMean:
 
     def replacement(self, position: int, kept: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
         """What replaces pixels, broadcastable to `kept` (P, ...), the inputs times the mask of ones and zeros."""
-        dims = tuple(range(2 if kept.dim() == 4 else 1, kept.dim()))
+        dims = _places(kept)
         if not dims:
-            return self.inputs[position][rows.to(kept.device)]  # a row of one element is its own mean
+            return self.inputs[position][on_device(rows, kept.device)]  # a row of one element is its own mean
         wide = torch.promote_types(kept.dtype, torch.float32)
         count = mask.sum(dims, keepdim=True, dtype=wide)
         mean = kept.sum(dims, keepdim=True, dtype=wide) / count
-        if not bool(count.all()):
-            whole = self.inputs[position][rows.to(kept.device)].mean(dims, keepdim=True, dtype=wide)
-            mean = torch.where(count > 0, mean, whole)
-        return mean.to(kept.dtype)
+        whole = self.means[position][on_device(rows, kept.device)]
+        return torch.where(count > 0, mean, whole).to(kept.dtype)
 
 
 def blurred(inputs: Tensors) -> ConstantFill:
@@ -130,6 +130,17 @@ def make_fill(argument: str, given: Any, inputs: Tensors, words: Mapping[str, Fi
         expected = " or ".join(["a number, a tensor", *others]) + f" for inputs that are not images, {shapes}"
         raise ArgumentError(argument, expected, f'"{given}"')
     return make(inputs)
+
+
+def _places(value: Tensor) -> tuple[int, ...]:
+    """The dimensions that a mean is over: those of space for images, all of a row otherwise."""
+    return tuple(range(2 if value.dim() == 4 else 1, value.dim()))
+
+
+def _mean(value: Tensor) -> Tensor:
+    """The mean (N, ...) of every row, broadcastable to it."""
+    wide = torch.promote_types(value.dtype, torch.float32)
+    return value.mean(_places(value), keepdim=True, dtype=wide) if _places(value) else value.to(wide)
 
 
 def _corner_mean(images: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from captum_ext.core.autocast import callers_autocast
 from captum_ext.core.captum import format_forward_args, run_forward, select_targets
 from captum_ext.core.checks import describe
 from captum_ext.core.chunks import RowLimit, in_chunks
+from captum_ext.core.devices import on_device
 from captum_ext.core.inspection import kept, training_buffers
 from captum_ext.core.rows import ForwardArgs, count_batches
 from captum_ext.core.targets import (
@@ -140,8 +141,8 @@ def scores_of(outputs: Tensor, target: Target) -> Tensor:
     """
     n_rows = len(outputs)
     check_target_in_range(outputs, target)
-    if isinstance(target, Tensor):
-        target = target.to(outputs.device)  # labels often come from the CPU
+    if isinstance(target, Tensor):  # one index as a number: Captum would ask the device for it
+        target = int(target) if target.numel() == 1 else on_device(target, outputs.device)
     try:
         scores = select_targets(outputs, target)
     except (AssertionError, IndexError, TypeError, RuntimeError) as error:
@@ -183,6 +184,8 @@ class BatchedModel:
         self.gradient_func = gradient_func
         # In a layer variant the rows are those of the layer, and targets may be those of the original inputs.
         self.target = check_target(target, n_rows if gradient_func is compute_gradients else None)
+        if isinstance(self.target, Tensor) and gradient_func is compute_gradients:
+            self.target = self.target.cpu()  # where it is compared with the outputs, chunk after chunk
         self.forward_args = ForwardArgs(additional_forward_args, n_rows)
         self.channels_last = channels_last
         self._asked: set[int] = set()

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.checks import describe
+from captum_ext.core.devices import double, on_device
 from captum_ext.core.fills import Fill
 from captum_ext.core.pixels import pixel_maps
 from captum_ext.core.request import Request
-from captum_ext.core.tensors import double, on_device
 from captum_ext.core.types import TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
@@ -109,10 +109,10 @@ class Perturbation:
         def masks(chosen: Tensor) -> Tensors:
             result = []
             for rank in self.ranks:
-                place = rank[ranking[chosen].to(rank.device)]
+                place = rank[on_device(ranking[chosen], rank.device)]
                 shape = (-1, *(1,) * (place.dim() - 1))
-                low = first[chosen].to(place.device, torch.int32).reshape(shape)
-                high = last[chosen].to(place.device, torch.int32).reshape(shape)
+                low = on_device(first[chosen].int(), place.device).reshape(shape)
+                high = on_device(last[chosen].int(), place.device).reshape(shape)
                 inside = place < high if from_first else place >= low
                 if not from_first and not to_last:
                     inside &= place < high
@@ -126,7 +126,7 @@ class Perturbation:
 
         def kept(chosen: Tensor) -> Tensors:
             return tuple(
-                mask[which[chosen].to(mask.device)].to(tensor.device)
+                on_device(mask[on_device(which[chosen], mask.device)], tensor.device)
                 for mask, tensor in zip(masks, self.request.inputs, strict=True)
             )
 
@@ -136,7 +136,7 @@ class Perturbation:
         def values(points: Tensor, row: Tensor) -> Tensor:
             perturbed = []
             for position, (tensor, mask) in enumerate(zip(self.request.inputs, masks(points), strict=True)):
-                taken = tensor[row.to(tensor.device)]  # a copy
+                taken = tensor[on_device(row, tensor.device)]  # a copy
                 perturbed.append(self.fill.apply(position, taken, mask, row))
             return read(self.request.model.outputs(tuple(perturbed), row), row)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_ext.core.checks import check_gradients_possible, check_tensors
 from captum_ext.core.chunks import RowLimit, in_chunks
+from captum_ext.core.devices import on_device
 from captum_ext.core.inspection import check_gradients_right, check_rows_independent
 from captum_ext.core.model import BatchedModel, GradientFunc, compute_gradients, model_outputs
 from captum_ext.core.rows import count_batches, step_by_step
@@ -123,7 +124,8 @@ class Request:
             len(order), self.limit, lambda part: values(points[part], in_order_of_steps[part]), batches=are_batches
         )
         in_order = torch.empty_like(results[: len(rows)])
-        in_order[order[counts].to(results.device)] = results[counts.to(results.device)]
+        kept = counts.nonzero().squeeze(1)
+        in_order[on_device(order[kept], results.device)] = results[on_device(kept, results.device)]
         return in_order
 
     def formatted(self, results: Tensors) -> TensorOrTensors:

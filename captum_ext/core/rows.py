@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from captum_ext.core.captum import format_forward_args
 from captum_ext.core.checks import describe
+from captum_ext.core.devices import on_device
 from captum_ext.exceptions import ArgumentError
 
 # What has no rows, beside None and functions.
@@ -106,7 +107,9 @@ class ForwardArgs:
         if self.values is None:
             return None
         self.check_known()
-        return tuple(value[rows.to(value.device)] if self._follows(value) else _handed(value) for value in self.values)
+        return tuple(
+            value[on_device(rows, value.device)] if self._follows(value) else _handed(value) for value in self.values
+        )
 
     def check_known(self) -> None:
         """Refuse arguments whose role is unknown.

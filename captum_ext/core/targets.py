@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.checks import describe
+from captum_ext.core.devices import on_device
 from captum_ext.core.types import Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
@@ -47,7 +48,7 @@ def select_target(target: Target, rows: Tensor) -> Target:
     if isinstance(target, list):
         return [target[row] for row in rows.tolist()]
     if isinstance(target, Tensor) and has_one_for_each_row(target):
-        return target[rows.to(target.device)]
+        return target[on_device(rows, target.device)]
     return target
 
 

@@ -7,11 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from captum_ext.core.devices import CPU, doubles, has_float64, on_device
 from captum_ext.core.rows import count_batches
 from captum_ext.core.types import Tensors
-
-CPU = torch.device("cpu")  # named wherever numbers are planned: the caller's default device may be another
-_WITHOUT_FLOAT64 = {"mps"}
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -19,24 +17,9 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
-def has_float64(device: torch.device) -> bool:
-    """Whether the device computes in float64."""
-    return device.type not in _WITHOUT_FLOAT64
-
-
-def double(value: Tensor) -> Tensor:
-    """The tensor in float64: on its device, or on the CPU where the device has no float64."""
-    return value.double() if has_float64(value.device) else value.cpu().double()
-
-
-def on_device(value: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device, in float32 where it is float64 and the device has none."""
-    return (value.float() if value.dtype == torch.float64 and not has_float64(device) else value).to(device)
-
-
 def as_column(numbers: Tensor, like: Tensor) -> Tensor:
     """Numbers (P,) shaped to multiply rows of `like` (P, ...), in the dtype of arithmetic on them."""
-    column = numbers.to(accumulation_dtype(like.dtype)).to(like.device)
+    column = on_device(numbers.to(accumulation_dtype(like.dtype)), like.device)
     return column.reshape(-1, *(1,) * (like.dim() - 1))
 
 
@@ -45,15 +28,15 @@ def flat(value: Tensor) -> Tensor:
     return value.reshape(len(value), math.prod(value.shape[1:]))
 
 
+def row_sum(value: Tensor) -> Tensor:
+    """Sum (P,) of each row of a tensor (P, ...) in float64: on its device, or on the CPU where that has no float64."""
+    there = value if has_float64(value.device) else value.cpu()
+    return flat(there).sum(1, dtype=torch.float64)
+
+
 def row_sums(values: Tensors) -> Tensor:
     """Sum (P,) of each row over all tensors (P, ...), float64 on the CPU."""
-    sums = [flat(value).sum(1, dtype=torch.float64) if has_float64(value.device) else None for value in values]
-    return torch.stack(
-        [
-            flat(value.cpu()).sum(1, dtype=torch.float64) if total is None else total.cpu()
-            for value, total in zip(values, sums, strict=True)
-        ]
-    ).sum(0)
+    return torch.stack(doubles(*(row_sum(value) for value in values))).sum(0)
 
 
 def displacement(value: Tensor, start: Tensor) -> Tensor:
@@ -84,10 +67,14 @@ class Sums:
         n_batches = count_batches(where, n_sums)
         for total, value in zip(self._totals, values, strict=True):
             if n_batches is None:
-                total.index_add_(0, where.to(total.device), value.to(total.device).double())
+                total.index_add_(0, on_device(where, total.device), value.to(total.device).double())
                 continue
-            for batch in torch.split(value.to(total.device), n_sums):  # batch by batch: no float64 copy of them
-                total += batch
+            there = value.to(total.device)
+            if there.device.type == "cpu":  # batch by batch: no float64 copy of them
+                for batch in torch.split(there, n_sums):
+                    total += batch
+            else:  # in one go, which an accelerator does without a copy
+                total += there.reshape(n_batches, *total.shape).sum(0, dtype=torch.float64)
 
     def scale(self, rows: slice, factors: Tensors) -> None:
         """Multiply the sums `rows` by their factors (P, ...)."""

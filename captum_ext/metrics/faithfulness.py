@@ -10,11 +10,11 @@ from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.checks import check_number, check_positive_int
+from captum_ext.core.devices import double
 from captum_ext.core.fills import Fill
 from captum_ext.core.perturbation import Perturbation, check_fractions
 from captum_ext.core.pixels import pixel_maps
 from captum_ext.core.request import Request
-from captum_ext.core.tensors import double
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
 from captum_ext.metrics.game import Game

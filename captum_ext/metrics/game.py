@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.checks import describe
+from captum_ext.core.devices import double
 from captum_ext.core.fills import Fill, FillWord, KeptMean, blurred, make_fill
 from captum_ext.core.perturbation import Perturbation, pixel_importance, ranks_of
 from captum_ext.core.request import Request
-from captum_ext.core.tensors import double
 from captum_ext.core.types import Baselines, TensorOrTensors
 from captum_ext.exceptions import ArgumentTypeError
 from captum_ext.metrics.ranking import Ranking

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.checks import check_choice, describe
-from captum_ext.core.tensors import has_float64
+from captum_ext.core.devices import has_float64
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.checks import check_choice, check_number, check_positive_int
+from captum_ext.core.devices import double
 from captum_ext.core.fills import KeptMean
 from captum_ext.core.perturbation import Perturbation, check_fractions, ranks_of
 from captum_ext.core.request import Request
-from captum_ext.core.tensors import double
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors
 from captum_ext.exceptions import ArgumentError
 from captum_ext.metrics.curves import PerturbationCurve, curve_of

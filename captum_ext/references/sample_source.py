@@ -13,9 +13,9 @@ from tqdm.auto import tqdm
 
 from captum_ext.core.checks import check_finite, check_tensors, describe
 from captum_ext.core.chunks import RowLimit, in_chunks
+from captum_ext.core.devices import double
 from captum_ext.core.inspection import device_of
 from captum_ext.core.model import BatchedModel
-from captum_ext.core.tensors import double
 from captum_ext.core.types import ForwardFunc, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 

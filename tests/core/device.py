@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from captum_ext.core import tensors
+from captum_ext.core import devices
 
 DEVICE = torch.device("meta")
 REFUSAL = "Cannot convert a MPS Tensor to float64 dtype"
@@ -104,6 +104,6 @@ def _tensors(value):
 @contextmanager
 def device(monkeypatch, has_float64):
     """The block in which the device exists; in it the package knows whether it has float64."""
-    monkeypatch.setattr(tensors, "_WITHOUT_FLOAT64", set() if has_float64 else {DEVICE.type})
+    monkeypatch.setattr(devices, "_WITHOUT_FLOAT64", set() if has_float64 else {DEVICE.type})
     with _Operations(has_float64), _Factories():
         yield

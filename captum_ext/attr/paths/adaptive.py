@@ -21,7 +21,8 @@ from torch import Tensor
 from captum_ext.attr.paths.integration import PathProblem, path_start_scores, starting_scores
 from captum_ext.attr.paths.points import interpolate
 from captum_ext.core.chunks import for_each_chunk, in_chunks
-from captum_ext.core.tensors import CPU, Sums, accumulation_dtype, as_column, displacement, double, row_sums
+from captum_ext.core.devices import CPU, double, doubles, on_device
+from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, displacement, row_sum
 from captum_ext.core.types import Tensors
 from captum_ext.core.warn import warn_caller
 
@@ -107,7 +108,7 @@ def _end_scores(problem: PathProblem) -> Tensor:
     used = (problem.starts.weight > 0).any(1).nonzero().squeeze(1)
 
     def scores(part: slice) -> Tensor:
-        points = tuple(value[used[part].to(value.device)] for value in problem.inputs)
+        points = tuple(value[on_device(used[part], value.device)] for value in problem.inputs)
         return problem.model.scores(points, used[part])
 
     result = torch.zeros(problem.request.n_rows, dtype=torch.float64, device=CPU)
@@ -218,10 +219,10 @@ class _Group:
             slopes = []
             for kept, gradient, value, start in zip(self.gradients, gradients, inputs, starts, strict=True):
                 wide = gradient.to(kept.dtype)
-                kept[where[0].to(kept.device), where[1].to(kept.device)] = wide
+                kept[on_device(where[0], kept.device), on_device(where[1], kept.device)] = wide
                 slopes.append(wide * displacement(value, start))
-            self.alpha[where], self.score[where] = alpha[part], double(scores).cpu()
-            self.slope[where] = row_sums(tuple(slopes))
+            score, *slope = doubles(scores, *(row_sum(value) for value in slopes))
+            self.alpha[where], self.score[where], self.slope[where] = alpha[part], score, torch.stack(slope).sum(0)
 
         for_each_chunk(len(path), problem.limit, evaluate, problem.on_done)
         self.placed += torch.bincount(path, minlength=len(self.placed))

@@ -11,10 +11,11 @@ from torch import Tensor
 from captum_ext.attr.paths.points import Points, interpolate
 from captum_ext.attr.paths.starts import Starts
 from captum_ext.core.chunks import RowLimit, for_each_chunk, in_chunks
+from captum_ext.core.devices import double, on_device
 from captum_ext.core.model import BatchedModel
 from captum_ext.core.request import Request
 from captum_ext.core.rows import count_batches, step_by_step
-from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, displacement, double
+from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, displacement
 from captum_ext.core.types import Tensors
 from captum_ext.exceptions import OutputRowsError
 
@@ -52,7 +53,7 @@ class PathProblem:
 
     def ends_of(self, row: Tensor, path: Tensor) -> tuple[Tensors, Tensors]:
         """Input and starting point (P, ...) of path `path` (P,) of row `row` (P,), copies."""
-        inputs = tuple(value[row.to(value.device)] for value in self.inputs)
+        inputs = tuple(value[on_device(row, value.device)] for value in self.inputs)
         return inputs, self.starts.at(self.starts.index[row, path], self.inputs)
 
 
@@ -118,7 +119,8 @@ def _summed_once(
             contributions.append(contribution)
         if not all_count:
             kept = counts[part]
-            place, contributions = place[kept], [value[kept.to(value.device)] for value in contributions]
+            places = kept.nonzero().squeeze(1)
+            place, contributions = place[kept], [value[on_device(places, value.device)] for value in contributions]
         sums.add(place, tuple(contributions))  # last: a chunk may be tried again
 
     for_each_chunk(len(order), problem.limit, add, problem.on_done, batches=are_batches)
@@ -156,7 +158,7 @@ def _shared_start_scores(problem: PathProblem, row: Tensor, index: Tensor) -> Te
         return alone.outputs(points, torch.arange(part.start, part.stop, device="cpu"))
 
     at_starts = in_chunks(len(used), problem.limit.for_batch(len(used)), outputs, batches=True)
-    return model.select(at_starts[position.to(at_starts.device)], row)
+    return model.select(at_starts[on_device(position, at_starts.device)], row)
 
 
 def starting_scores(problem: PathProblem) -> Tensor:

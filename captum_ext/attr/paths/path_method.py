@@ -14,9 +14,10 @@ from tqdm.auto import tqdm
 
 from captum_ext.attr.paths.integration import PathProblem, starting_scores
 from captum_ext.core.checks import check_bool
+from captum_ext.core.devices import double
 from captum_ext.core.model import compute_gradients, model_outputs
 from captum_ext.core.request import Request
-from captum_ext.core.tensors import double, row_sums
+from captum_ext.core.tensors import row_sums
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ModelOutputError, OutputRowsError
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from captum_ext.attr.paths.quadrature import quadrature
 from captum_ext.attr.paths.starts import Starts
-from captum_ext.core.tensors import CPU, accumulation_dtype, as_column
+from captum_ext.core.devices import CPU
+from captum_ext.core.tensors import accumulation_dtype, as_column
 from captum_ext.core.types import Tensors
 
 

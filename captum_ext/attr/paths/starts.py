@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.checks import describe
-from captum_ext.core.tensors import CPU
+from captum_ext.core.devices import CPU, on_device
 from captum_ext.core.types import Tensors
 from captum_ext.exceptions import ArgumentError
 
@@ -77,7 +77,7 @@ class Starts:
     def at(self, index: Tensor, like: Tensors) -> Tensors:
         """Starting points (P, ...) on the devices of `like`, copies."""
         return tuple(
-            value[index.to(value.device)].to(tensor.device, non_blocking=tensor.device.type != "cpu")
+            on_device(value[on_device(index, value.device)], tensor.device)
             for value, tensor in zip(self.values, like, strict=True)
         )
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.checks import describe
+from captum_ext.core.devices import double
 from captum_ext.core.fills import Fill
 from captum_ext.core.model import model_outputs
 from captum_ext.core.perturbation import Perturbation, ranks_of
 from captum_ext.core.request import Request
-from captum_ext.core.tensors import double
 from captum_ext.core.types import Target
 from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError

@@ -1,0 +1,1 @@
+"""What the package does on a GPU: throughput beside bare passes, waits, memory, a run over a data set."""

@@ -1,0 +1,58 @@
+"""The page of the documentation, written from the files of figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_INTRODUCTION = """# On a GPU
+
+Written by `python -m examples.benchmarks.accelerator --page`; no number here is typed. Networks have random weights
+unless said otherwise: costs do not depend on them. "Of bare" is the share of the throughput of the same passes without
+a method: 1 is all of it. Figures hold for the card that they stand under.
+"""
+_PARTS = {
+    "throughput": (
+        "Integrated gradients and local path integration beside the bare passes",
+        "`rows` are in flight at once (`internal_batch_size`); one image; median of {runs} rounds in turn.",
+    ),
+    "completeness": (
+        "A given completeness",
+        "EfficientNet-Lite0 with its weights, 20 real images, zero baseline; Captum with 512 rows in flight. "
+        "One image at a time the adaptive rule asks for few rows at once, and the card waits for their launches: "
+        "give it several images.",
+    ),
+    "scoring": ("Metrics and scores of an upsampler", "Beside the forward passes that each makes."),
+    "data set": (
+        "Maps of many images",
+        "`attribute_dataset` writes maps in float16; the loop keeps nothing of what it computes.",
+    ),
+    "graphs": ("CUDA graphs", "One pass both ways of ResNet-50 in float32, launched and replayed: not used here."),
+}
+
+
+def page(files: Sequence[Mapping[str, Any]]) -> str:
+    """The text of the page from what was measured, one section for each card."""
+    return "\n".join([_INTRODUCTION, *(_section(figures) for figures in files)])
+
+
+def _section(figures: Mapping[str, Any]) -> str:
+    environment = dict(figures["environment"])
+    lines = [f"## {environment.pop('card')}", "", ", ".join(f"{name} {value}" for name, value in environment.items())]
+    for part, (title, note) in _PARTS.items():
+        rows = figures.get(part)
+        lines += ["", f"### {title}", "", note.format(runs=figures["runs"]), ""]
+        lines += _table(rows) if rows else ["Not measured."]
+    return "\n".join(lines) + "\n"
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    body = ["| " + " | ".join(_cell(row.get(name, "")) for name in names) + " |" for row in rows]
+    return ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names), *body]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return str(value)

@@ -1,0 +1,22 @@
+"""The page about GPUs is written from the files of figures, and from nothing else."""
+
+import json
+from pathlib import Path
+
+from examples.benchmarks.accelerator.gpu_page import page
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_in_the_documentation_is_that_of_the_stored_figures():
+    files = sorted((ROOT / "examples" / "benchmarks" / "results").glob("gpu-*.json"))
+    assert (ROOT / "docs" / "gpu.md").read_text() == page([json.loads(file.read_text()) for file in files])
+
+
+def test_columns_that_some_rows_lack_stay_empty_there_and_parts_without_rows_say_so():
+    rows = [{"rows": 64, "ours of bare": 0.5}, {"rows": 8, "MB": 1234.5}]
+    written = page([{"environment": {"card": "A card", "torch": "2.11"}, "runs": 3, "throughput": rows}])
+    assert "## A card\n\ntorch 2.11\n" in written
+    table = "| rows | ours of bare | MB |\n| --- | --- | --- |\n| 64 | 0.5 |  |\n| 8 |  | 1234 |\n"
+    assert table in written
+    assert written.count("Not measured.") == 4

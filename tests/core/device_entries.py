@@ -1,0 +1,101 @@
+"""Every public entry that a device other than the CPU has to get right, with the rules and forms of its arguments."""
+
+import torch
+
+from captum_ext.attr import (
+    ExpectedGradients,
+    ImportantDirectionIG,
+    IntegratedGradients,
+    LocalPathIntegration,
+    SalientManipulationPath,
+    WeightedIntegratedGradients,
+)
+from captum_ext.images import display_range, gaussian_blur
+from captum_ext.metrics import concentration, diff_id, gini, insertion, iou, irof, pointing_game
+from captum_ext.references import ReferenceDistribution, standard_baselines
+from captum_ext.segmentation import Segmenter
+from captum_ext.upsampling import InterpolationUpsampler, redistribute
+from tests.core.entries import ATTRIBUTIONS, FITS, MEASURES, SEGMENTS, generator, numbers
+
+IMAGES, REFERENCES, MAPS = numbers(2, 3, 4, 4), numbers(4, 3, 4, 4) * 0.5 + 0.1, numbers(2, 3, 4, 4).flip(3)
+WEIGHTS = numbers(3, 3, 4, 4).flip(1)
+MEAN, STD = (0.0, 0.2, 0.1), (1.0, 2.0, 3.0)
+
+
+def model_with(weights):
+    def model(x):
+        return torch.tanh((x[:, None] * weights).flatten(2)).sum(2) * 0.3
+
+    return model
+
+
+def integrated(method, rule, **given):
+    def call(f, x, r, m):
+        settings = {} if method is IntegratedGradients else {"references": r, **given}
+        return method(f, **settings).attribute(
+            x, target=1, n_steps=9, method=rule, generator=generator(), return_convergence_delta=True
+        )
+
+    return call
+
+
+def many(metric, **given):
+    def call(f, x, r, m):
+        found = metric(f, x, m, target=1, **given)
+        return found.scores, found.auc, found.valid, found.input_scores, found.fractions
+
+    return call
+
+
+RULES = (None, "gausslegendre", "riemann_trapezoid", "stratified", "adaptive")
+ENTRIES = {
+    **{name: entry for name, entry in ATTRIBUTIONS.items() if name != "LPI fitted"},
+    **MEASURES,
+    **FITS,
+    **{f"IG {rule}": integrated(IntegratedGradients, rule) for rule in RULES},
+    **{f"EG {rule}": integrated(ExpectedGradients, rule) for rule in RULES},
+    **{f"LPI {rule}": integrated(LocalPathIntegration, rule) for rule in RULES},
+    **{f"WeightedIG {rule}": integrated(WeightedIntegratedGradients, rule) for rule in RULES},
+    "WeightedIG grid": integrated(
+        WeightedIntegratedGradients, "riemann_left", search="grid", rtol=0, keep=0.9, fill="references", score="logit"
+    ),
+    "WeightedIG weights": lambda f, x, r, m: WeightedIntegratedGradients(f, references=r).baseline_weights(
+        x, target=1, method="riemann_left"
+    ),
+    "IG with a tolerance": lambda f, x, r, m: IntegratedGradients(f).attribute(
+        x, target=1, n_steps=60, method="adaptive", tol=0.05, return_convergence_delta=True
+    ),
+    "IG from float64 baselines of the CPU": lambda f, x, r, m: IntegratedGradients(f).attribute(
+        x, REFERENCES[:1].double(), target=1
+    ),
+    "EG from float64 references of the CPU": lambda f, x, r, m: ExpectedGradients(
+        f, references=REFERENCES.double()
+    ).attribute(x, target=1, generator=generator()),
+    "IG of each row's target": lambda f, x, r, m: IntegratedGradients(f).attribute(x, target=torch.tensor([2, 0])),
+    "IDGI of two steps": lambda f, x, r, m: ImportantDirectionIG(f).attribute(x, target=1, n_steps=2),
+    "SAMP of the trapezoid rule": lambda f, x, r, m: SalientManipulationPath(f).attribute(
+        x, target=1, n_steps=5, method="riemann_trapezoid", return_convergence_delta=True
+    ),
+    "SAMP of features": lambda f, x, r, m: SalientManipulationPath(
+        f, multiply_by_inputs=False, feature_mask=torch.arange(16).reshape(1, 1, 4, 4) // 2
+    ).attribute(x, target=1, n_steps=5, return_convergence_delta=True),
+    "LPI of a distribution": lambda f, x, r, m: LocalPathIntegration(
+        f, references=ReferenceDistribution.fit(f, r, n_neighborhoods=2, n_references=2)
+    ).attribute(x, target=1, generator=generator(), return_convergence_delta=True),
+    "diff_id of means": many(diff_id, baselines="mean"),
+    "insertion of ranges": many(insertion, normalize="range"),
+    "irof of found segments": lambda f, x, r, m: irof(f, x, m, target=1, segments="grid"),
+    "iou": lambda f, x, r, m: iou(m, SEGMENTS == 1),
+    "concentration": lambda f, x, r, m: concentration(m, SEGMENTS == 1),
+    "pointing_game": lambda f, x, r, m: pointing_game(m, SEGMENTS == 1),
+    "gini": lambda f, x, r, m: gini(m),
+    "blur": lambda f, x, r, m: gaussian_blur(x),
+    "display_range": lambda f, x, r, m: display_range(x),
+    "display_range of a normalisation": lambda f, x, r, m: display_range(x.abs() / 6, MEAN, STD),
+    "Segmenter": lambda f, x, r, m: Segmenter("slic", 4)(x.abs()),
+    "standard_baselines": lambda f, x, r, m: standard_baselines(x),
+    "standard_baselines of a normalisation": lambda f, x, r, m: standard_baselines(x, mean=MEAN, std=STD),
+    "nearest": lambda f, x, r, m: InterpolationUpsampler("nearest")(m[:, 0], x),
+    "lanczos": lambda f, x, r, m: InterpolationUpsampler("lanczos")(m[:, 0], x),
+    "redistribute": lambda f, x, r, m: redistribute(m[:, 0, ::2, ::2].abs(), x[:, 0].abs(), temperature=0.3),
+}
