@@ -1,6 +1,6 @@
 """How many gradients a small completeness gap costs: `tol=` of the adaptive rule against Captum's Gauss nodes.
 
-    python -m examples.benchmarks.measurements.tolerance [--tolerances 0.05 0.02] [--converged 400] [--first 50]
+    python -m examples.benchmarks.measurements.tolerance [--tolerances 0.05 0.02] [--converged 600] [--first 50 50]
 
 EfficientNet-Lite0, 20 real images, zero baseline, `n_steps=200`. The adaptive rule stops every image by itself.
 Captum's user has to choose one number of nodes for all images: beside it stands the smallest number (in steps of ten)
@@ -12,6 +12,7 @@ small gap does not make a map right. Seconds are of both calls on the same image
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from dataclasses import dataclass
 
@@ -117,24 +118,30 @@ def row(name: str, explained: list[Explained], converged: list[Tensor]) -> list[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tolerances", nargs="+", type=float, default=[0.05, 0.02])
-    parser.add_argument("--converged", type=int, default=400, help="Gauss nodes of the map taken as converged")
-    parser.add_argument("--first", type=int, default=50, help="number of nodes from which on the smallest is searched")
+    parser.add_argument("--converged", type=int, default=600, help="Gauss nodes of the map taken as converged")
+    parser.add_argument(
+        "--first",
+        nargs="+",
+        type=int,
+        default=[50],
+        help="number of nodes from which the smallest is searched, by tolerance",
+    )
     parser.add_argument("--fast", action="store_true", help="a smaller run that shows that everything works")
     options = parser.parse_args()
     model, pictures = real_data.efficientnet_lite0(), real_data.imagenet_images()[0]
     if options.fast:
-        pictures, options.converged, options.tolerances, options.first = pictures[:1], 50, [0.5], STEP
+        pictures, options.converged, options.tolerances, options.first = pictures[:1], 50, [0.5], [STEP]
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     images = Images(model, pictures)
     places = range(len(pictures))
     converged = [images.by_nodes(place, options.converged).attributions for place in places]
     rows = []
-    for tol in options.tolerances:
+    for tol, first in zip(options.tolerances, itertools.cycle(options.first)):
         adaptive = [images.by_tolerance(place, tol) for place in places]
         rows.append(row(f'"adaptive", tol={tol}', adaptive, converged))
         print(rows[-1], flush=True)  # the search below takes a while
-        n_steps, gauss = fewest_nodes(images, tol, options.first)
+        n_steps, gauss = fewest_nodes(images, tol, first)
         rows.append(row(f"Captum, {n_steps} Gauss nodes", gauss, converged))
         print(rows[-1], flush=True)
     rows.append(
