@@ -11,12 +11,12 @@ from pathlib import Path
 
 @contextmanager
 def replaced(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target`, which takes its place when the block ends without an error.
+    """A temporary path beside `target`, with its suffix, which takes its place when the block ends without an error.
 
     What was written is on the disk before it gets its name, so that neither a killed process nor a power failure
     leaves part of a file.
     """
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
+    temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:12]}.tmp{target.suffix}")
     try:
         yield temporary
         with temporary.open("rb+") as file:

@@ -35,6 +35,10 @@ MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "captum_ext.dataset", 1
 _LOCK = ".lock"
 _MARKS = ".file_marks.npy"
+_UNFINISHED = (  # of `replaced`, and of version 0.1
+    *(f".{Path(name).stem}.*.tmp{Path(name).suffix}" for name in ("rows-*.parquet", MANIFEST, _MARKS)),
+    *(f".{name}.*.tmp" for name in ("rows-*.parquet", MANIFEST, _MARKS)),
+)
 _LOCK_SECONDS = 10.0  # processes that read for a killed run hold its lock until they notice
 _NONE: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
@@ -97,7 +101,7 @@ class RunFolder:
             ArgumentError: it holds a run and `resume` is off.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        parts = [path for name in ("rows-*.parquet", MANIFEST, _MARKS) for path in self.folder.glob(f".{name}.*.tmp")]
+        parts = [path for pattern in _UNFINISHED for path in self.folder.glob(pattern)]
         configuration = json.loads(json.dumps(configuration))
         ours = {*parts, self.folder / _LOCK, self.folder / _MARKS}
         content = [path for path in self.folder.iterdir() if path not in ours]

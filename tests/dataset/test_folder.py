@@ -63,7 +63,7 @@ def test_a_full_disk_keeps_what_is_whole_and_the_run_goes_on_later(tmp_path, mon
         run(linear(), Images(12), out, shard_rows=4)
     monkeypatch.undo()
     assert DatasetAttributions(out).manifest["done"] == [[0, 3]]
-    assert list(out.glob(".*.tmp")) == []
+    assert list(out.glob(".*.tmp*")) == []
     assert same(run(linear(), Images(12), out, shard_rows=4), run(linear(), Images(12), tmp_path / "b"))
 
 
@@ -78,9 +78,15 @@ def test_another_error_of_the_file_system_is_passed_on_as_it_is(tmp_path, monkey
 
 def test_temporary_files_of_a_killed_process_are_removed(tmp_path):
     run(linear(), Images(2), tmp_path)
-    (tmp_path / ".rows-1.parquet.77.tmp").write_text("half")
+    for name in (
+        ".rows-1.77.tmp.parquet",
+        ".manifest.77.tmp.json",
+        "..file_marks.77.tmp.npy",
+        ".rows-1.parquet.77.tmp",
+    ):
+        (tmp_path / name).write_text("half")
     run(linear(), Images(2), tmp_path)
-    assert list(tmp_path.glob(".*.tmp")) == []
+    assert list(tmp_path.glob(".*.tmp*")) == []
 
 
 def test_files_of_others_are_left_alone(tmp_path):
