@@ -30,7 +30,17 @@ def test_what_a_terminal_would_obey_or_hide_is_shown_as_an_escape(text, expected
 
 @pytest.mark.parametrize(
     "text",
-    ["Größe", "猫の写真", "قطة", "गर्भवती क्\u200dष", "می\u200cخواهم", "👩\u200d🔬", "a\xa0b\u3000c", "\\n", "C:\\new"],
+    [
+        "Größe",
+        "猫の写真",
+        "קטינה",
+        "गर्भवती क्\u200dष",
+        "\u0645\u06cc\u200c\u062e\u0648",
+        "👩\u200d🔬",
+        "a\xa0b\u3000c",
+        "\\n",
+        "C:\\new",
+    ],
 )
 def test_letters_of_all_languages_stay_as_they_are(text):
     assert shown(text) == in_figure(text) == in_csv(text) == text
@@ -69,7 +79,7 @@ def test_markdown_is_plain_text(text, expected):
     assert in_markdown(text) == expected
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum(a1)", " =1", "\u3000=1", "＝1", "'=1", "''-x"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum(a1)", " =1", "\u3000=1", "\uff1d1", "'=1", "''-x"])
 def test_no_cell_is_a_formula_and_the_text_comes_back(text):
     cell = in_csv(text)
     assert cell == "'" + text
