@@ -13,6 +13,8 @@ Segments are scored after the host has computed its maps, once for all layers, a
 Because redistribution is linear in mass, `aug_smooth` averages the coarse maps and redistributes once, and `FullGrad`
 sums a layer's channels first.
 
+A CAM leaves the model in eval mode, as the host does: whoever trains on calls `model.train()` again.
+
 What the host has no right map for:
 
 - A `forward` that begins with an operation in place: the model gets copies of its inputs, with or without an upsampler.
@@ -22,6 +24,10 @@ What the host has no right map for:
   an upsampler.
 - An operation in place after the target layer, as `ReLU(inplace=True)`: with an upsampler, activations are kept as the
   layer returned them.
+
+A target layer that is called more than once in a pass, as one activation or one pooling after several convolutions, has
+the map of its first call in the host, and where there are several target layers, those behind it have the maps of other
+calls. That is so here, too; with an upsampler a warning says it. Give a layer that is called once.
 """
 
 from __future__ import annotations
@@ -215,6 +221,8 @@ class FullGrad(Redistributing, _host.FullGrad):  # type: ignore[misc]
         """The input's term, whose grid is the image itself, and that of every layer."""
         if eigen_smooth:
             raise NotImplementedError("FullGrad with an upsampler has no eigen_smooth.")
+        if self._repeated_layers():
+            raise NotImplementedError("FullGrad with an upsampler is for layers that are called once in a pass.")
         gradients = [torch.from_numpy(as_array(one)) for one in self.activations_and_grads.gradients]
         biases = [torch.as_tensor(bias, dtype=torch.float32)[None, :, None, None] for bias in self.bias_data]
         layers = [(bias * gradient).abs().sum(1) for bias, gradient in zip(biases, gradients, strict=True)]
