@@ -16,7 +16,7 @@ _NEEDED |= {"\U000110bd", "\U000110cd"}
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogates, line and paragraph separators
 _NAMES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ASCII = re.compile(r"[ -~]*")
-_MARKDOWN = re.compile(r"[\\`*\[\]<&|$~]|(?<!\w)_|_(?!\w)")
+_MARKDOWN = re.compile(r"[\\`*\[\]|$~]|<(?=[A-Za-z/!?])|&(?=[#A-Za-z])|(?<!\w)_|_(?!\w)")
 _FORMULA = re.compile(r"'*\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
 

@@ -72,6 +72,7 @@ def test_an_error_is_shown_as_its_message():
         ("a\\|b", r"a\\\|b"),
         ("a\nb", r"a\\nb"),
         ("my_module:MyMethod", "my_module:MyMethod"),
+        ("p < 0.05 & n > 3", "p < 0.05 & n > 3"),
         ("SAMP + bound, R = 200", "SAMP + bound, R = 200"),
     ],
 )
