@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from typing import Any
 
 import torch
@@ -20,12 +22,15 @@ class Cam:
 
     Args:
         loaded: the model.
-        layer: by name; None: the last layer whose output has positions, which a forward pass tells.
+        layer: by name; None: see `last_layer_with_positions`.
         upsampler_name: of the coarse map.
         cam: class of `captum_ext_integrations.grad_cam`.
 
+    Attributes:
+        layer: name of the layer that is explained, also where none was given.
+
     Raises:
-        ArgumentError: no such layer or class, or none with positions.
+        ArgumentError: no such layer or class, one that is called more than once, or none with positions.
         MissingExtraError: pytorch-grad-cam is not installed.
     """
 
@@ -47,7 +52,7 @@ class Cam:
         if self.layer not in modules:
             raise ArgumentError("layer", "one of " + ", ".join(name for name in modules if name), repr(self.layer))
         if self.layer == layer:
-            _check_layer(loaded, self.layer, modules[self.layer])
+            _check_layer(loaded, self.layer)
         self._class = getattr(grad_cam, cam)
         self._target_layer = modules[self.layer]
         self._upsampler = upsampler(upsampler_name, loaded.preparation)
@@ -68,38 +73,65 @@ class Cam:
         return maps
 
 
-def _check_layer(loaded: LoadedModel, name: str, module: nn.Module) -> None:
-    """Refuse a layer that the model does not call, or whose output has no positions."""
-    shapes: list[Any] = []
-    side = loaded.preparation.crop
-    handle = module.register_forward_hook(lambda *given: shapes.append(getattr(given[-1], "shape", None)))
-    try:
-        with torch.no_grad():
-            loaded.model(torch.zeros(1, 3, side, side, device=loaded.device))
-    finally:
-        handle.remove()
-    if not shapes or shapes[-1] is None or len(shapes[-1]) != 4:
-        received = "is not called by the model" if not shapes else f"gives {shapes[-1]}"
+def _check_layer(loaded: LoadedModel, name: str) -> None:
+    """Refuse a layer that is not called once, or whose output has no positions."""
+    calls = _calls(loaded)
+    shapes = [shape for called, shape in calls if called == name]
+    if len(shapes) > 1:
+        other = _last(calls)
+        expected = "one that is called once" + (f", such as {other!r}" if other else "")
+        raise ArgumentError(
+            "layer", expected, f"{name!r}, which is called {len(shapes)} times: it is not clear which call is meant"
+        )
+    if not shapes or len(shapes[0]) != 4:
+        received = "is not called by the model" if not shapes else f"gives {shapes[0] or 'no tensor'}"
         raise ArgumentError("layer", "one whose output is (N, C, h, w)", f"{name!r}, which {received}")
 
 
 def last_layer_with_positions(loaded: LoadedModel) -> str:
-    """Name of the last module, in the order of computation, whose output is (N, C, h, w) with several positions."""
-    called: list[str] = []
-    handles = []
+    """Name of the last module, in the order of computation, whose output is (N, C, h, w) with several positions.
+
+    Modules that are called more than once are left out, as one activation or one pooling of many layers: a CAM would
+    explain the first of their calls. What holds them, as a block that is called once, is not left out.
+
+    Raises:
+        ArgumentError: none, or tokens of a transformer come after it.
+    """
+    calls = _calls(loaded)
+    name = _last(calls)
+    if name is None:
+        expected = (
+            "one that is called once and whose output is (N, C, h, w); the tokens of transformers need a script, and "
+            "modules that are called more than once are not taken by themselves"
+        )
+        raise ArgumentError("layer", expected, "none at the end")
+    return name
+
+
+def _last(calls: list[tuple[str, tuple[int, ...]]]) -> str | None:
+    """Of the modules that are called once the last with positions, unless positions in another order come after it."""
+    times = Counter(name for name, _ in calls)
+    last = None
+    for name, shape in calls:
+        if len(shape) == 4 and shape[-1] == shape[-2] > 1:
+            last = name if times[name] == 1 else last
+        elif len(shape) > 2 and math.prod(shape[2:]) > 1:
+            last = None  # those of a transformer
+    return last
+
+
+def _calls(loaded: LoadedModel) -> list[tuple[str, tuple[int, ...]]]:
+    """Names of modules and shapes of their outputs, in the order in which a pass of a blank image returns from them."""
+    calls: list[tuple[str, tuple[int, ...]]] = []
 
     def watch(name: str, module: nn.Module) -> Any:
         def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if not isinstance(output, Tensor) or output.dim() < 3:
-                return
-            if output.dim() == 4 and output.shape[-1] == output.shape[-2] > 1:
-                called.append(name)
-            elif output.shape[1] * output[0, 0].numel() > output.shape[1]:
-                called.append("")  # positions in another order: those of a transformer
+            calls.append((name, output.shape if isinstance(output, Tensor) else ()))
 
         return module.register_forward_hook(note)
 
     side = loaded.preparation.crop
+    handles = []
     try:
         handles = [watch(name, module) for name, module in loaded.model.named_modules() if name]
         with torch.no_grad():
@@ -107,8 +139,4 @@ def last_layer_with_positions(loaded: LoadedModel) -> str:
     finally:
         for handle in handles:
             handle.remove()
-    if not called or not called[-1]:
-        raise ArgumentError(
-            "layer", "one whose output is (N, C, h, w); the tokens of transformers need a script", "none at the end"
-        )
-    return called[-1]
+    return calls

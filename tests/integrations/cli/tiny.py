@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 
 def model():
@@ -40,4 +41,28 @@ def other():
     built = model()
     for parameter in built.parameters():
         parameter.data = parameter.data.flip(0) * 2
+    return built
+
+
+class _Tutorial(nn.Module):
+    """As PyTorch's CIFAR tutorial has it: one pooling for both convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 5, padding=2)
+        self.pool = nn.MaxPool2d(2, 2)
+        self.conv2 = nn.Conv2d(4, 6, 5, padding=2)
+        self.fc = nn.Linear(6 * 8 * 8, 3)
+
+    def forward(self, inputs):
+        inner = self.pool(functional.relu(self.conv1(inputs)))
+        return self.fc(self.pool(functional.relu(self.conv2(inner))).flatten(1))
+
+
+def tutorial():
+    """A network with fixed weights that calls a module twice."""
+    generator = torch.Generator().manual_seed(0)
+    built = _Tutorial().eval()
+    for parameter in built.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
     return built
