@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from functools import partial
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError
+from captum_ext_integrations.cli.files import MAX_MEGAPIXELS, limit_of
+from captum_ext_integrations.cli.photographs import MOST_PIXELS, open_image
+
+__all__ = ["Images", "open_image"]
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 
@@ -22,20 +23,26 @@ class Images(Dataset[tuple[Tensor, int]]):
     """Every file of a folder with one folder for each class, or of a flat folder, whose labels are all 0.
 
     Files that are no images are samples too, which fail when they are read: a run records them by name. Hidden files
-    and folders are left out.
+    and folders are left out. Links are followed; of a folder that several links of a class lead to, or that links to
+    itself, the files are taken once.
 
     Args:
         root: the folder.
         transform: from a PIL image to a tensor.
         limit: at most so many, spread evenly over the folder.
+        max_pixels: of an image, see `open_image`.
 
     Raises:
         ArgumentError: no such folder, or nothing in it.
     """
 
-    def __init__(self, root: Path, transform: Callable[[Any], Tensor], limit: int | None = None) -> None:
+    def __init__(
+        self, root: Path, transform: Callable[[Any], Tensor], limit: int | None = None, *, max_pixels: int | None = None
+    ) -> None:
         self.root = str(root)
         self.transform = transform
+        # Of the environment here: that of workers, to which this is sent, may be another.
+        self.max_pixels = limit_of(MAX_MEGAPIXELS, MOST_PIXELS, 1_000_000) if max_pixels is None else max_pixels
         classes = sorted(path.name for path in root.iterdir() if _is_class(path)) if root.is_dir() else []
         self.n_classes = len(classes)
         samples = _class_folders(root) if classes else _flat(root)
@@ -48,36 +55,7 @@ class Images(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         path, label = self.samples[index]
-        return self.transform(open_image(Path(path))), label
-
-
-def open_image(path: Path) -> Any:
-    """A photograph in RGB, turned as its camera says.
-
-    Raises:
-        OSError: no such file, or no image.
-    """
-    image = require("PIL.Image", "cli")
-    turned = require("PIL.ImageOps", "cli").exif_transpose
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of very large images and odd palettes
-            with image.open(path) as opened:
-                return _as_rgb(turned(opened))
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # Pillow's formats raise what they like
-        raise OSError(f"{path}: {error}") from error
-
-
-def _as_rgb(image: Any) -> Any:
-    """Eight bits a channel; Pillow would clip the sixteen of others."""
-    if image.mode.startswith(("I", "F")):
-        pixels = np.asarray(image, dtype=np.float64)
-        if pixels.max() > 255:
-            pixels = pixels / 257
-        image = require("PIL.Image", "cli").fromarray(pixels.clip(0, 255).astype(np.uint8))
-    return image.convert("RGB")
+        return self.transform(open_image(Path(path), max_pixels=self.max_pixels)), label
 
 
 def _class_folders(root: Path) -> list[tuple[str, int]]:
@@ -87,12 +65,32 @@ def _class_folders(root: Path) -> list[tuple[str, int]]:
         received = f"{len(beside)} images beside folders in {root}, such as {beside[0]}"
         raise ArgumentError("folder", "images, or one folder of images for each class, not both", received)
     classes = sorted(path.name for path in root.iterdir() if _is_class(path))
-    make_dataset = require("torchvision.datasets.folder", "cli").make_dataset
-    places = {name: place for place, name in enumerate(classes)}
-    samples = make_dataset(str(root), places, is_valid_file=partial(_is_visible_below, root), allow_empty=True)
+    samples = [(path, label) for label, name in enumerate(classes) for path in _below(root, name)]
     if not samples:
         raise ArgumentError("folder", "a folder of images, or of one folder for each class", f"{root}, which is empty")
-    return list(samples)
+    return samples
+
+
+def _below(root: Path, name: str) -> Iterator[str]:
+    """Paths of the files of a class, in ImageFolder's order; no folder is gone into twice."""
+    seen = {_identity(root), _identity(root / name)}
+    found = []
+    for place, folders, files in os.walk(root / name, followlinks=True):
+        visible = sorted(folder for folder in folders if _is_visible(folder))
+        folders[:] = []
+        for folder in visible:
+            identity = _identity(Path(place, folder))
+            if identity not in seen:
+                seen.add(identity)
+                folders.append(folder)
+        found.append((place, sorted(file for file in files if _is_visible(file))))
+    for place, files in sorted(found):
+        yield from (os.path.join(place, file) for file in files)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def _flat(root: Path) -> list[tuple[str, int]]:
@@ -102,10 +100,6 @@ def _flat(root: Path) -> list[tuple[str, int]]:
     if not samples:
         raise ArgumentError("folder", "a folder of images, or of one folder for each class", f"{root}, which is empty")
     return samples
-
-
-def _is_visible_below(root: Path, path: str) -> bool:
-    return not any(part.startswith(".") for part in Path(path).relative_to(root).parts)
 
 
 def _is_visible(path: str) -> bool:

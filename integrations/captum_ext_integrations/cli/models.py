@@ -5,62 +5,27 @@ from __future__ import annotations
 import importlib
 import math
 import os
-import re
 import sys
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError, ModelLoadError
+from captum_ext_integrations.cli.preparation import Preparation
+from captum_ext_integrations.cli.weights import fill, first_line, load_weights
 
-_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-# Heads that help in training only, and are not built here.
-_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-_OLD_DENSENET = re.compile(
-    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var|num_batches_tracked))$"
+__all__ = ["CALLERS_MODEL", "LoadedModel", "ModelSpec", "Preparation", "import_from_here", "load_model", "load_weights"]
+
+#: What the help says of MODULE:FUNCTION.
+CALLERS_MODEL = (
+    "a function of yours that returns a model; this runs the code of MODULE, which is looked for where Python finds "
+    "its modules, and in the current folder after all others"
 )
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """From a photograph to what a model takes.
-
-    Attributes:
-        resize: length of the shorter side.
-        crop: side of the central crop after that.
-        mean: of each channel, for values in [0, 1].
-        std: see `mean`.
-        interpolation: "bilinear", "bicubic" or another of torchvision's names.
-    """
-
-    resize: int = 256
-    crop: int = 224
-    mean: tuple[float, ...] = _IMAGENET["mean"]
-    std: tuple[float, ...] = _IMAGENET["std"]
-    interpolation: str = "bilinear"
-
-    def __call__(self, image: Any) -> Tensor:
-        """A PIL image as a normalised tensor (3, crop, crop)."""
-        v2 = require("torchvision.transforms.v2", "cli")
-        functional = require("torchvision.transforms.v2.functional", "cli")
-        resized = functional.resize(
-            image, [self.resize], interpolation=v2.InterpolationMode(self.interpolation), antialias=True
-        )
-        pixels = functional.pil_to_tensor(functional.center_crop(resized, [self.crop, self.crop]))
-        normalised: Tensor = functional.normalize(pixels.float() / 255, list(self.mean), list(self.std))
-        return normalised
-
-    def displayable(self, images: Tensor) -> Tensor:
-        """Undo the normalisation: (N, 3, H, W) to (N, H, W, 3) in [0, 1]."""
-        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return (images.cpu() * std + mean).clamp(0, 1).permute(0, 2, 3, 1)
 
 
 @dataclass(frozen=True)
@@ -132,72 +97,12 @@ def _n_classes(model: nn.Module, preparation: Preparation, device: torch.device,
         with torch.no_grad():
             outputs = model(torch.zeros(1, 3, side, side, device=device))
     except Exception as error:
-        reason = _first_line(error)
+        reason = first_line(error)
         raise ModelLoadError(f"Expected {name} to take images of {side} x {side} (--crop), but: {reason}") from error
     if not isinstance(outputs, Tensor) or outputs.dim() != 2:
         received = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ModelLoadError(f"Expected {name} to return one row of scores for each image, but got {received}.")
     return outputs.shape[1]
-
-
-def load_weights(model: nn.Module, path: Path, name: str) -> None:
-    """Load a state dict without unpickling code.
-
-    Raises:
-        ModelLoadError: there is no such file, it is no state dict, or it belongs to another architecture.
-    """
-    _fill(model, _read(path, name), name, str(path))
-
-
-def _fill(model: nn.Module, loaded: dict[str, Tensor], name: str, where: str) -> None:
-    """Put weights into a model, whose rules for older files apply."""
-    loaded = _renamed(loaded)
-    wanted = model.state_dict()
-    other = [
-        f"{key} {tuple(loaded[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in loaded and loaded[key].shape != wanted[key].shape
-    ]
-    fitting = {key: value for key, value in loaded.items() if key not in wanted or value.shape == wanted[key].shape}
-    if hasattr(loaded, "_metadata"):
-        fitting = _with_metadata(fitting, loaded._metadata)
-    else:  # safetensors has none: as the model has it, which is the newest
-        fitting = _with_metadata(fitting, getattr(wanted, "_metadata", {}))
-    result = model.load_state_dict(fitting, strict=False)
-    wrong = {entry.split(" ")[0] for entry in other}
-    missing = [key for key in result.missing_keys if not key.endswith("num_batches_tracked") and key not in wrong]
-    unexpected = [key for key in result.unexpected_keys if not key.startswith(_AUXILIARY)]
-    if missing or unexpected or other:
-        parts = {"missing": missing, "unexpected": unexpected, "of another shape": other}
-        differences = "; ".join(f"{len(keys)} {what}, such as {keys[0]}" for what, keys in parts.items() if keys)
-        raise ModelLoadError(
-            f"Expected the {len(wanted)} tensors of {name} in {where}, but got another architecture: {differences}."
-        )
-
-
-def _with_metadata(weights: dict[str, Tensor], metadata: Any) -> dict[str, Tensor]:
-    state = OrderedDict(weights)
-    state._metadata = metadata  # type: ignore[attr-defined]
-    return state
-
-
-def _renamed(loaded: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Torchvision's DenseNet files have names from before 2017, such as `denselayer1.norm.1.weight`."""
-    if not any(_OLD_DENSENET.match(key) for key in loaded):
-        return loaded
-    return {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in loaded.items()}
-
-
-def _read(path: Path, name: str) -> dict[str, Tensor]:
-    try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # a file that is no weights fails in as many ways as there are files
-        raise ModelLoadError(
-            f"Expected weights of {name} (safetensors or a state dict), but got {path}: {_first_line(error)}"
-        ) from error
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise ModelLoadError(f"Expected a state dict of {name} in {path}, but got {type(loaded).__name__}.")
-    return loaded
 
 
 def _torchvision(name: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tuple[str, ...]]:
@@ -210,8 +115,10 @@ def _torchvision(name: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tu
     classes = spec.n_classes or n_pretrained
     _check_classes(spec, n_pretrained)
     model = models.get_model(name, weights=None, num_classes=classes, **_options(name, pretrained))
-    weights = _downloaded(pretrained, name) if spec.weights is None else _read(spec.weights, spec.name)
-    _fill(model, weights, spec.name, "the download" if spec.weights is None else str(spec.weights))
+    if spec.weights is None:
+        fill(model, _downloaded(pretrained, name), spec.name, "the download")
+    else:
+        load_weights(model, spec.weights, spec.name)
     preset = pretrained.transforms()
     preparation = Preparation(
         preset.resize_size[0], preset.crop_size[0], tuple(preset.mean), tuple(preset.std), preset.interpolation.value
@@ -287,7 +194,7 @@ def _returned(module: str, function: str, spec: ModelSpec) -> tuple[nn.Module, P
     try:
         home = importlib.import_module(module)
     except Exception as error:  # whatever the module does
-        reason = f"{type(error).__name__}: {_first_line(error)}"
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise ModelLoadError(f"Expected {spec.name} to name a function of a module, but {module}: {reason}.") from error
     if not callable(getattr(home, function, None)):
         names = [f"{module}:{one}" for one in vars(home) if callable(getattr(home, one)) and not one.startswith("_")]
@@ -295,7 +202,7 @@ def _returned(module: str, function: str, spec: ModelSpec) -> tuple[nn.Module, P
     try:
         model = getattr(home, function)()
     except Exception as error:
-        reason = f"{type(error).__name__}: {_first_line(error)}"
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise ModelLoadError(f"Expected {spec.name}() to return a model, but: {reason}") from error
     if not isinstance(model, nn.Module):
         raise ModelLoadError(f"Expected {spec.name} to return a torch.nn.Module, but got {type(model).__name__}.")
@@ -316,13 +223,9 @@ def _unknown(name: str, known: list[str]) -> str:
 
 def _offline(name: str, error: Exception) -> str:
     return (
-        f"The pretrained weights of {name} could not be downloaded ({_first_line(error)}). Without a connection, "
+        f"The pretrained weights of {name} could not be downloaded ({first_line(error)}). Without a connection, "
         "pass a local file with --weights FILE (safetensors or a state dict)."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _device(name: str) -> torch.device:
