@@ -12,26 +12,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from captum_ext.core.checks import check_positive_int
 from captum_ext.core.optional import require
-from captum_ext.dataset.shards import RunFolder, indices_of_name
+from captum_ext.dataset.shard_files import Shard, ShardDamagedError, indices_of_name
+from captum_ext.dataset.shards import RunFolder
 from captum_ext.exceptions import ArgumentError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_LARGEST = 2**62
+
+
 class DatasetAttributions:
     """Rows and maps of a run in a folder, complete or not; nothing is held in memory.
 
+    What is read is compared with the digests that were written with it: a file that was damaged since is an error, and
+    another run sets it aside. That is no protection from somebody who means harm, who can write digests, too; but no
+    file makes this execute anything, follow a link, or take more memory than its size deserves.
+
     Args:
         folder: `out` of `attribute_dataset`.
+        max_shard_bytes: that the columns of one file may take in memory. None: 128 MiB, or 100 times the size of the
+            file if that is more; runs write no others.
 
     Attributes:
         folder: the same.
         manifest: configuration, versions, numbers of samples and of done rows, failures; as of the last finished file.
 
     Raises:
-        RunFolderError: the folder holds no run.
+        RunFolderError: the folder holds no run, or its manifest is damaged.
 
     Example:
         >>> import tempfile, torch
@@ -45,9 +56,11 @@ class DatasetAttributions:
         ({'index': [0, 1], 'score': [2.0, 4.0]}, tensor([[0., 4.]]))
     """
 
-    def __init__(self, folder: str | PathLike[str]) -> None:
+    def __init__(self, folder: str | PathLike[str], *, max_shard_bytes: int | None = None) -> None:
+        if max_shard_bytes is not None:
+            max_shard_bytes = check_positive_int("max_shard_bytes", max_shard_bytes)
         self.folder = Path(folder)
-        self._run = RunFolder(self.folder)
+        self._run = RunFolder(self.folder, max_shard_bytes)
         self.manifest: dict[str, Any] = self._run.manifest
 
     def __len__(self) -> int:
@@ -71,22 +84,27 @@ class DatasetAttributions:
 
         Raises:
             ArgumentError: a column that the run does not have.
+            RunFolderError: a file that is missing or damaged; the message names it.
         """
         pa = require("pyarrow", "dataset")
-        pq = require("pyarrow.parquet", "dataset")
-        shards = self._run.shards()
+        known, shards = self._run.finished()
         if not shards:
             if columns is not None:
                 raise ArgumentError("columns", "None, since no sample has a row", str(list(columns)))
             return pa.table({})
-        names = pq.read_schema(shards[0]).names
+        with self._run.opened(shards[0], known) as shard:
+            names = shard.names
         wanted = [name for name in names if name != "map"] if columns is None else list(columns)
         unknown = [name for name in wanted if name not in names]
         if unknown:
             raise ArgumentError("columns", "some of " + ", ".join(names), ", ".join(unknown))
-        read = list(dict.fromkeys(["index", *wanted]))
+        parts = []
+        for path in shards:
+            with self._run.opened(path, known) as shard:
+                shard.indices()
+                parts.append(shard.read(list(dict.fromkeys(["index", *wanted]))))
         # Columns without a number in a whole shard have another type there: let them agree.
-        table = pa.concat_tables([pq.read_table(path, columns=read) for path in shards], promote_options="permissive")
+        table = pa.concat_tables(parts, promote_options="permissive")
         _, order = np.unique(table["index"].to_numpy(), return_index=True)
         return table.take(order).select(wanted)
 
@@ -95,6 +113,7 @@ class DatasetAttributions:
 
         Raises:
             ArgumentError: the run has no maps, none of one of these samples, or maps of several shapes.
+            RunFolderError: a file that is missing or damaged; the message names it.
         """
         order = None if indices is None else [int(index) for index in indices]
         by_index: dict[int, Tensor] = {}
@@ -119,39 +138,48 @@ class DatasetAttributions:
 
         Raises:
             ArgumentError: the run has no maps.
+            RunFolderError: a file that is missing or damaged; the message names it.
         """
         yield from self._batches(None)
 
     def _batches(self, indices: Sequence[int] | None) -> Iterator[tuple[Tensor, Tensor]]:
         """The same of these samples, from the files that hold them; None: all."""
-        pq = require("pyarrow.parquet", "dataset")
-        if "map" not in self.manifest["configuration"]["fields"]:
-            raise ArgumentError("fields", 'with "map", to read maps', str(self.manifest["configuration"]["fields"]))
-        n_samples = self.manifest["n_samples"]
-        left = np.full(n_samples, indices is None)  # two machines may have written a row that one of them lost
-        if indices is not None:
-            left[np.array([index for index in indices if 0 <= index < n_samples], dtype=np.int64)] = True
-        for path in self._run.shards():
-            if not left.any():
-                return
-            if not left[indices_of_name(path)].any():
+        fields = self.manifest["configuration"].get("fields", [])
+        if "map" not in fields:
+            raise ArgumentError("fields", 'with "map", to read maps', str(fields))
+        known, shards = self._run.finished()
+        inside = [index for index in indices or () if 0 <= index < known.n_samples]
+        left = None if indices is None else np.unique(np.array(inside, dtype=np.int64))
+        # Two machines may have written a row that one of them lost. Pages that are not written to take no memory.
+        given = np.zeros(known.n_samples, dtype=bool)
+        for path in shards:
+            place = indices_of_name(path)
+            if left is not None and not len(left[slice(*np.searchsorted(left, _ends(place)))]):
                 continue
-            with pq.ParquetFile(path) as file:
-                index = file.read(columns=["index"])["index"].to_numpy()
-                wanted = left[index]
-                if wanted.any():
-                    left[index] = False
-                    yield torch.from_numpy(index[wanted]), _maps(file, wanted)
+            with self._run.opened(path, known) as shard:
+                index = shard.indices()
+                chosen = ~given[index] if left is None else np.isin(index, left)
+                if chosen.any():
+                    given[index] = True
+                    left = None if left is None else np.setdiff1d(left, index)
+                    yield torch.from_numpy(index[chosen]), _maps(shard, chosen)
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
         return f"DatasetAttributions({str(self.folder)!r}: {len(self)} of {self.manifest['n_samples']} rows{failed})"
 
 
-def _maps(file: Any, wanted: NDArray[np.bool_]) -> Tensor:
+def _ends(place: slice) -> tuple[int, int]:
+    """First index and the one after the last."""
+    return (0, _LARGEST) if place.stop is None else (place.start, place.stop)
+
+
+def _maps(shard: Shard, wanted: NDArray[np.bool_]) -> Tensor:
     """Maps (n, ...) of some rows of a shard, on their true scale."""
-    columns = [name for name in ("map", "map_scale") if name in file.schema_arrow.names]
-    table = file.read(columns=columns)
+    if "map" not in shard.names:
+        raise ShardDamagedError(shard.path, "it has no maps")
+    columns = [name for name in ("map", "map_scale") if name in shard.names]
+    table = shard.read(columns)
     table = (table if wanted.all() else table.filter(wanted)).combine_chunks()
     stored = table["map"].chunk(0).to_numpy_ndarray()
     maps = torch.from_numpy(stored.astype(np.float64 if stored.dtype == np.float64 else np.float32))

@@ -1,38 +1,35 @@
 """The folder of a run: parquet shards, each whole or not there, and a manifest that says what they are.
 
-Beside them, hidden: a lock, and marks of the samples' files, if they are files.
+Beside them, hidden: a lock, and marks of the samples' files, if they are files. None of them is a link.
 """
 
 from __future__ import annotations
 
-import json
 import platform
-import re
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captum_ext.core.atomic import replaced
+from captum_ext.core.atomic import remove_unless_in_use
 from captum_ext.core.checks import describe
+from captum_ext.core.files import check_no_link
 from captum_ext.core.fingerprints import digest
 from captum_ext.core.optional import require
 from captum_ext.core.warn import warn_caller
+from captum_ext.dataset.manifest import ManifestDamagedError, plain, read_manifest, run_of, write_manifest
 from captum_ext.dataset.row_maker import Columns, joined
+from captum_ext.dataset.sample_files import read_marks, write_marks
+from captum_ext.dataset.shard_files import Expected, Shard, ShardDamagedError, opened_shard, write_shard
 from captum_ext.exceptions import ArgumentError, RunFolderError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pyarrow as pa
-
 MANIFEST = "manifest.json"
-_FORMAT, _VERSION = "captum_ext.dataset", 1
 _LOCK = ".lock"
 _MARKS = ".file_marks.npy"
 _UNFINISHED = (  # of `replaced`, and of version 0.1
@@ -56,38 +53,72 @@ def _version(package: str) -> str:
         return "unknown"
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a manifest says of the shards: how many samples there are, the run, and digests by name."""
+
+    n_samples: int
+    run: str
+    digests: dict[str, str | None] = field(default_factory=dict)
+
+
 class RunFolder:
     """Shards and manifest of one run.
 
     The shards are what is done; the manifest repeats it in words and adds what cannot be seen in them. So a process
-    may be killed between the two.
+    may be killed between the two: a shard that the manifest does not know yet says itself which run it belongs to.
+
+    Args:
+        folder: where they are.
+        max_shard_bytes: see `DatasetAttributions`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_shard_bytes: int | None = None) -> None:
         self.folder = folder
+        self._max_shard_bytes = max_shard_bytes
         self._map_shape: tuple[int, ...] | None = None
+        self._begun: tuple[dict[str, Any], int] | None = None  # configuration and number of samples
+        self._known: Known | None = None
+        self._verified: set[tuple[Any, ...]] = set()
 
     @property
     def manifest(self) -> dict[str, Any]:
         """The manifest as it was written last.
 
         Raises:
-            RunFolderError: there is none, or it is not one.
+            RunFolderError: there is none, or it is not one, is damaged, or of a newer version.
         """
-        path = self.folder / MANIFEST
-        try:
-            manifest = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise RunFolderError(f"{path} is not the manifest of a run: {error}") from error
-        if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
-            raise RunFolderError(f"{path} is not the manifest of a run.")
-        if manifest["version"] > _VERSION:
-            raise RunFolderError(f"{path} was written by a newer version of captum_ext; update it to go on.")
-        return manifest
+        return read_manifest(self.folder / MANIFEST)
 
     def shards(self) -> list[Path]:
         """The finished shards, by name."""
         return sorted(self.folder.glob("rows-*.parquet"))
+
+    def known(self) -> Known:
+        """What the manifest says of the shards now; raises as `manifest` does."""
+        manifest = self.manifest
+        run = run_of(manifest["configuration"], manifest["versions"])
+        return Known(manifest["n_samples"], run, dict(manifest.get("shards", {})))
+
+    def finished(self) -> tuple[Known, list[Path]]:
+        """The same, and the shards, which are all there.
+
+        Raises:
+            RunFolderError: as `manifest` does, and where a shard is missing of which it tells.
+        """
+        known, shards = self.known(), self.shards()
+        missing = sorted(known.digests.keys() - {path.name for path in shards})
+        if missing:
+            raise RunFolderError(
+                f"{self.folder / missing[0]} is missing, of which the manifest tells. Run again with the same settings "
+                "to compute its rows again."
+            )
+        return known, shards
+
+    def opened(self, path: Path, known: Known) -> AbstractContextManager[Shard]:
+        """A shard, open for reading; raises as `opened_shard` does."""
+        expected = Expected(known.n_samples, known.run, known.digests.get(path.name))
+        return opened_shard(path, expected, self._max_shard_bytes, self._verified)
 
     def begin(
         self, configuration: dict[str, Any], n_samples: int, resume: bool, marks: NDArray[np.int64] | None = None
@@ -97,34 +128,47 @@ class RunFolder:
         `marks` are those of the samples' files, where they have any.
 
         Raises:
-            RunFolderError: the folder holds a run of another configuration or of other files, or something else.
+            RunFolderError: the folder holds a run of another configuration or of other files, something else, or links
+                where its files are expected.
             ArgumentError: it holds a run and `resume` is off.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._make()
+        for name in (MANIFEST, _LOCK, _MARKS):
+            check_no_link(self.folder / name, RunFolderError)
         parts = [path for pattern in _UNFINISHED for path in self.folder.glob(pattern)]
-        configuration = json.loads(json.dumps(configuration))
+        configuration = plain(configuration)
         ours = {*parts, self.folder / _LOCK, self.folder / _MARKS}
         content = [path for path in self.folder.iterdir() if path not in ours]
+        self._begun, self._known = (configuration, n_samples), None
         if not content or (content == [self.folder / MANIFEST] and self._is_run()):  # nothing was computed yet
             (self.folder / _MARKS).unlink(missing_ok=True)
-            self._write_manifest(configuration, n_samples, np.zeros(n_samples, dtype=bool), [])
+            self._known = Known(n_samples, run_of(configuration, versions()))
+            self.finish_manifest(np.zeros(n_samples, dtype=bool), [])
         elif not resume:
             raise ArgumentError("out", "a new or empty folder, since resume is off", str(self.folder))
-        failures = self._continued(configuration).get("failures", [])
+        failures = self._continued(configuration, n_samples)["failures"]
         for part in parts:  # of a process that was killed
-            part.unlink(missing_ok=True)
+            remove_unless_in_use(part)
         done = self.done(n_samples)
         if marks is not None:
             self._compare_marks(marks, done)
         # A process may have been killed after its last shard: then the manifest has yet to hear of it.
-        self._write_manifest(configuration, n_samples, done, [one for one in failures if not done[one["index"]]])
+        self.finish_manifest(done, [one for one in failures if one["index"] < n_samples and not done[one["index"]]])
         return done
 
-    def _continued(self, configuration: dict[str, Any]) -> dict[str, Any]:
+    def _make(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise RunFolderError(f"{self.folder} is not a folder, and cannot be made one. Choose another.") from error
+
+    def _continued(self, configuration: dict[str, Any], n_samples: int) -> dict[str, Any]:
         """The manifest, if it is of a run with this configuration."""
-        manifest = self.manifest
-        if not {"configuration", "versions", "n_samples"} <= manifest.keys():
-            raise RunFolderError(f"{self.folder / MANIFEST} is not the manifest of a run.")
+        try:
+            manifest = self.manifest
+        except ManifestDamagedError as error:
+            self._write_anew(error, run_of(configuration, versions()), n_samples)
+            manifest = self.manifest
         differences = list(_differences(manifest["configuration"], configuration))
         differences += list(_differences(manifest["versions"], versions(), "versions"))
         if differences:
@@ -134,21 +178,37 @@ class RunFolder:
             )
         return manifest
 
+    def _write_anew(self, error: ManifestDamagedError, run: str, n_samples: int) -> None:
+        """Put a manifest without rows in place of a damaged one, if the shards say that they are this run's."""
+        runs = {run_of_it for path in self.shards() for run_of_it in self._run_of(path, n_samples)}
+        if runs != {run}:
+            raise error
+        path = self.folder / MANIFEST
+        if path.exists():
+            path.replace(path.with_suffix(".damaged"))
+        warn_caller(f"{error} Its shards are of this run: it is written anew.")
+        self._known = Known(n_samples, run)
+        self.finish_manifest(np.zeros(n_samples, dtype=bool), [])
+
+    def _run_of(self, path: Path, n_samples: int) -> list[str | None]:
+        """The run that a shard says it belongs to; none if it is damaged."""
+        try:
+            with opened_shard(path, Expected(n_samples), self._max_shard_bytes) as shard:
+                return [shard.run]
+        except ShardDamagedError:
+            return []
+
     def _compare_marks(self, marks: NDArray[np.int64], done: NDArray[np.bool_]) -> None:
         """Refuse files that are not those of the rows; a file without a row may have been repaired."""
         path = self.folder / _MARKS
-        try:
-            before = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):  # none, or cut off by a copy
-            before = np.full(len(marks), -1, dtype=np.int64)
+        before = read_marks(path, len(marks))
         changed = np.flatnonzero(done & (before >= 0) & (marks >= 0) & (before != marks))
         if len(changed):
             raise RunFolderError(
                 f"{self.folder} holds the rows of other files: {len(changed)} of those with a row have changed since, "
                 f"the first that of sample {changed[0]}. Choose another folder."
             )
-        with replaced(path) as temporary, temporary.open("wb") as file:
-            np.save(file, np.where(marks >= 0, marks, before))
+        write_marks(path, np.where(marks >= 0, marks, before))
 
     def _is_run(self) -> bool:
         try:
@@ -158,29 +218,44 @@ class RunFolder:
 
     def done(self, n_samples: int) -> NDArray[np.bool_]:
         """(n_samples,) which samples have their row. A damaged shard is set aside, and its rows are computed again."""
-        pq = require("pyarrow.parquet", "dataset")
-        ArrowInvalid = require("pyarrow", "dataset").ArrowInvalid  # noqa: N806 (a class)
         done = np.zeros(n_samples, dtype=bool)
+        known = self.known()
+        digests: dict[str, str | None] = {}
         for path in self.shards():
-            try:
-                indices = pq.read_table(path, columns=["index"])["index"].to_numpy()
-            except (ArrowInvalid, KeyError) as error:
-                path.replace(path.with_suffix(".damaged"))
-                warn_caller(f"{path} is damaged ({error}); its rows are computed again.")
-                continue
-            done[indices] = True
+            indices, digest_of_it = self._checked(path, known, n_samples)
+            if len(indices):
+                done[indices] = True
+                digests[path.name] = digest_of_it
+        self._known = Known(n_samples, known.run, digests)
         return done
 
-    def write(self, columns: Columns, asked: Sequence[int] | None = None) -> None:
+    def _checked(self, path: Path, known: Known, n_samples: int) -> tuple[NDArray[np.int64], str | None]:
+        """Indices and digest of a shard, every column of which was compared; one that is damaged is set aside."""
+        try:
+            with self.opened(path, known) as shard:
+                return shard.verify(n_samples), shard.digest
+        except ShardDamagedError as error:
+            path.replace(path.with_suffix(".damaged"))
+            warn_caller(f"{path} is damaged ({error.reason}); its rows are computed again.")
+            return _NONE, None
+
+    def write(self, columns: Columns, asked: Sequence[int] | None = None) -> tuple[str, str]:
         """One shard with these columns, named by the samples `asked` for, of which some may have failed.
 
-        So a task that is repeated replaces its own file, and no other one's.
+        So a task that is repeated replaces its own file, and no other one's. Returns name and digest.
         """
-        pq = require("pyarrow.parquet", "dataset")
+        known = self._known = self._known or self.known()
         indices = np.unique(np.asarray(columns["index"] if asked is None else asked, dtype=np.int64))
         path = self.folder / f"rows-{indices[0]:09d}-{indices[-1]:09d}-{digest(indices)[:8]}.parquet"
-        with replaced(path) as temporary:
-            pq.write_table(table_of(columns), temporary, compression="zstd", use_dictionary=["name"])
+        written = path.name, write_shard(path, columns, known.run)
+        self.note(*written)
+        return written
+
+    def note(self, name: str, digest_of_it: str) -> None:
+        """A shard that was written, here or by another process; the manifest is told of it next time."""
+        if self._known is None:
+            self._known = self.known()
+        self._known.digests[name] = digest_of_it
 
     def check_map_shape(self, columns: Columns) -> None:
         """Refuse maps of another shape than those that the folder has, which could not be read together.
@@ -200,25 +275,45 @@ class RunFolder:
             raise ArgumentError("map_format", expected, f"{self._map_shape} and {shape}")
 
     def _stored_map_shape(self) -> tuple[int, ...] | None:
-        pq = require("pyarrow.parquet", "dataset")
         shards = self.shards()
-        return tuple(pq.read_schema(shards[0]).field("map").type.shape) if shards else None
+        if not shards:
+            return None
+        with self.opened(shards[0], self.known()) as shard:
+            return shard.map_shape
 
     def finish_manifest(self, done: NDArray[np.bool_], failures: Iterable[dict[str, Any]]) -> None:
         """Say in the manifest what is done and what failed."""
-        manifest = self.manifest
-        self._write_manifest(manifest["configuration"], manifest["n_samples"], done, failures)
+        if self._begun is None:
+            manifest = self.manifest
+            self._begun = manifest["configuration"], manifest["n_samples"]
+        if self._known is None:
+            self._known = self.known()
+        configuration, n_samples = self._begun
+        content = {
+            "configuration": configuration,
+            "versions": versions(),
+            "n_samples": n_samples,
+            "n_done": int(done.sum()),
+            "done": ranges(done),
+            "failures": list(failures),
+            "shards": dict(sorted(self._known.digests.items())),
+        }
+        write_manifest(self.folder / MANIFEST, content)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """The folder for this process alone; the lock goes with the process, however it ends.
 
         Raises:
-            RunFolderError: another process writes to the folder.
+            RunFolderError: another process writes to the folder, or the lock is not a file of its own.
         """
         filelock = require("filelock", "dataset")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.folder / _LOCK, timeout=_LOCK_SECONDS)
+        self._make()
+        path = self.folder / _LOCK
+        check_no_link(path, RunFolderError)
+        if path.exists() and path.stat().st_nlink > 1:
+            raise RunFolderError(f"{path} is a file that has another name, too, and would lose its content. Remove it.")
+        lock = filelock.FileLock(path, timeout=_LOCK_SECONDS)
         try:
             lock.acquire()
         except filelock.Timeout as error:
@@ -227,26 +322,6 @@ class RunFolder:
             yield
         finally:
             lock.release()
-
-    def _write_manifest(
-        self,
-        configuration: dict[str, Any],
-        n_samples: int,
-        done: NDArray[np.bool_],
-        failures: Iterable[dict[str, Any]],
-    ) -> None:
-        content = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "configuration": configuration,
-            "versions": versions(),
-            "n_samples": n_samples,
-            "n_done": int(done.sum()),
-            "done": ranges(done),
-            "failures": sorted(failures, key=lambda entry: int(entry["index"])),
-        }
-        with replaced(self.folder / MANIFEST) as temporary:
-            temporary.write_text(json.dumps(content, indent=1))
 
 
 class ShardWriter:
@@ -277,12 +352,6 @@ class ShardWriter:
         return written
 
 
-def indices_of_name(shard: Path) -> slice:
-    """Where the rows of a shard lie, by its name; everywhere, if it has none that says so."""
-    places = re.match(r"rows-(\d+)-(\d+)", shard.name)
-    return slice(int(places[1]), int(places[2]) + 1) if places else slice(None)
-
-
 def rows_of_a_task(shard_rows: int, n_todo: int, n_workers: int, batch_size: int) -> int:
     """Rows that one of several workers is given at once: whole batches, about `shard_rows`.
 
@@ -290,18 +359,6 @@ def rows_of_a_task(shard_rows: int, n_todo: int, n_workers: int, batch_size: int
     """
     rows = min(shard_rows, -(-n_todo // (4 * n_workers)))
     return batch_size * max(1, rows // batch_size)
-
-
-def table_of(columns: Columns) -> pa.Table:
-    """Columns as an arrow table; maps are tensors of one shape, numbers that are not defined are null."""
-    pa = require("pyarrow", "dataset")
-    arrays = {}
-    for name, values in columns.items():
-        if name == "map":
-            arrays[name] = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(values))
-        else:
-            arrays[name] = pa.array(values, from_pandas=True)
-    return pa.table(arrays)
 
 
 def ranges(done: Sequence[bool] | NDArray[np.bool_]) -> list[list[int]]:

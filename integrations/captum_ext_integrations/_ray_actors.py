@@ -73,18 +73,21 @@ class Explainer:
 
     def __call__(self, task: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         try:
-            done, failures = self._done(task)
+            done, failures, shard = self._done(task)
         except (CaptumExtError, OSError) as error:  # Ray would hand over its text only
-            done, failures = [], {FATAL: pickle.dumps(error).hex()}
+            done, failures, shard = [], {FATAL: pickle.dumps(error).hex()}, ("", "")
         names = self._names(task) if failures else {}
+        n_rows = len(done) + len(failures)
         return {
             "index": np.array([*done, *failures], dtype=np.int64),
             "error": np.array([""] * len(done) + list(failures.values()), dtype=object),
             "name": np.array([""] * len(done) + [names.get(index, "") for index in failures], dtype=object),
+            "shard": np.array([shard[0]] * n_rows, dtype=object),
+            "digest": np.array([shard[1]] * n_rows, dtype=object),
         }
 
-    def _done(self, task: dict[str, NDArray[Any]]) -> tuple[list[int], dict[int, str]]:
-        """The task's samples that have a row now, and what went wrong with the others."""
+    def _done(self, task: dict[str, NDArray[Any]]) -> tuple[list[int], dict[int, str], tuple[str, str]]:
+        """The task's samples that have a row now, what went wrong with the others, and name and digest of the file."""
         failures: dict[int, str] = {}
         parts: list[Columns] = []
         indices = task[self._source.index] if self.job.samples is None else task["indices"][0]
@@ -98,9 +101,8 @@ class Explainer:
             failures.update(failed)
             self.folder.check_map_shape(columns)
             parts += [columns] if columns else []
-        if parts:
-            self.folder.write(joined(parts), asked)
-        return [int(index) for part in parts for index in part["index"]], failures
+        shard = self.folder.write(joined(parts), asked) if parts else ("", "")
+        return [int(index) for part in parts for index in part["index"]], failures, shard
 
     def _names(self, task: dict[str, NDArray[Any]]) -> dict[int, str]:
         """What the samples of a task are called, by index, where the data set says so."""

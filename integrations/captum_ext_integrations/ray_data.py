@@ -258,6 +258,8 @@ def _run(results: Any, folder: RunFolder, done: NDArray[np.bool_], on_done: OnDo
                     raise ArgumentError("source", "an index that differs for every sample", f"{index} twice")
                 else:
                     done[index] = True
+            for shard, digest in {*zip(part["shard"].tolist(), part["digest"].tolist(), strict=True)} - {("", "")}:
+                folder.note(shard, digest)
             folder.finish_manifest(done, failures)
             on_done(int(done.sum()) + len(failures), len(done))
 

@@ -1,6 +1,7 @@
 """Files of a data set and of a run: which are known again, which are refused, and which are read."""
 
 import json
+import os
 import zlib
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from captum_ext.dataset import DatasetAttributions, MapFormat
+from captum_ext.dataset.manifest import write_manifest
 from captum_ext.dataset.sample_files import marks_of, names_of
 from captum_ext.dataset.shards import RunFolder, rows_of_a_task
 from captum_ext.exceptions import ArgumentError, RunFolderError
@@ -87,7 +89,7 @@ def test_a_manifest_that_missed_the_last_file_is_brought_up_to_date(tmp_path):
     run(linear(), Images(6), tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     failures = [{"index": 4, "name": None, "error": "OSError: gone"}]
-    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "n_done": 0, "done": [], "failures": failures}))
+    write_manifest(tmp_path / "manifest.json", {**manifest, "n_done": 0, "done": [], "failures": failures})
     assert not DatasetAttributions(tmp_path).complete
     RunFolder(tmp_path).begin(manifest["configuration"], 6, resume=True)
     assert DatasetAttributions(tmp_path).complete
@@ -146,7 +148,26 @@ def test_failures_of_a_subset_have_names(tmp_path):
 def test_marks_that_were_cut_off_are_not_compared(tmp_path):
     run(linear(), texts(tmp_path / "folder", "1"), tmp_path / "out", target=0)
     (tmp_path / "out" / ".file_marks.npy").write_bytes(b"\x93NUMPY")
-    assert run(linear(), texts(tmp_path / "folder", "11"), tmp_path / "out", target=0).complete
+    with pytest.warns(
+        UserWarning, match=r"\.file_marks\.npy is damaged .*whether files have changed .* is not compared"
+    ):
+        assert run(linear(), texts(tmp_path / "folder", "11"), tmp_path / "out", target=0).complete
+    assert run(linear(), texts(tmp_path / "folder", "11"), tmp_path / "out", target=0).complete  # they are written anew
+
+
+def test_marks_of_older_versions_are_compared(tmp_path):
+    run(linear(), texts(tmp_path / "folder", "1"), tmp_path / "out", target=0)
+    marks = tmp_path / "out" / ".file_marks.npy"
+    np.save(marks, np.load(marks))
+    with pytest.raises(RunFolderError, match="the first that of sample 0"):
+        run(linear(), texts(tmp_path / "folder", "11"), tmp_path / "out", target=0)
+
+
+def test_a_pipe_among_the_samples_has_no_mark(tmp_path):
+    data = texts(tmp_path, "1", "2")
+    (tmp_path / "1.txt").unlink()
+    os.mkfifo(tmp_path / "1.txt")
+    assert marks_of(data).tolist() == [(1 << 32) + zlib.crc32(b"1"), -1]
 
 
 def sizes_in_order(*sides):

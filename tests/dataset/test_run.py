@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from captum_ext.attr import ExpectedGradients, LocalPathIntegration, SalientManipulationPath
 from captum_ext.dataset import DatasetAttributions, MapFormat, RunOptions, attribute_dataset
+from captum_ext.dataset.manifest import write_manifest
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, RunFolderError
 from captum_ext.metrics import deletion
 from tests.dataset.toy import WEIGHT, Bent, Images, Linear, linear
@@ -215,7 +216,7 @@ def test_other_versions_count_as_another_configuration(tmp_path):
     run(linear(), Images(3), tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     manifest["versions"]["torch"] = "1.0"
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(tmp_path / "manifest.json", manifest)
     with pytest.raises(RunFolderError, match=r"versions.torch was str '1.0', now str"):
         run(linear(), Images(3), tmp_path)
 

@@ -15,6 +15,7 @@ from captum.attr import GradientShap, Saliency
 
 from captum_ext.attr import IntegratedGradients
 from captum_ext.dataset import DatasetAttributions, RunOptions, attribute_dataset
+from captum_ext.dataset.manifest import write_manifest
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, RunFolderError
 from captum_ext.references import ReferenceDistribution
 from tests.dataset.toy import Bent, Images, Linear
@@ -175,7 +176,7 @@ def test_both_ends_of_a_group_that_failed_and_were_repaired_leave_its_other_rows
     assert found.table(["index", "target", "prediction"]).equals(local.table(["index", "target", "prediction"]))
     torch.testing.assert_close(found.maps(), local.maps(), rtol=1e-3, atol=1e-6)
     manifest = json.loads((tmp_path / "ray" / "manifest.json").read_text())
-    (tmp_path / "ray" / "manifest.json").write_text(json.dumps({**manifest, "n_done": 6, "done": [[1, 6]]}))
+    write_manifest(tmp_path / "ray" / "manifest.json", {**manifest, "n_done": 6, "done": [[1, 6]]})
     assert explain(Images(8), linear, tmp_path / "ray", **arguments).complete  # the driver died before it wrote that
 
 

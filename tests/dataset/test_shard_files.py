@@ -1,0 +1,95 @@
+"""Single shards that no run wrote: refused before they are unpacked, or before a row of them is believed."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from captum_ext.dataset import shard_files
+from captum_ext.dataset.shard_files import Expected, opened_shard, write_shard
+from captum_ext.exceptions import RunFolderError
+
+
+def read_shard(path, n_samples):
+    with opened_shard(path, Expected(n_samples)) as opened:
+        opened.indices()
+        opened.read(opened.names)
+
+
+def columns_of(n, shape=(2, 2)):
+    return {"index": np.arange(n), "map": np.zeros((n, *shape), dtype=np.float16)}
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused_before_it_is(tmp_path, monkeypatch):
+    path = tmp_path / "rows-000000000-000000003-00000000.parquet"
+    maps = pa.FixedShapeTensorArray.from_numpy_ndarray(np.zeros((4, 2500, 2500), dtype=np.float16))
+    pq.write_table(pa.table({"index": pa.array(range(4)), "map": maps}), path, compression="zstd")
+    assert path.stat().st_size < 100_000
+
+    def never(*arguments, **keywords):
+        raise AssertionError("it was unpacked")
+
+    monkeypatch.setattr(pq.ParquetFile, "read", never)
+    with pytest.raises(
+        RunFolderError, match="unpacks to 200,000,032 bytes, more than the 134,217,728 .*max_shard_bytes"
+    ):
+        read_shard(path, 4)
+    with opened_shard(path, Expected(4), max_bytes=2 * 10**8 + 32) as opened:
+        assert opened.map_shape == (2500, 2500)
+
+
+def test_a_page_that_holds_more_than_the_footer_says_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "rows-000000000-000000003-00000000.parquet"
+    write_shard(path, columns_of(4), "0" * 32)
+    real = shard_files.claims_of
+
+    def larger(file, chunk):
+        claims = real(file, chunk)
+        claims.n_bytes += 2**31
+        return claims
+
+    monkeypatch.setattr(shard_files, "claims_of", larger)
+    with opened_shard(path, Expected(4)) as opened, pytest.raises(RunFolderError, match=r"unpacks to 2,147,48\d,\d{3}"):
+        opened.read(["map"])
+
+
+def test_what_packs_too_well_is_written_as_it_is_and_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(shard_files, "_SMALL", 1000)
+    path = tmp_path / "rows-000000000-000000003-00000000.parquet"
+    write_shard(path, columns_of(4, (100, 100)), "0" * 32)
+    assert path.stat().st_size > 2 * 4 * 100 * 100
+    with opened_shard(path, Expected(4)) as opened:
+        assert opened.verify(4).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"index": [0, 1, 2, 9]}, "rows of samples 0 to 9"),
+        ({"index": [-1, 0, 1, 2]}, "rows of samples -1 to 2"),
+        ({"index": [0, 1, 1, 2]}, "several rows of one sample"),
+        ({"index": [0.0, 1.0, 2.0, 3.0]}, "`index` of type double"),
+        ({"index": [0, 1, 2, None]}, "`index` of some rows is missing"),
+        ({"index": [0, 1, 2, 3], "score": ["a", "b", "c", "d"]}, "`score` of type string"),
+        ({"index": [0, 1, 2, 3], "name": [[1], [2], [3], [4]]}, "`name` of type list"),
+        ({"score": [1.0]}, "not the columns of a run"),
+        ({"index": []}, "a column outside of the file|no rows"),
+        ({"index": list(range(9))}, "9 rows, of 8 samples"),
+    ],
+)
+def test_columns_that_no_run_writes_are_refused(tmp_path, columns, message):
+    path = tmp_path / "rows-000000000-000000003-00000000.parquet"
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(RunFolderError, match=rf"{path.name} is damaged \(.*({message})"):
+        read_shard(path, 8)
+
+
+def test_names_that_are_stored_once_and_repeated_may_not_fill_the_memory(tmp_path):
+    path = tmp_path / "rows-000000000-000000003-00000000.parquet"
+    names = pa.array(["x" * 1_000_000] * 200)
+    pq.write_table(pa.table({"index": pa.array(range(200)), "name": names}), path, compression="zstd")
+    (tmp_path / "rows-000000000-000000199-00000000.parquet").write_bytes(path.read_bytes())
+    with opened_shard(tmp_path / "rows-000000000-000000199-00000000.parquet", Expected(200)) as opened:
+        assert len(opened.indices()) == 200
+        with pytest.raises(RunFolderError, match=r"damaged \(names of 200,000,000 bytes\)"):
+            opened.read(["name"])
