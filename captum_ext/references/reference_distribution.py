@@ -16,7 +16,7 @@ from captum_ext.core.inspection import check_rows_independent
 from captum_ext.core.types import ForwardFunc, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
 from captum_ext.references.clustering import Neighborhood, find_neighborhoods
-from captum_ext.references.reference_files import damaged_unless_consistent, load_tensors, save_tensors
+from captum_ext.references.reference_files import MOST_BYTES, damaged_unless_consistent, load_tensors, save_tensors
 from captum_ext.references.sample_source import SampleSource
 
 if TYPE_CHECKING:
@@ -234,11 +234,12 @@ class ReferenceDistribution:
         return torch.cdist(flat, self.centers.double()).argmin(1)
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the distribution to one safetensors file, whole or not at all.
+        """Write the distribution to one safetensors file, whole or not at all; its folder is made if there is none.
 
         Raises:
-            FileExistsError: the path exists and `overwrite` is off.
-            FileNotFoundError: the folder does not exist.
+            FileExistsError: the path exists and `overwrite` is off, or it is no file.
+            NotADirectoryError: there is a file where the folder has to be.
+            OSError: it cannot be written; what was there is still there.
         """
         tensors = {"centers": self.centers}
         if self.probe_outputs is not None:
@@ -251,14 +252,19 @@ class ReferenceDistribution:
         save_tensors(path, tensors, {**self.metadata, "sets": len(self.density), "n_inputs": n_inputs}, overwrite)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> ReferenceDistribution:
-        """Read what `save` wrote.
+    def load(cls, path: str | PathLike[str], *, max_bytes: int = MOST_BYTES) -> ReferenceDistribution:
+        """Read what `save` wrote. The tensors are copies: the file may change or vanish afterwards.
+
+        Args:
+            path: the file. Nothing in it is executed.
+            max_bytes: size up to which a file is read, 4 GiB if not given; memory is about twice that of the file.
 
         Raises:
             FileNotFoundError: no such file.
-            ReferenceFileError: damaged, truncated, not a reference file, or written by a newer version.
+            ReferenceFileError: damaged, truncated, no file of references, larger than `max_bytes`, or written by a
+                newer version.
         """
-        tensors, metadata = load_tensors(path)
+        tensors, metadata = load_tensors(path, check_positive_int("max_bytes", max_bytes))
         with damaged_unless_consistent(path):
             n_sets, n_inputs = metadata.pop("sets"), metadata.pop("n_inputs")
             references: list[TensorOrTensors] = []
