@@ -2,4 +2,16 @@
 
 from types import ModuleType
 
-KINDS: dict[str, ModuleType] = {}
+from tests.fuzz import (
+    kind_flipped_bits,
+    kind_kills,
+    kind_reference_files,
+    kind_run_folders,
+)
+
+KINDS: dict[str, ModuleType] = {
+    kind_run_folders.NAME: kind_run_folders,
+    kind_reference_files.NAME: kind_reference_files,
+    kind_flipped_bits.NAME: kind_flipped_bits,
+    kind_kills.NAME: kind_kills,
+}
