@@ -1,150 +1,66 @@
-"""The commands and their options; what they do is in `commands.py`."""
+"""The commands; what they do is in `commands.py`, whose imports take seconds and come with the first command."""
 
 from __future__ import annotations
 
-import math
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from captum_ext.core.checks import check_choice
-from captum_ext.exceptions import ArgumentError
-from captum_ext_integrations.cli import commands
-from captum_ext_integrations.cli.messages import with_messages
-from captum_ext_integrations.cli.methods import CALLERS_CLASS, DEFAULT_STEPS, METHODS, METRICS, MethodSpec
-from captum_ext_integrations.cli.models import ModelSpec
-from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS
+from captum_ext import __version__
+from captum_ext_integrations.cli.loading import computing
+from captum_ext_integrations.cli.messages import Shell, say, with_messages
+from captum_ext_integrations.cli.names import METRIC_NAMES, UPSAMPLER
+from captum_ext_integrations.cli.options import (
+    EXAMPLES,
+    Batch,
+    Classes,
+    Crop,
+    Device,
+    Engine,
+    Folder,
+    Image,
+    Layer,
+    Limit,
+    Mean,
+    Method,
+    Methods,
+    Metrics,
+    Model,
+    References,
+    Resize,
+    Seed,
+    Std,
+    Steps,
+    Target,
+    Upsampler,
+    Weights,
+    check_engine,
+    check_maps,
+    example,
+    metrics_of,
+    number_or_name,
+    numbers,
+)
+
+if TYPE_CHECKING:
+    from captum_ext_integrations.cli.models import ModelSpec
+
+__all__ = ["EXAMPLES", "app"]
 
 app = typer.Typer(
+    cls=Shell,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # with_messages has its own, and locals may hold what nobody should see
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Explain image classifiers: attributions, upsampled CAMs, scores of methods, whole folders.",
 )
 
 
-class Engine(str, Enum):
-    """What runs over a folder."""
-
-    local = "local"
-    ray = "ray"
-
-
-MODEL = ("--model torchvision:resnet18", "--weights resnet18.pth")
-#: What every command's help shows; the tests run them as they are.
-EXAMPLES = {
-    "explain": (
-        "captum-ext explain cat.png",
-        *MODEL,
-        "--method lpi --references photos",
-        "--target 285 --out map.png",
-    ),
-    "upsample": ("captum-ext upsample cat.png", *MODEL, "--cam GradCAM --upsampler usu --out cam.png"),
-    "evaluate": (
-        "captum-ext evaluate photos",
-        *MODEL,
-        "--method ig --method gradcam",
-        "--metric diff_id --n-steps 5 --out scores",
-    ),
-    "fit-references": (
-        "captum-ext fit-references photos",
-        *MODEL,
-        "--n-references 4 --out references.safetensors",
-    ),
-    "run": (
-        "captum-ext run photos",
-        *MODEL,
-        "--method ig --n-steps 5",
-        "--size 56 --out attributions",
-    ),
-    "list": ("captum-ext list",),
-}
-
-Image = Annotated[Path, typer.Argument(help="A photograph.", show_default=False)]
-Folder = Annotated[Path, typer.Argument(help="Images, or one folder of images for each class.", show_default=False)]
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        help="torchvision:NAME, timm:NAME, or MODULE:FUNCTION that returns a model.",
-        show_default=False,
-    ),
-]
-Weights = Annotated[
-    Path | None,
-    typer.Option(
-        help="State dict of the model (safetensors, or as torch.save writes it). Without: the pretrained one."
-    ),
-]
-Classes = Annotated[
-    int | None, typer.Option("--n-classes", min=1, help="Outputs of the model, if not ImageNet's 1,000.")
-]
-Resize = Annotated[int | None, typer.Option(min=1, help="Shorter side before the crop, if not that of the model.")]
-Crop = Annotated[int | None, typer.Option(min=1, help="Side of the central crop, if not that of the model.")]
-Mean = Annotated[str | None, typer.Option(help="Normalisation: one number, or three with commas.")]
-Std = Annotated[str | None, typer.Option(help="Normalisation: one number, or three with commas.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
-Target = Annotated[str, typer.Option(help='Class to explain: a number, "predicted", or "label" for class folders.')]
-References = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of images, or a file of fit-references; for eg, lpi, weighted-ig and MODULE:CLASS. Of a folder "
-        "all but lpi take 20 images, spread over it; lpi is fitted to all of it at every call (with ray: a file). "
-        "Files that are no images are left out, with a warning."
-    ),
-]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        "--n-steps",
-        min=1,
-        help=f"Budget of gradients for each image; without: {DEFAULT_STEPS}. The two directions of samp and samp++ "
-        "share it: each has n_steps // 2 groups of pixels, and the bound of samp++, which may add a few gradients, is "
-        "n_steps / 4, at most 10.",
-    ),
-]
-Layer = Annotated[
-    str | None, typer.Option(help="Layer of the CAM, as in named_modules(); without: the last with positions.")
-]
-Upsampler = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help=f"How the CAM is upsampled: {', '.join(UPSAMPLERS)}; without: {DEFAULT_UPSAMPLER}."
-    ),
-]
-_METHODS = f"{', '.join(METHODS)}; or MODULE:CLASS, {CALLERS_CLASS}."
-Method = Annotated[str, typer.Option(metavar="NAME", help=_METHODS)]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of random points.")]
-Batch = Annotated[int, typer.Option(min=1, help="Images at once.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many images, spread over the folder.")]
-
-
-def _example(command: str) -> str:
-    """The lines of a command's example, each of which the shell continues with the next."""
-    return "\b\nExample:\n  " + " \\\n    ".join(EXAMPLES[command])
-
-
-def _metrics(names: list[str]) -> list[str]:
-    """Known names, once each and in one order, which is part of a run's configuration."""
-    given = {check_choice("metric", name, METRICS) for name in names}
-    return [name for name in METRICS if name in given]
-
-
-def _check_engine(engine: Engine, owner: Engine, **options: float | None) -> None:
-    """Refuse options of an engine that does not run."""
-    for option, value in options.items():
-        if value is not None and engine is not owner:
-            raise ArgumentError(option, f"given with --engine {owner.value} only", f"{value:g} with {engine.value}")
-
-
-def _check_maps(maps: bool, **options: int | str | None) -> None:
-    """Refuse options of maps that are not stored."""
-    for option, value in options.items():
-        if value is not None and not maps:
-            raise ArgumentError(option, "given without --no-maps, which stores no maps", str(value))
+def _commands() -> ModuleType:
+    return computing("commands")
 
 
 def _model(
@@ -157,35 +73,28 @@ def _model(
     std: str | None,
     device: str,
 ) -> ModelSpec:
-    return ModelSpec(name, weights, n_classes, resize, crop, _numbers("mean", mean), _numbers("std", std), device)
+    spec: ModelSpec = computing("models").ModelSpec(
+        name, weights, n_classes, resize, crop, numbers("mean", mean), numbers("std", std), device
+    )
+    return spec
 
 
-def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    """One number or three."""
-    if text is None:
-        return None
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    least = 0.0 if option == "std" else -math.inf
-    if len(values) not in (1, 3) or not all(math.isfinite(value) and value > least for value in values):
-        raise ArgumentError(
-            option, "one number, or three with commas" + (", above 0" if least == 0 else ""), repr(text)
-        )
-    return values if len(values) == 3 else values * 3
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        say(f"captum-ext {__version__}")
+        raise typer.Exit
 
 
-def _target(text: str) -> int | str:
-    if text in ("predicted", "label"):
-        return text
-    try:
-        return int(text)
-    except ValueError as error:
-        raise ArgumentError("target", 'a number, "predicted" or "label"', repr(text)) from error
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version.", is_eager=True, callback=_say_version)
+    ] = False,
+) -> None:
+    """Explain image classifiers: attributions, upsampled CAMs, scores of methods, whole folders."""
 
 
-@app.command(epilog=_example("explain"))
+@app.command(epilog=example("explain"))
 @with_messages
 def explain(
     image: Image,
@@ -208,11 +117,12 @@ def explain(
 ) -> int:
     """Explain one photograph."""
     spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
-    chosen = MethodSpec(method, spec, references, n_steps, layer, upsampler, seed)
-    return commands.explain(image, chosen, _target(target), out)
+    chosen = computing("methods").MethodSpec(method, spec, references, n_steps, layer, upsampler, seed)
+    code: int = _commands().explain(image, chosen, number_or_name(target), out)
+    return code
 
 
-@app.command(epilog=_example("upsample"))
+@app.command(short_help="A CAM, upsampled by redistributing its mass.", epilog=example("upsample"))
 @with_messages
 def upsample(
     image: Image,
@@ -232,21 +142,18 @@ def upsample(
 ) -> int:
     """A CAM, upsampled by redistributing its mass, beside the coarse map and bilinear interpolation."""
     spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
-    return commands.upsample(image, spec, cam, layer, upsampler or DEFAULT_UPSAMPLER, _target(target), out)
+    name = upsampler or UPSAMPLER
+    code: int = _commands().upsample(image, spec, cam, layer, name, number_or_name(target), out)
+    return code
 
 
-@app.command(epilog=_example("evaluate"))
+@app.command(short_help="Score methods on a folder: a table and a figure.", epilog=example("evaluate"))
 @with_messages
 def evaluate(
     folder: Folder,
     model: Model,
-    method: Annotated[
-        list[str],
-        typer.Option(metavar="NAME", help=f"{_METHODS} May be repeated; the first is the control.", show_default=False),
-    ],
-    metric: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help=f"{', '.join(METRICS)}; may be repeated. Without: all.")
-    ] = None,
+    method: Methods,
+    metric: Metrics = None,
     out: Annotated[Path, typer.Option(help="Folder of scores, table and figure; continued if it is there.")] = Path(
         "scores"
     ),
@@ -267,16 +174,18 @@ def evaluate(
     seed: Seed = 0,
 ) -> int:
     """Score one or several methods on a folder: a table with intervals and paired tests, and a figure."""
+    metrics = metrics_of(metric or list(METRIC_NAMES))
     spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
     names = list(dict.fromkeys(method))
-    methods = MethodSpec.several(
+    methods = computing("methods").MethodSpec.several(
         names, spec, seed, references=references, n_steps=n_steps, layer=layer, upsampler=upsampler
     )
-    metrics = _metrics(metric or list(METRICS))
-    return commands.evaluate(folder, methods, metrics, _target(target), out, limit, batch_size)
+    chosen = number_or_name(target)
+    code: int = _commands().evaluate(folder, methods, metrics, chosen, out, limit, batch_size)
+    return code
 
 
-@app.command("fit-references", epilog=_example("fit-references"))
+@app.command("fit-references", short_help="Fit the references of lpi to a folder.", epilog=example("fit-references"))
 @with_messages
 def fit_references(
     folder: Folder,
@@ -300,20 +209,19 @@ def fit_references(
     The exit code is 1 if files could not be read; they are named and left out.
     """
     spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
-    return commands.fit_references(folder, spec, out, n_neighborhoods, n_references, overwrite, limit, seed)
+    fit = _commands().fit_references
+    code: int = fit(folder, spec, out, n_neighborhoods, n_references, overwrite, limit, seed)
+    return code
 
 
-@app.command(epilog=_example("run"))
+@app.command(short_help="Explain a whole folder, resumable.", epilog=example("run"))
 @with_messages
 def run(
     folder: Folder,
     model: Model,
     out: Annotated[Path, typer.Option(help="Folder of results; a run in it is continued.")] = Path("attributions"),
     method: Method = "ig",
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help=f"Scores in the same pass: {', '.join(METRICS)}; may be repeated."),
-    ] = None,
+    metric: Metrics = None,
     maps: Annotated[bool, typer.Option(help="Store the maps.")] = True,
     size: Annotated[
         int | None, typer.Option(min=1, help="Side of the stored maps, which keep their sum; without: as they are.")
@@ -350,17 +258,19 @@ def run(
 
     The exit code is 1 if a file could not be explained; the manifest names it.
     """
-    _check_engine(engine, Engine.ray, workers=workers, num_gpus=num_gpus)
-    _check_engine(engine, Engine.local, num_workers=num_workers)
-    _check_maps(maps, size=size, dtype=dtype)
+    check_engine(engine, Engine.ray, {"workers": workers, "num_gpus": num_gpus})
+    check_engine(engine, Engine.local, {"num_workers": num_workers})
+    check_maps(maps, {"size": size, "dtype": dtype})
+    metrics = tuple(metrics_of(metric or []))
     spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
-    chosen = MethodSpec(method, spec, references, n_steps, layer, upsampler, seed)
-    job = commands.FolderRun(
+    chosen = computing("methods").MethodSpec(method, spec, references, n_steps, layer, upsampler, seed)
+    runs = computing("folder_runs")
+    job = runs.FolderRun(
         folder=folder,
         method=chosen,
-        target=_target(target),
+        target=number_or_name(target),
         out=out,
-        metrics=tuple(_metrics(metric or [])),
+        metrics=metrics,
         maps=maps,
         size=size,
         dtype=dtype,
@@ -368,13 +278,17 @@ def run(
         batch_size=batch_size,
         resume=resume,
     )
-    if engine is Engine.ray:
-        return commands.run_with_ray(job, workers or 2, num_gpus or 0)
-    return commands.run_here(job, num_workers or 0)
+    code: int = (
+        runs.run_with_ray(job, workers or 2, num_gpus or 0)
+        if engine is Engine.ray
+        else runs.run_here(job, num_workers or 0)
+    )
+    return code
 
 
-@app.command("list", epilog=_example("list"))
+@app.command("list", short_help="The names of methods, metrics and upsamplers.", epilog=example("list"))
 @with_messages
 def list_names() -> int:
     """Methods, metrics and upsamplers, with one line each."""
-    return commands.list_names()
+    code: int = _commands().list_names()
+    return code

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from captum_ext.core.optional import require
+from captum_ext.core.text import in_csv
 from captum_ext.dataset import DatasetAttributions
 from captum_ext.metrics import compare
-from captum_ext_integrations.cli.messages import warn
+from captum_ext_integrations.cli.messages import say_table, warn
 from captum_ext_integrations.cli.methods import METRICS
 
 _ABOUT_MEANS = ("n", "excluded", "mean", "ci_low", "ci_high", "difference", "better_on")
@@ -46,14 +45,23 @@ def compared(scores: Mapping[str, Any], metrics: Sequence[str], control: str) ->
     return table.astype({"better_on": "Int64"})
 
 
+def as_csv(table: Any) -> bytes:
+    """The table as a file; its names are no formulas of a spreadsheet, its numbers stay numbers."""
+    text = {name: table[name].map(in_csv) for name in ("metric", "method")}
+    content: str = table.assign(**text).to_csv(index=False)
+    return content.encode()
+
+
 def show(table: Any, control: str) -> None:
-    """The table on the screen."""
-    shown = Table("metric", "method", "n", "mean", "95 % interval", f"p against {control} (Holm)", box=None)
+    """The table on the screen; of one method without the tests against it."""
+    rows: list[list[str]] = []
     for _, row in table.iterrows():
         p = "" if row["method"] == control else _number(row["p_holm"], 2)
         interval = "" if np.isnan(row["ci_low"]) else f"{row['ci_low']:.3g} to {row['ci_high']:.3g}"
-        shown.add_row(row["metric"], row["method"], f"{row['n']:.0f}", _number(row["mean"], 3), interval, p)
-    Console().print(shown)
+        rows.append([row["metric"], row["method"], f"{row['n']:.0f}", _number(row["mean"], 3), interval, p])
+    head = ["metric", "method", "n", "mean", "95 % interval", f"p against {control} (Holm)"]
+    n_columns = len(head) if table["method"].nunique() > 1 else len(head) - 1
+    say_table(head[:n_columns], [row[:n_columns] for row in rows])
 
 
 def _means(metric: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:

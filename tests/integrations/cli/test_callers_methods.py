@@ -112,7 +112,7 @@ def test_classes_of_captum_are_named_likewise(here):
 def test_steps_are_passed_where_attribute_takes_them(module, here):
     assert np.unique(explained(f"{module}:Sixes", "--n-steps", 6)).tolist() == [6.0]  # three channels of 6 / 3
     assert np.unique(explained(f"{module}:Sixes")).tolist() == [20.0]
-    assert "`n_steps` to be given with a method that has it" in fail(
+    assert "--n-steps to be given with a method that has it" in fail(
         "explain", "cat.png", *TINY, "--method", f"{module}:GradientTimesInput", "--n-steps", 4
     )
 
@@ -126,7 +126,7 @@ def test_references_are_passed_where_the_constructor_takes_them(module, cat, her
     actual = explained(f"{module}:FromReferences", "--references", "photos", "--n-steps", 400)
     assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.999
     name = f"{module}:FromReferences"
-    assert f"`references` to be given for {name} (--references FOLDER or FILE)" in fail(
+    assert f"--references to be given for {name} (--references FOLDER or FILE)" in fail(
         "explain", "cat.png", *TINY, "--method", name
     )
     assert f"given with a method that has it (eg, lpi, weighted-ig), but got it with {module}:OfCaptum" in fail(

@@ -102,7 +102,7 @@ def test_a_folder_is_explained_scored_and_gone_on_with(here):
     before = [path.stat().st_mtime_ns for path in sorted((here / "out").glob("rows-*"))]
     succeed(*arguments)
     assert before == [path.stat().st_mtime_ns for path in sorted((here / "out").glob("rows-*"))]
-    assert "attribute_kwargs.n_steps was int 4, now int 5" in fail(*[*arguments, "--n-steps", 5])
+    assert "--n-steps was int 4, now int 5" in fail(*[*arguments, "--n-steps", 5])
     assert "since resume is off" in fail(*arguments, "--no-resume")
 
 
@@ -163,29 +163,29 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         ),
         (
             ["explain", "cat.png", *TINY, "--target", 3],
-            "`target` to be an index from 0 to 2, the model's outputs, but got 3",
+            "--target to be an index from 0 to 2, the model's outputs, but got 3",
         ),
         (["explain", "cat.png", *TINY, "--target", "cat"], 'a number, "predicted" or "label", but got \'cat\''),
-        (["explain", "cat.png", *TINY, "--std", "0"], "`std` to be one number, or three with commas, above 0"),
+        (["explain", "cat.png", *TINY, "--std", "0"], "--std to be one number, or three with commas, above 0"),
         (
             ["explain", "cat.png", *TINY, "--crop", "64", "--resize", "32"],
-            "`crop` to be at most resize, 32, but got 64",
+            "--crop to be at most resize, 32, but got 64",
         ),
         (["explain", "cat.png", "--model", TINY[1]], "to take images of 224 x 224 (--crop), but: mat1 and mat2"),
         (
             ["explain", "cat.png", *TINY, "--n-classes", "7"],
-            "`n_classes` to be for models of torchvision and timm only",
+            "--n-classes to be for models of torchvision and timm only",
         ),
         (["explain", "cat.png", "--model", "torchvision:resnet18", "--n-classes", "7"], "together with --weights FILE"),
         (
             ["explain", "cat.png", *TINY, "--references", "photos"],
-            "`references` to be given with a method that has it (eg, lpi, weighted-ig), but got it with ig",
+            "--references to be given with a method that has it (eg, lpi, weighted-ig), but got it with ig",
         ),
         (["explain", "cat.png", *TINY, "--layer", "0"], "a method that has it (gradcam), but got it with ig"),
         (["explain", "cat.png", *TINY, "--upsampler", "usu"], "a method that has it (gradcam), but got it with ig"),
         (
             ["explain", "cat.png", *FEW_STEPS, "--method", "saliency"],
-            "`n_steps` to be given with a method that has it (ig, eg, lpi, weighted-ig, idgi, samp, samp++)",
+            "--n-steps to be given with a method that has it (ig, eg, lpi, weighted-ig, idgi, samp, samp++)",
         ),
         (
             ["evaluate", "photos", *TINY, "--method", "ig", "--method", "saliency", "--layer", "0"],
@@ -193,21 +193,21 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         ),
         (
             ["run", "photos", *TINY, "--workers", "2"],
-            "`workers` to be given with --engine ray only, but got 2 with local",
+            "--workers to be given with --engine ray only, but got 2 with local",
         ),
         (["run", "photos", *TINY, "--num-gpus", "0.5"], "given with --engine ray only, but got 0.5 with local"),
         (
             ["run", "photos", *TINY, "--engine", "ray", "--num-workers", "0"],
-            "`num_workers` to be given with --engine local only, but got 0 with ray",
+            "--num-workers to be given with --engine local only, but got 0 with ray",
         ),
         (
             ["run", "photos", *TINY, "--no-maps", "--size", "8"],
-            "`size` to be given without --no-maps, which stores no maps, but got 8",
+            "--size to be given without --no-maps, which stores no maps, but got 8",
         ),
         (["run", "photos", *TINY, "--no-maps", "--dtype", "float16"], "without --no-maps, which stores no maps"),
-        (["run", "photos", *TINY, "--dtype", "int8"], '`dtype` to be one of "float16", "float32"'),
+        (["run", "photos", *TINY, "--dtype", "int8"], '--dtype to be one of "float16", "float32"'),
         (["explain", "cat.png", *TINY, "--method", "gradcam", "--layer", "3"], "'3', which gives torch.Size([1, 3])"),
-        (["run", "photos", *TINY, "--out", "photos/out"], "`out` to be outside of photos"),
+        (["run", "photos", *TINY, "--out", "photos/out"], "--out to be outside of photos"),
         (["run", "mixed", *TINY], "1 images beside folders in mixed, such as cat.png"),
         (
             ["evaluate", "photos", *TINY, "--method", "ig", "--method", "lpi"],
@@ -216,10 +216,10 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         (["explain", "cat.png", *TINY, "--target", "label"], 'a number or "predicted" for one photograph'),
         (
             ["explain", "cat.png", *TINY, "--mean", "1,2"],
-            "`mean` to be one number, or three with commas, but got '1,2'",
+            "--mean to be one number, or three with commas, but got '1,2'",
         ),
         (["explain", "cat.png", *TINY, "--mean", "x"], "one number, or three with commas, but got 'x'"),
-        (["explain", "cat.png", *TINY, "--method", "lime"], '`method` to be one of "ig", "eg"'),
+        (["explain", "cat.png", *TINY, "--method", "lime"], '--method to be one of "ig", "eg"'),
         (["explain", "cat.png", *TINY, "--method", "lpi"], "given for lpi (--references FOLDER or FILE)"),
         (["explain", "cat.png", *TINY, "--method", "eg", "--references", "none"], "none is not a file"),
         (
@@ -233,13 +233,13 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         (["explain", "cat.png", *TINY, "--out", "map.tiff"], "a file .png or .npy"),
         (["explain", "dog.png", *TINY], "No such file or directory"),
         (["explain", "resnet18.pth", *TINY], "cannot identify image file"),
-        (["explain", "cat.png", *TINY, "--device", "cuda:99"], "`device` to be one that torch can use here"),
-        (["explain", "cat.png", *TINY, "--method", "gradcam", "--layer", "9"], "`layer` to be one of 0, 1, 2, 3"),
-        (["upsample", "cat.png", *TINY, "--cam", "Grad"], "`cam` to be one of FEM, KPCA_CAM"),
+        (["explain", "cat.png", *TINY, "--device", "cuda:99"], "--device to be one that torch can use here"),
+        (["explain", "cat.png", *TINY, "--method", "gradcam", "--layer", "9"], "--layer to be one of 0, 1, 2, 3"),
+        (["upsample", "cat.png", *TINY, "--cam", "Grad"], "--cam to be one of FEM, KPCA_CAM"),
         (["run", "nowhere", *TINY], "no folder nowhere"),
         (
             ["evaluate", "photos", *TINY, "--method", "ig", "--metric", "speed"],
-            '`metric` to be one of "insertion", "deletion"',
+            '--metric to be one of "insertion", "deletion"',
         ),
     ],
 )

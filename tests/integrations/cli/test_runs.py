@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captum_ext_integrations.cli import commands
+from captum_ext_integrations.cli import folder_runs
 from captum_ext_integrations.cli.methods import METHODS
 from tests.integrations.cli import tiny
 from tests.integrations.cli.calls import FEW_STEPS, TINY, fail, succeed
@@ -57,7 +57,7 @@ def test_the_default_layer_may_be_named(here):
     arguments = ["run", "photos", *TINY, "--method", "gradcam", "--upsampler", "bilinear"]
     succeed(*arguments)
     succeed(*arguments, "--layer", "1")
-    assert "given.layer was str '1', now str '0'" in fail(*arguments, "--layer", "0")
+    assert "--layer was str '1', now str '0'" in fail(*arguments, "--layer", "0")
 
 
 def test_a_run_with_rows_missing_ends_with_the_exit_code_one(capsys):
@@ -67,7 +67,7 @@ def test_a_run_with_rows_missing_ends_with_the_exit_code_one(capsys):
         def __len__(self):
             return 2
 
-    assert commands._report(Unfinished()) == 1
+    assert folder_runs.report(Unfinished()) == 1
     assert "2 of 3 images in out" in capsys.readouterr().out
 
 

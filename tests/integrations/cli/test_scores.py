@@ -78,7 +78,7 @@ def test_a_metric_without_enough_scores_stands_beside_one_that_is_tested(capsys)
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--method", "gradcam", "--layer", "9"], "`layer` to be one of 0, 1, 2, 3"),
+        (["--method", "gradcam", "--layer", "9"], "--layer to be one of 0, 1, 2, 3"),
         (["--method", "eg", "--references", "none"], "none is not a file"),
         (["--method", "lpi"], "given for lpi (--references FOLDER or FILE)"),
     ],

@@ -1,0 +1,31 @@
+"""What the help and the completion say of methods, metrics and upsamplers, without what computes them.
+
+Importing torch takes seconds, which nobody should wait for at `--help` or at the tab key. A test compares these names
+with those of `methods.py` and of the upsamplers.
+"""
+
+from __future__ import annotations
+
+METHOD_NAMES = (
+    "ig",
+    "eg",
+    "lpi",
+    "weighted-ig",
+    "idgi",
+    "samp",
+    "samp++",
+    "saliency",
+    "input-x-gradient",
+    "gradcam",
+)
+METRIC_NAMES = ("insertion", "deletion", "diff_id")
+UPSAMPLER_NAMES = ("usu", "usu-paper", "nearest", "bilinear", "bicubic", "lanczos")
+UPSAMPLER = "usu"
+STEPS = 20
+CODE_IS_RUN = (
+    "this runs the code of MODULE, for which the current folder is searched last, after everything that is installed"
+)
+OWN_CLASS = (
+    "MODULE:CLASS, your own class, or Captum's, with attribute(inputs, target=...), made as CLASS(model) "
+    f"({CODE_IS_RUN})"
+)

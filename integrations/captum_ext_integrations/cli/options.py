@@ -1,0 +1,228 @@
+"""The options of the commands, what the help says of them, and how their text becomes values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from captum_ext.exceptions import ArgumentError
+from captum_ext_integrations.cli.names import (
+    CODE_IS_RUN,
+    METHOD_NAMES,
+    METRIC_NAMES,
+    OWN_CLASS,
+    STEPS,
+    UPSAMPLER,
+    UPSAMPLER_NAMES,
+)
+
+
+class Engine(str, Enum):
+    """What runs over a folder."""
+
+    local = "local"
+    ray = "ray"
+
+
+MODEL = ("--model torchvision:resnet18", "--weights resnet18.pth")
+#: What every command's help shows; the tests run them as they are.
+EXAMPLES = {
+    "explain": (
+        "captum-ext explain cat.png",
+        *MODEL,
+        "--method lpi --references photos",
+        '--target "tiger cat" --out map.png',
+    ),
+    "upsample": ("captum-ext upsample cat.png", *MODEL, "--cam GradCAM --upsampler usu --out cam.png"),
+    "evaluate": (
+        "captum-ext evaluate photos",
+        *MODEL,
+        "--method ig --method gradcam",
+        "--metric diff_id --n-steps 5 --out scores",
+    ),
+    "fit-references": (
+        "captum-ext fit-references photos",
+        *MODEL,
+        "--n-references 4 --out references.safetensors",
+    ),
+    "run": (
+        "captum-ext run photos",
+        *MODEL,
+        "--method ig --n-steps 5",
+        "--size 56 --out attributions",
+    ),
+    "list": ("captum-ext list",),
+}
+
+
+def completed(names: tuple[str, ...]) -> Callable[[str], list[str]]:
+    """What the shell offers at the tab key."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+METHODS_HELP = f"{', '.join(METHOD_NAMES)}; or {OWN_CLASS}."
+
+Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="A photograph.", show_default=False)]
+Folder = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="Images, or one folder of images for each class.", show_default=False)
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help=f"torchvision:NAME, timm:NAME, or MODULE:FUNCTION that returns a model ({CODE_IS_RUN}).",
+        show_default=False,
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        help="State dict of the model (safetensors, or as torch.save writes it; no code in it is run). Without: the "
+        "pretrained one."
+    ),
+]
+Classes = Annotated[
+    int | None, typer.Option("--n-classes", min=1, help="Outputs of the model, if not ImageNet's 1,000.")
+]
+Resize = Annotated[int | None, typer.Option(min=1, help="Shorter side before the crop, if not that of the model.")]
+Crop = Annotated[int | None, typer.Option(min=1, help="Side of the central crop, if not that of the model.")]
+Mean = Annotated[str | None, typer.Option(help="Normalisation: one number, or three with commas.")]
+Std = Annotated[str | None, typer.Option(help="Normalisation: one number, or three with commas.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Target = Annotated[
+    str,
+    typer.Option(
+        help='Class to explain: "predicted", a number, a name as "tiger cat" where the model comes with names '
+        '(torchvision), or "label" for class folders.'
+    ),
+]
+References = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of images, or a file of fit-references; for eg, lpi, weighted-ig and MODULE:CLASS. Of a folder "
+        "all but lpi take 20 images, spread over it; lpi is fitted to all of it at every call (with ray: a file). "
+        "Files that are no images are left out, with a warning."
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        "--n-steps",
+        min=1,
+        help=f"Budget of gradients for each image; without: {STEPS}. The two directions of samp and samp++ "
+        "share it: each has n_steps // 2 groups of pixels, and the bound of samp++, which may add a few gradients, is "
+        "n_steps / 4, at most 10.",
+    ),
+]
+Layer = Annotated[
+    str | None, typer.Option(help="Layer of the CAM, as in named_modules(); without: the last with positions.")
+]
+Upsampler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"How the CAM is upsampled: {', '.join(UPSAMPLER_NAMES)}; without: {UPSAMPLER}.",
+        autocompletion=completed(UPSAMPLER_NAMES),
+    ),
+]
+Method = Annotated[str, typer.Option(metavar="NAME", help=METHODS_HELP, autocompletion=completed(METHOD_NAMES))]
+Methods = Annotated[
+    list[str],
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help=f"{METHODS_HELP} May be repeated; the first is the control.",
+        show_default=False,
+        autocompletion=completed(METHOD_NAMES),
+    ),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help=f"{', '.join(METRIC_NAMES)}; may be repeated. Without: all with evaluate, none with run.",
+        autocompletion=completed(METRIC_NAMES),
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of random points.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images at once.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many images, spread over the folder.")]
+
+
+def example(command: str) -> str:
+    """The lines of a command's example, each of which the shell continues with the next."""
+    return "\b\nExample:\n  " + " \\\n    ".join(EXAMPLES[command])
+
+
+def metrics_of(names: list[str]) -> list[str]:
+    """Known names, once each and in one order, which is part of a run's configuration.
+
+    Raises:
+        ArgumentError: an unknown name.
+    """
+    for name in names:
+        if name not in METRIC_NAMES:
+            expected = "one of " + ", ".join(f'"{one}"' for one in METRIC_NAMES)
+            raise ArgumentError("metric", expected, repr(name))
+    return [name for name in METRIC_NAMES if name in names]
+
+
+def check_engine(engine: Engine, owner: Engine, given: dict[str, float | None]) -> None:
+    """Refuse options of an engine that does not run.
+
+    Raises:
+        ArgumentError: one of them was given.
+    """
+    for option, value in given.items():
+        if value is not None and engine is not owner:
+            raise ArgumentError(option, f"given with --engine {owner.value} only", f"{value:g} with {engine.value}")
+
+
+def check_maps(maps: bool, given: dict[str, Any]) -> None:
+    """Refuse options of maps that are not stored.
+
+    Raises:
+        ArgumentError: one of them was given.
+    """
+    for option, value in given.items():
+        if value is not None and not maps:
+            raise ArgumentError(option, "given without --no-maps, which stores no maps", str(value))
+
+
+def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """One number or three.
+
+    Raises:
+        ArgumentError: something else, or a spread that is not above zero.
+    """
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    least = 0.0 if option == "std" else -math.inf
+    if len(values) not in (1, 3) or not all(math.isfinite(value) and value > least for value in values):
+        raise ArgumentError(
+            option, "one number, or three with commas" + (", above 0" if least == 0 else ""), repr(text)
+        )
+    return values if len(values) == 3 else values * 3
+
+
+def number_or_name(text: str) -> int | str:
+    """A class by its number, or "predicted", "label" or a name."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
