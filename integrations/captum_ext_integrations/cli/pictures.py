@@ -20,7 +20,8 @@ from captum_ext_integrations.cli.written import write
 _QUANTILE = 0.995  # of the sizes of all pixels: where the colours end
 _PANEL = 3.2  # inches
 _CHARACTERS = 17  # of a caption, in an inch
-_MOST = 60  # characters of a name in a figure
+_OF_TITLE = 13  # of a title, in an inch
+_MOST = 40  # of a name
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,13 @@ def draw_maps(photograph: Any, maps: Mapping[str, Any], caption: Caption, path: 
     )
     for axis, (name, values) in zip(axes[1:], maps.items(), strict=True):
         drawn = axis.imshow(values, **colours)
-        axis.set_title(in_figure(name, _MOST), fontsize=9)
+        axis.set_title(in_figure(name, _MOST), fontsize=9)  # fits a panel
     for axis in axes:
         axis.set_axis_off()
     bar = figure.colorbar(drawn, ax=axes[1:], shrink=0.85, pad=0.02, extend="both" if signed else "max")
-    bar.set_label(in_figure(caption.unit, 2 * _MOST), fontsize=8)
+    bar.set_label(in_figure(caption.unit, 2 * _MOST - 20), fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    figure.suptitle(in_figure(caption.title, 2 * _MOST), fontsize=10)
+    figure.suptitle(in_figure(caption.title, int(_OF_TITLE * width)), fontsize=10)
     text = ". ".join([*caption.notes, meaning(maps, limit, signed)])
     figure.supxlabel(_lines(text, width), fontsize=8)
     _save(figure, path)
@@ -87,16 +88,17 @@ def share_beyond(values: Any, limit: float) -> float:
 def draw_scores(scores: Mapping[str, Any], table: Any, metrics: Mapping[str, bool], path: Path) -> None:
     """For each metric a panel with every image's score, and each method's mean with its interval."""
     pyplot = _pyplot()
+    names = [in_figure(name, _MOST) for name in scores]
     figure, axes = pyplot.subplots(
         1,
         len(metrics),
-        figsize=(1.5 + 3.2 * len(metrics), 1.7 + 0.55 * len(scores)),
+        figsize=(1.5 + 0.1 * max(map(len, names)) + 3.2 * len(metrics), 1.7 + 0.55 * len(scores)),
         layout="constrained",
         squeeze=False,
     )
     for place, (axis, metric) in enumerate(zip(axes[0], metrics, strict=True)):
         _draw_metric(axis, {name: values[metric] for name, values in scores.items()}, table, metric)
-        axis.set_yticks(range(len(scores)), [in_figure(name, _MOST) for name in scores] if place == 0 else [])
+        axis.set_yticks(range(len(scores)), names if place == 0 else [""] * len(names))
         axis.set_ylim(len(scores) - 0.5, -0.5)
         axis.set_title(f"{in_figure(metric)} ({'higher' if metrics[metric] else 'lower'} is better)", fontsize=10)
         axis.grid(axis="x", alpha=0.3)
@@ -117,7 +119,7 @@ def _draw_metric(axis: Any, columns: Mapping[str, Any], table: Any, metric: str)
 
 
 def _lines(text: str, inches: float) -> str:
-    return "\n".join(textwrap.wrap(in_figure(text, 10 * _MOST), int(_CHARACTERS * inches)))
+    return "\n".join(textwrap.wrap(in_figure(text, 15 * _MOST), int(_CHARACTERS * inches)))
 
 
 def _save(figure: Any, path: Path) -> None:
