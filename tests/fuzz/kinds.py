@@ -9,6 +9,7 @@ from tests.fuzz import (
     kind_kills,
     kind_reference_files,
     kind_run_folders,
+    kind_text,
     kind_weights,
 )
 
@@ -20,4 +21,5 @@ KINDS: dict[str, ModuleType] = {
     kind_reference_files.NAME: kind_reference_files,
     kind_flipped_bits.NAME: kind_flipped_bits,
     kind_kills.NAME: kind_kills,
+    kind_text.NAME: kind_text,
 }
