@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo benchmark test test-gpu test-scale test-lowest lint wheel clean
+.PHONY: demo benchmark fuzz test test-gpu test-scale test-lowest lint wheel clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m examples.quickstart
@@ -14,6 +14,10 @@ benchmark: $(VENV)/.installed-benchmark
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q -n 2
+
+# Odd values, damaged files, flipped bits, kills, for a quarter of an hour; the counts become docs/robustness.md.
+fuzz: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --minutes 15 --seed 0 --page docs/robustness.md
 
 # Runs that are killed again and again, and a Ray cluster on this machine: some minutes.
 test-scale: $(VENV)/.installed-test $(VENV)/.installed-ray

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         WeightedIG,
         WeightedIntegratedGradients,
     )
+    from captum_ext.core.nonfinite import on_nonfinite
     from captum_ext.core.rows import Shared
     from captum_ext.references import ReferenceDistribution
     from captum_ext.upsampling import USU, InterpolationUpsampler, USUUpsampler, check_desiderata, redistribute
@@ -34,6 +35,7 @@ _HOMES = {
     "WeightedIntegratedGradients": "captum_ext.attr",
     "ReferenceDistribution": "captum_ext.references",
     "Shared": "captum_ext.core.rows",
+    "on_nonfinite": "captum_ext.core.nonfinite",
     "USU": "captum_ext.upsampling",
     "USUUpsampler": "captum_ext.upsampling",
     "InterpolationUpsampler": "captum_ext.upsampling",
@@ -57,6 +59,7 @@ __all__ = [
     "WeightedIntegratedGradients",
     "__version__",
     "check_desiderata",
+    "on_nonfinite",
     "redistribute",
 ]
 

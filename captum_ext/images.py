@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.blur import gaussian_blur
-from captum_ext.core.checks import describe
+from captum_ext.core.checks import check_finite, check_numbers, describe
 from captum_ext.core.devices import double
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
@@ -22,11 +22,17 @@ def display_range(images: Tensor, mean: Any = None, std: Any = None) -> Tensor:
     """Images as seen, in [0, 1]: the normalisation undone, or each image scaled from its minimum and maximum.
 
     Raises:
-        ArgumentError: only one of mean and std, numbers for another number of channels, or images that `mean` and
-            `std` do not bring into [0, 1].
+        ArgumentTypeError: images that are no numbers.
+        NonFiniteError: NaN or infinity in them.
+        ArgumentError: another shape, only one of mean and std, numbers for another number of channels, or images
+            that `mean` and `std` do not bring into [0, 1].
     """
     if (mean is None) != (std is None):
         raise ArgumentError("mean", "given together with std", "only one of them")
+    check_numbers("images", images)
+    if images.dim() != 4 or images.numel() == 0:
+        raise ArgumentError("images", "a batch of images (N, C, H, W)", describe(images))
+    check_finite("images", images)
     wide = double(images.detach())
     if mean is None:
         low, high = (ends(wide.flatten(1), 1).values[:, None, None, None] for ends in (torch.min, torch.max))

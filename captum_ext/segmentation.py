@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_ext.core.checks import check_choice, check_positive_int, describe
+from captum_ext.core.checks import MOST_STEPS, check_choice, check_numbers, check_positive_int, describe
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images import check_normalisation, display_range
 
@@ -50,10 +50,10 @@ class Segmenter:
     def __init__(
         self, method: str | Segment = "slic", n_segments: int = _N_SEGMENTS, *, mean: Any = None, std: Any = None
     ) -> None:
-        if not callable(method):
+        if not callable(method) or isinstance(method, type):
             check_choice("method", method, METHODS)
         self.method = method
-        self.n_segments = check_positive_int("n_segments", n_segments)
+        self.n_segments = check_positive_int("n_segments", n_segments, MOST_STEPS)
         self.mean, self.std = check_normalisation(mean, std)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -133,6 +133,7 @@ def check_labels(name: str, labels: Any, n_images: int, size: tuple[int, int]) -
     """
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dtype == torch.bool:
         raise ArgumentTypeError(name, "an integer tensor (H, W) or (N, H, W)", describe(labels))
+    check_numbers(name, labels)
     maps = labels[None] if labels.dim() == 2 else labels
     if maps.dim() != 3 or tuple(maps.shape[1:]) != size or maps.shape[0] not in (1, n_images):
         raise ArgumentError(

@@ -28,6 +28,7 @@ PUBLIC = {
         "WeightedIntegratedGradients",
         "__version__",
         "check_desiderata",
+        "on_nonfinite",
         "redistribute",
     ],
     captum_ext.upsampling: [

@@ -11,13 +11,14 @@ from captum_ext.attr.paths.integration import PathProblem
 from captum_ext.attr.paths.path_attribution import Explanation, PathAttribution
 from captum_ext.attr.paths.plan import Plan
 from captum_ext.attr.paths.points import Points, interpolate, rule_points
+from captum_ext.core.checks import check_bool
 from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.devices import CPU, double, doubles, on_device
 from captum_ext.core.request import Request
 from captum_ext.core.rows import step_by_step
 from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, flat
 from captum_ext.core.types import ForwardFunc, Tensors
-from captum_ext.exceptions import ArgumentError, NonFiniteError
+from captum_ext.exceptions import ArgumentError
 
 
 class ImportantDirectionIG(PathAttribution):
@@ -60,7 +61,7 @@ class ImportantDirectionIG(PathAttribution):
     def __init__(
         self, forward_func: ForwardFunc, multiply_by_inputs: bool = True, *, allow_batch_statistics: bool = False
     ) -> None:
-        if not multiply_by_inputs:
+        if not check_bool("multiply_by_inputs", multiply_by_inputs):
             raise ArgumentError("multiply_by_inputs", "True, as the formula has no such factor", "False")
         super().__init__(forward_func, allow_batch_statistics=allow_batch_statistics)
 
@@ -95,7 +96,10 @@ def integrate_directions(problem: PathProblem, points: Points, end_scores: Tenso
         )
         directions, norms = _directions(gradients, inputs)
         scores, norm = doubles(model_scores, norms)
-        _check_finite(norm, chunk)
+        _check_finite(problem, norm, chunk)
+        if problem.request.left_out.rows:
+            scores, norm = scores.nan_to_num(), norm.nan_to_num(posinf=0)
+            directions = tuple(one.nan_to_num() for one in directions)
         for step in _steps(chunk.row):
             here = tuple(values[step] for values in directions)
             credits_.go_on(chunk.row[step], scores[step], norm[step] > 0, here, chunk.alpha[step] == 0)
@@ -166,8 +170,8 @@ def _directions(gradients: Tensors, like: Tensors) -> tuple[Tensors, Tensor]:
     return shares, norm
 
 
-def _check_finite(norm: Tensor, points: Points) -> None:
-    bad = (~norm.isfinite()).nonzero().squeeze(1)
-    if len(bad):
-        where = f"alpha {float(points.alpha[bad[0]]):.3g} of the path of row {int(points.row[bad[0]])}"
-        raise NonFiniteError("forward_func", "of finite gradients", f"NaN or infinity at {where}")
+def _check_finite(problem: PathProblem, norm: Tensor, points: Points) -> None:
+    for bad in (~norm.isfinite()).nonzero().squeeze(1).tolist():
+        row = int(points.row[bad])
+        where = f"alpha {float(points.alpha[bad]):.3g} of the path of row {row}"
+        problem.request.left_out.meet(row, "forward_func", "of finite gradients", f"NaN or infinity at {where}")

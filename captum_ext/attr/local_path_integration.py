@@ -98,7 +98,8 @@ class LocalPathIntegration(ReferencePathAttribution):
         """Paths from the references of each input's neighbourhood, weighted by their densities."""
         distribution = self._distribution(request)
         check_same_rows("references", distribution.references_as_tuple(0), request.inputs)
-        neighborhood = distribution.assign(request.outputs)
+        request.left_out.check(request.outputs, "forward_func", "outputs at the inputs")
+        neighborhood = distribution.assign(torch.nan_to_num(request.outputs))
         if distribution is self.references and self.allow_other_model is not True:
             self._check_model(distribution, request)
         values, index, weight = _paths_of(distribution, neighborhood)

@@ -10,6 +10,8 @@ change at any time.
 | `rows` | what rows are; `Shared`; `step_by_step`, the order in which points make whole batches |
 | `targets` | Captum's forms of a target, checked and selected |
 | `chunks` | `RowLimit` and `for_each_chunk`: how many rows are in flight |
+| `devices` | where numbers are planned, devices without float64, copies that nobody waits for |
+| `nonfinite` | `on_nonfinite`: rows with NaN or infinity |
 | `tensors` | dtypes of arithmetic, `Sums` in float64 |
 | `blur` | Gaussian blur; public as `captum_ext.images.gaussian_blur` |
 | `pixels`, `perturbation`, `fills` | what a pixel is, inputs with some of them replaced, and by what |

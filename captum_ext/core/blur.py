@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
+from captum_ext.core.checks import check_number, check_numbers, describe
+from captum_ext.exceptions import ArgumentError
 
 # Standard deviation and radius used on 224 x 224 images in the insertion game of RISE (arXiv:1806.07421), scaled by
 # size.
@@ -18,7 +22,16 @@ def gaussian_blur(images: Tensor, sigma: float | None = None) -> Tensor:
     """Blur (N, C, H, W) with standard deviation `sigma` in pixels, reflecting at the borders.
 
     None: 12/224 of the shorter side.
+
+    Raises:
+        ArgumentTypeError: images that are no tensor of numbers, a `sigma` that is none.
+        ArgumentError: images of another shape, a `sigma` that is not positive.
     """
+    check_numbers("images", images)
+    if images.dim() != 4 or images.numel() == 0:
+        raise ArgumentError("images", "a batch of images (N, C, H, W)", describe(images))
+    if sigma is not None:
+        check_number("sigma", sigma, "a finite positive number", lambda value: 0 < value < math.inf)
     sigma = _SIGMA_OF_SIDE * min(images.shape[-2:]) if sigma is None else sigma
     wide = images.to(torch.float64 if images.dtype == torch.float64 else torch.float32)
     along_height, along_width = (_blur_matrix(size, sigma, wide) for size in images.shape[-2:])

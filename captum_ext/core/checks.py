@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,13 +20,54 @@ from captum_ext.exceptions import (
     NonFiniteError,
 )
 
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+#: Steps, samples, passes of a call: more would not end in a day, or not fit as a plan.
+MOST_STEPS = 1_000_000
+_LONGEST = 60  # characters of a value in a message
+
 
 def describe(value: Any) -> str:
     """Name a value briefly: a tensor by shape and dtype, anything else by type and repr."""
     if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}"
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+        if value.is_nested:  # it has no shape
+            return f"a nested tensor of dtype {value.dtype}"
+        layout = "" if value.layout is torch.strided else f" and layout {value.layout}"
+        where = " without numbers (device meta)" if _is_meta(value) else ""
+        return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}{layout}{where}"
+    if isinstance(value, int) and abs(value) >= 10**_LONGEST:
+        return f"{type(value).__name__} of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except Exception:
+        text = "without a repr"
+    return f"{type(value).__name__} {text if len(text) <= _LONGEST else text[: _LONGEST - 3] + '...'}"
+
+
+def check_dense(name: str, tensor: Tensor) -> Tensor:
+    """Return the tensor if its numbers can be read one by one.
+
+    Raises:
+        ArgumentTypeError: sparse, nested, quantised, of another layout, or on the device "meta", without numbers.
+    """
+    if tensor.is_nested or tensor.layout is not torch.strided or tensor.is_quantized or _is_meta(tensor):
+        raise ArgumentTypeError(name, "a dense tensor", describe(tensor))
+    return tensor
+
+
+def check_numbers(name: str, value: Any) -> Tensor:
+    """Return `value` if it is a dense tensor of real numbers, integers among them.
+
+    Raises:
+        ArgumentTypeError: it is not.
+    """
+    known = (*FLOATS, torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
+    if not isinstance(value, Tensor) or value.dtype not in known:
+        raise ArgumentTypeError(name, "a tensor of numbers", describe(value))
+    return check_dense(name, value)
+
+
+def _is_meta(tensor: Tensor) -> bool:
+    return tensor.is_meta and type(tensor) in (Tensor, torch.nn.Parameter)  # a subclass may hold numbers elsewhere
 
 
 def check_gradients_possible() -> None:
@@ -41,26 +83,28 @@ def check_gradients_possible() -> None:
         )
 
 
-def check_tensors(name: str, value: Any, first_row: int = 0) -> Tensors:
+def check_tensors(name: str, value: Any, first_row: int = 0, *, finite: bool = True) -> Tensors:
     """Return `value` as a tuple of floating tensors that agree in their number of rows, counted from `first_row`.
 
     Raises:
         ArgumentTypeError: not a tensor or a tuple of tensors, or not floating point.
         ArgumentError: no row, or numbers of rows that differ.
-        NonFiniteError: NaN or infinity; the message names tensor and row.
+        NonFiniteError: NaN or infinity; the message names tensor and row. With `finite` off it is not looked for.
     """
     tensors = value if isinstance(value, tuple) else (value,)
     if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
         raise ArgumentTypeError(name, "a tensor or a non-empty tuple of tensors", describe(value))
     for position, tensor in enumerate(tensors):
         label = name if len(tensors) == 1 else f"{name}[{position}]"
-        if not tensor.is_floating_point():
-            raise ArgumentTypeError(label, "of a floating point dtype", describe(tensor))
+        if tensor.dtype not in FLOATS:
+            raise ArgumentTypeError(label, "of a floating point dtype, of at least 16 bits", describe(tensor))
+        check_dense(label, tensor)
         if tensor.dim() == 0 or tensor.shape[0] == 0:
             raise ArgumentError(label, "a batch (N, ...) with at least one row", describe(tensor))
         if tensor.shape[0] != tensors[0].shape[0]:
             raise ArgumentError(label, f"of {tensors[0].shape[0]} rows like the first tensor", describe(tensor))
-        check_finite(label, tensor, first_row)
+        if finite:
+            check_finite(label, tensor, first_row)
     return tensors
 
 
@@ -115,9 +159,14 @@ def check_fill(name: str, value: Baselines, inputs: Tensors) -> Tensors:
 def _as_rows(label: str, baseline: Any, tensor: Tensor) -> Tensor:
     """One baseline as a tensor (1, ...) or (N, ...) on the device and in the dtype of its input."""
     row_shape = tuple(tensor.shape[1:])
+    if isinstance(baseline, bool):
+        raise ArgumentTypeError(label, "a tensor or a number", describe(baseline))
     if isinstance(baseline, Real):
-        rows = tensor.new_full((1, *row_shape), float(baseline))
+        number = _as_float(label, "a tensor or a finite number", baseline)
+        rows = torch.tensor(number, dtype=torch.float64, device="cpu").to(tensor.dtype).to(tensor.device)
+        rows = rows.expand(1, *row_shape).contiguous()
     elif isinstance(baseline, Tensor):
+        check_numbers(label, baseline)
         fits = baseline.dim() > 0 and (
             baseline.shape == tensor.shape or (baseline.shape[0] == 1 and _broadcasts(baseline.shape[1:], row_shape))
         )
@@ -156,19 +205,36 @@ def check_same_rows(name: str, values: Tensors, inputs: Tensors) -> None:
             raise ArgumentError(label, expected, describe(value))
 
 
-def check_positive_int(name: str, value: Any) -> int:
-    """Return `value` if it is an integer of at least one.
+def check_positive_int(name: str, value: Any, most: int | None = None) -> int:
+    """Return `value` if it is an integer of at least one and, unless that is None, at most `most`.
 
     Raises:
         ArgumentTypeError: not an integer.
-        ArgumentError: below one.
+        ArgumentError: below one, or too large.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ArgumentTypeError(name, "an integer of at least 1", describe(value))
-    number = operator.index(value)  # also NumPy's integers
-    if number < 1:
-        raise ArgumentError(name, "an integer of at least 1", str(number))
+    return _bounded(name, value, 1, most, "an integer of at least 1")
+
+
+def _bounded(name: str, value: Any, least: int, most: int | None, expected: str, words: str = "") -> int:
+    """An integer within bounds; `words` say the upper one where it is not clear as a number."""
+    number = _integer(name, value, expected)
+    if number < least:
+        raise ArgumentError(name, expected, str(number) if number > -(10**20) else describe(number))
+    if most is not None and number > most:
+        received = str(number) if number < 10**20 else describe(number)
+        raise ArgumentError(name, f"an integer from {least} to {words or format(most, ',')}", received)
     return number
+
+
+def _integer(name: str, value: Any, expected: str) -> int:
+    """The value as an integer: also NumPy's, and those in tensors of one number."""
+    is_bool = isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.dtype == torch.bool)
+    try:
+        if is_bool:
+            raise TypeError
+        return operator.index(value)
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        raise ArgumentTypeError(name, expected, describe(value)) from error
 
 
 def check_bool(name: str, value: Any) -> bool:
@@ -177,37 +243,29 @@ def check_bool(name: str, value: Any) -> bool:
     Raises:
         ArgumentTypeError: something else.
     """
-    if not isinstance(value, bool):
+    if not isinstance(value, bool | np.bool_):
         raise ArgumentTypeError(name, "True or False", describe(value))
-    return value
+    return bool(value)
 
 
-def check_count(name: str, value: Any) -> int:
-    """Return `value` if it is an integer of at least zero.
-
-    Raises:
-        ArgumentTypeError: not an integer.
-        ArgumentError: below zero.
-    """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ArgumentTypeError(name, "an integer from 0", describe(value))
-    number = operator.index(value)
-    if number < 0:
-        raise ArgumentError(name, "an integer from 0", str(number))
-    return number
-
-
-def check_seed(name: str, value: Any) -> int:
-    """Return `value` if it is an integer from zero that torch and NumPy take as a seed.
+def check_count(name: str, value: Any, most: int | None = None) -> int:
+    """Return `value` if it is an integer of at least zero and, unless that is None, at most `most`.
 
     Raises:
         ArgumentTypeError: not an integer.
-        ArgumentError: below zero, or 2^63 and above.
+        ArgumentError: below zero, or too large.
     """
-    number = check_count(name, value)
-    if number >= 2**63:
-        raise ArgumentError(name, "an integer from 0 to 2^63 - 1", str(number))
-    return number
+    return _bounded(name, value, 0, most, "an integer from 0")
+
+
+def check_seed(name: str, value: Any, most: int = 2**63 - 1) -> int:
+    """Return `value` if it is an integer from zero that can be a seed: of torch and NumPy, unless `most` is less.
+
+    Raises:
+        ArgumentTypeError: not an integer.
+        ArgumentError: below zero, or too large.
+    """
+    return _bounded(name, value, 0, most, "an integer from 0", f"2^{most.bit_length()} - 1")
 
 
 def check_number(name: str, value: Any, expected: str, allowed: Callable[[float], bool]) -> float:
@@ -219,9 +277,17 @@ def check_number(name: str, value: Any, expected: str, allowed: Callable[[float]
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ArgumentTypeError(name, expected, describe(value))
-    if not allowed(float(value)):
+    number = _as_float(name, expected, value)
+    if not allowed(number):
         raise ArgumentError(name, expected, describe(value))
-    return float(value)
+    return number
+
+
+def _as_float(name: str, expected: str, value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:  # an integer beyond all floats
+        raise ArgumentError(name, expected, describe(value)) from error
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> str:

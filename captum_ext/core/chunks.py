@@ -22,6 +22,7 @@ _ACCELERATOR_ROWS = 64
 _REFERENCE_NUMEL = 3 * 224 * 224
 _MOST_CPU_ROWS = 256
 _MOST_ROWS = 1024
+_NO_LIMIT = 2**40  # more than any plan has; sums of larger ones overflow
 
 
 class RowLimit:
@@ -42,7 +43,7 @@ class RowLimit:
         self.rows = (
             default_rows(inputs, device)
             if internal_batch_size is None
-            else check_positive_int("internal_batch_size", internal_batch_size)
+            else min(check_positive_int("internal_batch_size", internal_batch_size), _NO_LIMIT)
         )
         self.batch = len(inputs[0])
         self.indivisible = False

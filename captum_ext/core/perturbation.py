@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
 
-from captum_ext.core.checks import describe
+from captum_ext.core.checks import check_numbers, describe
 from captum_ext.core.devices import double, on_device
 from captum_ext.core.fills import Fill
 from captum_ext.core.pixels import pixel_maps
@@ -27,8 +27,12 @@ def pixel_importance(attributions: TensorOrTensors, inputs: Tensors, absolute: b
         ArgumentError: attributions of a shape that does not fit the inputs.
     """
     given = attributions if isinstance(attributions, tuple) else (attributions,)
-    if not all(isinstance(part, Tensor) and part.dtype != torch.bool and not part.is_complex() for part in given):
+    if not given or not all(
+        isinstance(part, Tensor) and part.dtype != torch.bool and not part.is_complex() for part in given
+    ):
         raise ArgumentTypeError("attributions", "a tensor or a tuple of tensors", describe(attributions))
+    for part in given:
+        check_numbers("attributions", part)
     if len(given) != len(inputs) or any(part.dim() == 0 or len(part) != len(inputs[0]) for part in given):
         raise ArgumentError(
             "attributions", f"{len(inputs)} tensor(s) of {inputs[0].shape[0]} rows like the inputs", describe(given[0])
@@ -147,10 +151,17 @@ def check_fractions(fractions: Iterable[float]) -> tuple[float, ...]:
     """Return increasing fractions strictly between 0 and 1.
 
     Raises:
-        ArgumentError: they are not.
+        ArgumentTypeError: no numbers.
+        ArgumentError: others.
     """
-    shares = tuple(float(fraction) for fraction in fractions)
+    expected = "increasing numbers strictly between 0 and 1"
+    try:
+        if isinstance(fractions, str | bytes | Mapping):
+            raise TypeError
+        shares = tuple(float(fraction) for fraction in fractions)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError, OverflowError) as error:
+        raise ArgumentTypeError("fractions", expected, describe(fractions)) from error
     inside = all(0 < share < 1 for share in shares)
     if not shares or not inside or list(shares) != sorted(set(shares)):
-        raise ArgumentError("fractions", "increasing numbers strictly between 0 and 1", describe(shares))
+        raise ArgumentError("fractions", expected, describe(shares))
     return shares

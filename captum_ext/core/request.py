@@ -14,6 +14,7 @@ from captum_ext.core.chunks import RowLimit, in_chunks
 from captum_ext.core.devices import on_device
 from captum_ext.core.inspection import check_gradients_right, check_rows_independent
 from captum_ext.core.model import BatchedModel, GradientFunc, compute_gradients, model_outputs
+from captum_ext.core.nonfinite import LeftOut
 from captum_ext.core.rows import count_batches, step_by_step
 from captum_ext.core.types import ForwardFunc, Target, TensorOrTensors, Tensors
 
@@ -35,6 +36,7 @@ class Request:
         inputs: a tuple of tensors (N, ...), detached.
         model: the model on these rows.
         limit: rows in flight.
+        left_out: rows that are not finite, which get no numbers; see `on_nonfinite`.
         n_rows: N.
 
     Raises:
@@ -63,7 +65,9 @@ class Request:
         if gradient_func is not None:
             check_gradients_possible()
             check_gradients_right(forward_func)
-        self.inputs: Tensors = tuple(tensor.detach() for tensor in check_tensors("inputs", inputs))
+        self.left_out = LeftOut()
+        tensors = check_tensors("inputs", inputs, finite=False)
+        self.inputs: Tensors = self.left_out.stand_ins("inputs", tuple(tensor.detach() for tensor in tensors))
         check_rows_independent(forward_func, allow_batch_statistics)
         self.is_tuple = isinstance(inputs, tuple)
         self.model = BatchedModel(
@@ -100,8 +104,14 @@ class Request:
 
     @property
     def scores(self) -> Tensor:
-        """The target's score (N,) at the inputs."""
-        return self.model.select(self.outputs, self.rows)
+        """The target's score (N,) at the inputs; NaN in rows that are left out.
+
+        Raises:
+            NonFiniteError: a score that is not finite, unless such rows are left out.
+        """
+        scores = self.model.select(self.outputs, self.rows)
+        self.left_out.check(scores, "forward_func", "scores at the inputs")
+        return self.left_out.blanked(scores)
 
     def evaluate(self, rows: Tensor, values: Callable[[Tensor, Tensor], Tensor], *, pad: bool | None = None) -> Tensor:
         """What `values(numbers, rows)` gives for P points of the rows (P,), (P, ...) in the order of `rows`.
@@ -129,5 +139,13 @@ class Request:
         return in_order
 
     def formatted(self, results: Tensors) -> TensorOrTensors:
-        """Results in the form in which the inputs were given: a tuple, or a tensor."""
-        return results if self.is_tuple else results[0]
+        """Results (N, ...) in the form in which the inputs were given, a tuple or a tensor; NaN in rows that are left
+        out.
+
+        Raises:
+            NonFiniteError: results that are not finite, unless such rows are left out.
+        """
+        for one in results:
+            self.left_out.check(one, "forward_func", "scores and gradients wherever it is asked")
+        blanked = tuple(self.left_out.blanked(one) for one in results)
+        return blanked if self.is_tuple else blanked[0]

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext.core.checks import describe
+from captum_ext.core.checks import check_dense, describe
 from captum_ext.core.devices import on_device
 from captum_ext.core.types import Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def has_one_for_each_row(target: Target) -> bool:
@@ -30,7 +32,8 @@ def check_target(target: Target, n_rows: int | None) -> Target:
         return target
     if isinstance(target, tuple) and all(isinstance(index, int | slice) for index in target):
         return target
-    if isinstance(target, Tensor) and not target.is_floating_point() and target.dtype != torch.bool:
+    if isinstance(target, Tensor) and target.dtype in _INTEGERS:
+        check_dense("target", target)
         fits = target.numel() == 1 or (target.dim() == 1 and n_rows in (None, len(target)))
     elif isinstance(target, list) and target and all(isinstance(entry, int | tuple) for entry in target):
         fits = n_rows in (None, len(target))

@@ -14,6 +14,8 @@ from torch import Tensor
 from captum_ext.core.checks import check_choice, check_finite, check_positive_int, describe
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
+_MOST_PIXELS = 2**28  # a map of a gigabyte
+
 
 @dataclass(frozen=True)
 class MapFormat:
@@ -45,7 +47,10 @@ class MapFormat:
         if self.size is not None:
             if not isinstance(self.size, tuple | list) or len(self.size) != 2:
                 raise ArgumentTypeError("size", "None or (height, width)", describe(self.size))
-            object.__setattr__(self, "size", tuple(check_positive_int("size", side) for side in self.size))
+            sides = tuple(check_positive_int("size", side) for side in self.size)
+            if sides[0] * sides[1] > _MOST_PIXELS:
+                raise ArgumentError("size", f"of at most {_MOST_PIXELS:,} pixels", f"{sides[0]} x {sides[1]}")
+            object.__setattr__(self, "size", sides)
 
     def encode(self, attributions: Tensor) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Attributions (N, ...) as they are stored, and the scale (N,) of each map where there is one.

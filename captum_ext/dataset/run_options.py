@@ -9,6 +9,8 @@ from typing import Any
 from captum_ext.core.checks import check_bool, check_count, check_positive_int, check_seed, describe
 from captum_ext.exceptions import ArgumentTypeError
 
+_MOST_ROWS, _MOST_WORKERS = 2**31 - 1, 4096
+
 #: Told of the numbers of done and of all samples.
 OnDone = Callable[[int, int], object]
 
@@ -45,11 +47,11 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.batch_size is not None:
-            object.__setattr__(self, "batch_size", check_positive_int("batch_size", self.batch_size))
+            object.__setattr__(self, "batch_size", check_positive_int("batch_size", self.batch_size, _MOST_ROWS))
         object.__setattr__(self, "seed", check_seed("seed", self.seed))
-        object.__setattr__(self, "num_workers", check_count("num_workers", self.num_workers))
-        object.__setattr__(self, "shard_rows", check_positive_int("shard_rows", self.shard_rows))
-        check_bool("resume", self.resume)
+        object.__setattr__(self, "num_workers", check_count("num_workers", self.num_workers, _MOST_WORKERS))
+        object.__setattr__(self, "shard_rows", check_positive_int("shard_rows", self.shard_rows, _MOST_ROWS))
+        object.__setattr__(self, "resume", check_bool("resume", self.resume))
         if self.configuration is not None and not isinstance(self.configuration, Mapping):
             raise ArgumentTypeError("configuration", "a mapping or None", describe(self.configuration))
         if not callable(self.show_progress) and not isinstance(self.show_progress, bool):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from captum_ext.core.checks import check_positive_int, describe
+from captum_ext.core.checks import MOST_STEPS, check_number, check_positive_int, check_seed, describe
 from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.metrics.curves import PerturbationCurve
@@ -134,11 +134,13 @@ def compare(
         [4.0, 0.5, 3.0]
     """
     pandas = require("pandas", _EXTRA)
-    if control not in scores:
-        raise ArgumentError("control", "one of " + ", ".join(scores), describe(control))
-    check_positive_int("n_resamples", n_resamples)
-    if not 0 < confidence < 1:
-        raise ArgumentError("confidence", "a number between 0 and 1", describe(confidence))
+    if not isinstance(scores, Mapping) or not scores:
+        raise ArgumentTypeError("scores", "a mapping from methods to their scores", describe(scores))
+    if not isinstance(control, str) or control not in scores:
+        raise ArgumentError("control", "one of " + ", ".join(map(str, scores)), describe(control))
+    n_resamples = check_positive_int("n_resamples", n_resamples, MOST_STEPS)
+    confidence = check_number("confidence", confidence, "a number between 0 and 1", lambda value: 0 < value < 1)
+    seed = check_seed("seed", seed)
     directions = {value.higher_is_better for value in scores.values() if isinstance(value, PerturbationCurve)}
     if len(directions) > 1:
         raise ArgumentError(

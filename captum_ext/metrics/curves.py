@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.checks import check_choice, check_positive_int
+from captum_ext.core.checks import MOST_STEPS, check_choice, check_positive_int
 from captum_ext.core.fills import Fill
 from captum_ext.core.perturbation import check_fractions
 from captum_ext.core.request import Request
@@ -83,7 +83,7 @@ def insertion(
 
     Raises:
         ArgumentError: shapes, target or options that do not fit.
-        NonFiniteError: NaN or infinity in inputs or baselines.
+        NonFiniteError: NaN or infinity in inputs, baselines or the scores at the inputs; see `captum_ext.on_nonfinite`.
         ModelOutputError: `forward_func` did not return one score for each row.
 
     Example:
@@ -181,7 +181,8 @@ def diff_id(
     n_pixels = game.n_pixels
     kept = [(0, n_pixels)] + [(0, n_pixels - k) for k in removed] + [(k, n_pixels) for k in removed]
     scores, correct = game.evaluate(fill, kept)
-    at_inputs, without_least, without_most = scores[:, 0], *scores[:, 1:].chunk(2, 1)
+    at_inputs, scores = game.at_inputs(scores[:, 0]), game.request.left_out.blanked(scores)
+    without_least, without_most = scores[:, 1:].chunk(2, 1)
     differences = without_least - without_most
     if normalize == "input":
         differences = differences / at_inputs[:, None]
@@ -202,12 +203,13 @@ def diff_id(
 
 def curve_of(game: Game, fill: Fill, n_steps: int, normalize: str, inserting: bool) -> PerturbationCurve:
     """The insertion or the deletion curve."""
-    n_steps = check_positive_int("n_steps", n_steps)
+    n_steps = check_positive_int("n_steps", n_steps, MOST_STEPS)
     check_choice("normalize", normalize, ("none", "input", "range"))
     counts = [game.count(k / n_steps) for k in range(n_steps + 1)]
     kept = [(0, k) if inserting else (k, game.n_pixels) for k in counts]
     scores, correct = game.evaluate(fill, kept)
-    at_inputs, low = (scores[:, -1], scores[:, 0]) if inserting else (scores[:, 0], scores[:, -1])
+    whole, low = (scores[:, -1], scores[:, 0]) if inserting else (scores[:, 0], scores[:, -1])
+    at_inputs, scores = game.at_inputs(whole), game.request.left_out.blanked(scores)
     normalized, valid = _normalize(scores, at_inputs, low, normalize)
     fractions = torch.linspace(0, 1, n_steps + 1, dtype=scores.dtype, device=scores.device)
     return PerturbationCurve(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.checks import check_number, check_positive_int
+from captum_ext.core.checks import MOST_STEPS, check_number, check_positive_int, check_seed
 from captum_ext.core.devices import double
 from captum_ext.core.fills import Fill
 from captum_ext.core.perturbation import Perturbation, check_fractions
@@ -91,7 +91,7 @@ def infidelity(
 
     Raises:
         ArgumentError: shapes, target or options that do not fit.
-        NonFiniteError: NaN or infinity in inputs or baselines.
+        NonFiniteError: NaN or infinity in inputs, baselines or the scores at the inputs; see `captum_ext.on_nonfinite`.
         ModelOutputError: `forward_func` did not return one score for each row.
 
     Example:
@@ -107,8 +107,10 @@ def infidelity(
     the map.
     """
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
+    seed = check_seed("seed", seed)
     game = Game(request, attributions, Ranking(seed=seed))
-    if check_positive_int("n_samples", n_samples) < 2:
+    n_samples = check_positive_int("n_samples", n_samples, MOST_STEPS)
+    if n_samples < 2:
         raise ArgumentError("n_samples", "at least 2, since one factor fits one sample", str(n_samples))
     patch = check_number("patch", patch, "a share between 0 and 1, both excluded", lambda v: 0 < v < 1)
     kept = kept_outside_patches(game.inputs, n_samples, patch, seed)
@@ -124,7 +126,7 @@ def infidelity(
     defined = (finite, usable, usable, usable, finite, finite)
     return Infidelity(
         *(
-            torch.where(rows, result, torch.nan).to(game.importance.dtype).to(game.importance.device)
+            game.defined(torch.where(rows, result, torch.nan).to(game.importance.dtype).to(game.importance.device))
             for rows, result in zip(defined, results, strict=True)
         )
     )
@@ -173,8 +175,9 @@ def sensitivity_n(
         tensor([[1.]])
     """
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
+    seed = check_seed("seed", seed)
     game = Game(request, attributions, Ranking(seed=seed))
-    check_positive_int("n_samples", n_samples)
+    n_samples = check_positive_int("n_samples", n_samples, MOST_STEPS)
     fill = game.fill(baselines)
     columns = []
     generator = torch.Generator().manual_seed(seed)
@@ -185,7 +188,7 @@ def sensitivity_n(
         kept = pixel_maps(flat.scatter_(1, order[:, :count], False), game.inputs)
         columns.append(correlation(_removed_sums(game, kept), _changes(game, fill, kept)))
     correlations = torch.stack(columns, 1).to(game.importance.dtype).to(game.importance.device)
-    return torch.where(game.finite[:, None], correlations, torch.nan)
+    return game.defined(correlations)
 
 
 @own_precision
@@ -231,7 +234,8 @@ def monotonicity(
         >>> monotonicity(lambda x: x.sum(1), x, attributions=x, n_steps=3)
         tensor([1.])
     """
-    if check_positive_int("n_steps", n_steps) < 3:
+    n_steps = check_positive_int("n_steps", n_steps, MOST_STEPS)
+    if n_steps < 3:
         raise ArgumentError("n_steps", "at least 3, for a correlation", str(n_steps))
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
     game = Game(request, attributions, ranking)
@@ -249,7 +253,8 @@ def monotonicity(
     sums = torch.zeros(game.n_rows, n_steps, dtype=torch.float64, device="cpu")
     sums.scatter_add_(1, group, game.importance.cpu().double())
     result = correlation(mean_ranks(sums), mean_ranks(changes.cpu()))
-    return torch.where(game.ranked, result.to(game.importance.dtype).to(game.importance.device), torch.nan)
+    result = result.to(game.importance.dtype).to(game.importance.device)
+    return game.defined(torch.where(game.ranked, result, torch.nan))
 
 
 def correlation(one: Tensor, other: Tensor) -> Tensor:

@@ -58,8 +58,24 @@ class Game:
             self.read,
         )
         scores, correct = results.reshape(len(kept), self.n_rows, 2).transpose(0, 1).unbind(2)
-        scores = torch.where(self.finite.to(scores.device)[:, None], scores, torch.nan)
+        scores = self.defined(scores)
         return scores, None if bool(correct.isnan().all()) else correct
+
+    def defined(self, results: Tensor) -> Tensor:
+        """Results (N, ...) with NaN in rows whose map is not finite, and in those that are left out."""
+        finite = self.finite.to(results.device).reshape(-1, *(1,) * (results.dim() - 1))
+        return self.request.left_out.blanked(torch.where(finite, results, torch.nan))
+
+    def at_inputs(self, scores: Tensor) -> Tensor:
+        """Scores (N,) of the unchanged inputs, as a curve has them.
+
+        Raises:
+            NonFiniteError: one that is not finite though its map is, unless such rows are left out.
+        """
+        known = torch.where(self.finite.to(scores.device), scores, 0.0)
+        known = known.index_fill(0, torch.tensor(sorted(self.request.left_out.rows), device=known.device).long(), 0.0)
+        self.request.left_out.check(known, "forward_func", "scores at the inputs")
+        return self.request.left_out.blanked(scores)
 
     def own_scores(self) -> Tensor:
         """Score (N,) of each unchanged input, float64."""

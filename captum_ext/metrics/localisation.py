@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext.core.checks import check_choice, describe
+from captum_ext.core.checks import check_choice, check_dense, check_numbers, describe
 from captum_ext.core.devices import has_float64
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
@@ -117,16 +117,12 @@ def gini(attributions: Tensor) -> Tensor:
         >>> gini(torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 5.0]]))
         tensor([0.0000, 0.7500])
     """
-    if not _is_numeric(attributions) or attributions.dim() == 0:
-        raise ArgumentTypeError("attributions", "a tensor of numbers (N, ...)", describe(attributions))
+    if check_numbers("attributions", attributions).numel() == 0 or attributions.dim() == 0:
+        raise ArgumentError("attributions", "of shape (N, ...), with at least one number", describe(attributions))
     ranked = _widened(attributions).reshape(len(attributions), -1).abs().sort(dim=1).values
     n_values = ranked.shape[1]
     position = torch.arange(1, n_values + 1, dtype=ranked.dtype, device=ranked.device)
     return 1 - 2 * (ranked * (n_values - position + 0.5) / n_values).sum(1) / ranked.sum(1)
-
-
-def _is_numeric(attributions: Any) -> bool:
-    return isinstance(attributions, Tensor) and attributions.dtype != torch.bool and not attributions.is_complex()
 
 
 def _widened(attributions: Tensor) -> Tensor:
@@ -138,14 +134,14 @@ def _widened(attributions: Tensor) -> Tensor:
 
 def _flat(attributions: Tensor, masks: Any) -> tuple[Tensor, Tensor]:
     """Pixel maps (N, H * W) and whether each pixel is on the object."""
-    if not _is_numeric(attributions):
-        raise ArgumentTypeError("attributions", "a tensor of numbers", describe(attributions))
+    check_numbers("attributions", attributions)
     if attributions.dim() not in (3, 4) or len(attributions) == 0:
         raise ArgumentError("attributions", "of shape (N, H, W) or (N, C, H, W)", describe(attributions))
     values = _widened(attributions)
     values = values.sum(1) if values.dim() == 4 else values
-    if not isinstance(masks, Tensor):
-        raise ArgumentTypeError("masks", "a tensor", describe(masks))
+    if not isinstance(masks, Tensor) or masks.is_complex():
+        raise ArgumentTypeError("masks", "a tensor, boolean or of 0 and 1", describe(masks))
+    check_dense("masks", masks)
     given = masks[:, 0] if masks.dim() == 4 and masks.shape[1] == 1 else masks
     given = given[None] if given.dim() == 2 else given
     if given.dim() != 3 or given.shape[1:] != values.shape[1:] or len(given) not in (1, len(values)):

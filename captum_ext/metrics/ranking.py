@@ -34,5 +34,5 @@ class Ranking:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_bool("absolute", self.absolute)
+        object.__setattr__(self, "absolute", check_bool("absolute", self.absolute))
         object.__setattr__(self, "seed", check_seed("seed", self.seed))

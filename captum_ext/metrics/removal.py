@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.checks import check_choice, check_number, check_positive_int
+from captum_ext.core.checks import MOST_STEPS, check_choice, check_number, check_positive_int, describe
 from captum_ext.core.devices import double
 from captum_ext.core.fills import KeptMean
 from captum_ext.core.perturbation import Perturbation, check_fractions, ranks_of
@@ -21,7 +21,7 @@ from captum_ext.exceptions import ArgumentError
 from captum_ext.metrics.curves import PerturbationCurve, curve_of
 from captum_ext.metrics.game import Game
 from captum_ext.metrics.ranking import Ranking
-from captum_ext.segmentation import Segment, Segmenter, check_labels
+from captum_ext.segmentation import METHODS, Segment, Segmenter, check_labels
 
 # Weights of a pixel's eight neighbours in the imputation of ROAD.
 _NEIGHBOURS = {
@@ -61,7 +61,7 @@ def pixel_flipping(
     """
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
     game = Game(request, attributions, ranking)
-    if game.n_pixels % check_positive_int("pixels_in_step", pixels_in_step):
+    if game.n_pixels % check_positive_int("pixels_in_step", pixels_in_step, MOST_STEPS):
         raise ArgumentError("pixels_in_step", f"a divisor of {game.n_pixels}, the pixels", str(pixels_in_step))
     return curve_of(game, game.fill(baselines), game.n_pixels // pixels_in_step, normalize, inserting=False)
 
@@ -133,7 +133,7 @@ def irof(
     scores = games.evaluate(rows, first, torch.full_like(first, int(count.max())), game.model.select)
     curves = torch.split(double(scores), [len(steps) for steps in removed])
     areas = torch.stack([1 - torch.trapezoid(curve / curve[0], dx=1 / (len(curve) - 1)) for curve in curves])
-    positive = torch.stack([curve[0] > 0 for curve in curves])
+    positive = game.at_inputs(torch.stack([curve[0] for curve in curves])) > 0
     varies = (means.isfinite() & (means != means[:, :1])).any(1)
     defined = positive & game.finite.to(positive.device) & varies.to(positive.device)
     return torch.where(defined, areas, torch.nan).to(game.importance.dtype).to(game.importance.device)
@@ -188,18 +188,20 @@ def road(
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
     game = Game(request, attributions, ranking)
     _only_image(game, "road")
-    check_number("noise", noise, "a finite standard deviation of at least 0", lambda v: 0 <= v < math.inf)
+    noise = check_number("noise", noise, "a finite standard deviation of at least 0", lambda v: 0 <= v < math.inf)
     n_pixels = game.n_pixels
     counts = [min(game.count(share), n_pixels - 1) for share in shares]  # something has to be left to impute from
     kept = [(k, n_pixels) if order == "most" else (0, n_pixels - k) for k in counts]
     scores, correct = game.evaluate(Imputation(game.inputs[0], noise, ranking.seed), kept)
+    at_inputs = game.own_scores().to(scores.dtype).to(scores.device)
+    scores = game.defined(scores)
     return PerturbationCurve(
         fractions=torch.tensor(shares, dtype=scores.dtype, device=scores.device),
         scores=scores,
         auc=scores.mean(1),
         correct=correct,
         valid=scores.isfinite().all(1) & game.ranked,
-        input_scores=game.own_scores().to(scores.dtype).to(scores.device),
+        input_scores=at_inputs,
         higher_is_better=order == "least",
     )
 
@@ -268,5 +270,10 @@ def _labels(images: Tensor, segments: Tensor | str | Segment | Segmenter) -> Ten
     size = (images.shape[2], images.shape[3])
     if isinstance(segments, Tensor):
         return check_labels("segments", segments, len(images), size).to(images.device)
-    segmenter = segments if isinstance(segments, Segmenter) else Segmenter(segments)
-    return segmenter.of_inputs(images)
+    if isinstance(segments, Segmenter):
+        return segments.of_inputs(images)
+    if not callable(segments) or isinstance(segments, type):
+        expected = "labels, a Segmenter, a function or one of " + ", ".join(f'"{one}"' for one in METHODS)
+        if not isinstance(segments, str) or segments not in METHODS:
+            raise ArgumentError("segments", expected, describe(segments))
+    return Segmenter(segments).of_inputs(images)

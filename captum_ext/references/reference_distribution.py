@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.checks import check_finite, check_positive_int, check_tensors, describe
+from captum_ext.core.checks import check_positive_int, check_seed, check_tensors, describe
 from captum_ext.core.inspection import check_rows_independent
 from captum_ext.core.types import ForwardFunc, TensorOrTensors, Tensors
-from captum_ext.exceptions import ArgumentError
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.references.clustering import Neighborhood, find_neighborhoods
 from captum_ext.references.reference_files import MOST_BYTES, damaged_unless_consistent, load_tensors, save_tensors
 from captum_ext.references.sample_source import SampleSource
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 _DENSITY_TOLERANCE = 1e-4
+_MOST_SEED = 2**32 - 1  # of the clustering
 _N_PROBES = 3
 
 
@@ -63,14 +64,24 @@ class ReferenceDistribution:
     probe_outputs: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.references) == len(self.density) == len(self.centers) > 0 or self.centers.dim() != 2:
-            counts = f"{len(self.references)} sets, {len(self.density)} densities, {tuple(self.centers.shape)} centres"
-            raise ArgumentError("references", "one set, one density and one centre (n, outputs) for each", counts)
-        check_finite("centers", self.centers)
+        centers = check_tensors("centers", self.centers)[0]
+        for name in ("references", "density"):
+            if not isinstance(getattr(self, name), list):
+                raise ArgumentTypeError(name, "a list, one entry for each neighbourhood", describe(getattr(self, name)))
+        if not len(self.references) == len(self.density) == len(centers) > 0 or centers.dim() != 2:
+            counts = f"{len(self.references)} sets, {len(self.density)} densities, {tuple(centers.shape)} centres"
+            raise ArgumentError(
+                "references",
+                "one set of references, one density and one of the centers (n, outputs) for each neighbourhood",
+                counts,
+            )
         if self.probe_outputs is not None and len(self.probe_outputs) != len(self._probe_places()):
             expected = f"of {len(self._probe_places())} rows, one for each probe"
             raise ArgumentError("probe_outputs", expected, describe(self.probe_outputs))
         for i, density in enumerate(self.density):
+            if not isinstance(density, Tensor):
+                raise ArgumentTypeError(f"density[{i}]", "a tensor", describe(density))
+            check_tensors(f"density[{i}]", density)
             for tensor in check_tensors(f"references[{i}]", self.references[i]):
                 if density.shape != (len(tensor),):
                     expected = f"one number for each of the {len(tensor)} references"
@@ -119,9 +130,9 @@ class ReferenceDistribution:
             NonFiniteError: NaN or infinity in a sample or in the model's outputs.
             ModelOutputError: `forward_func` did not return one row for each sample.
         """
-        check_positive_int("n_neighborhoods", n_neighborhoods)
-        check_positive_int("n_references", n_references)
-        check_positive_int("n_inputs", n_inputs)
+        n_neighborhoods = check_positive_int("n_neighborhoods", n_neighborhoods)
+        n_references = check_positive_int("n_references", n_references)
+        n_inputs, seed = check_positive_int("n_inputs", n_inputs), check_seed("seed", seed, _MOST_SEED)
         check_rows_independent(forward_func, allow_batch_statistics)
         source = SampleSource(samples, n_inputs, internal_batch_size, show_progress)
 
@@ -163,9 +174,10 @@ class ReferenceDistribution:
             >>> sorted(fitted.density[0].tolist()) == torch.tensor([1 / 3, 2 / 3]).tolist()
             True
         """
-        check_positive_int("n_neighborhoods", n_neighborhoods)
-        check_positive_int("n_references", n_references)
-        (outputs,) = check_tensors("outputs", outputs)
+        n_neighborhoods = check_positive_int("n_neighborhoods", n_neighborhoods)
+        n_references = check_positive_int("n_references", n_references)
+        seed = check_seed("seed", seed, _MOST_SEED)
+        (outputs,) = check_tensors("outputs", (outputs,))
         outputs = outputs.detach().reshape(len(outputs), -1).to("cpu", torch.float32)
         neighborhoods = find_neighborhoods(outputs, n_neighborhoods, n_references, seed)
         indices = [index for part in neighborhoods for index in part.members.tolist()]
@@ -223,7 +235,9 @@ class ReferenceDistribution:
 
         Raises:
             ArgumentError: another number of outputs than the distribution was fitted on.
+            NonFiniteError: NaN or infinity in the outputs.
         """
+        check_tensors("outputs", outputs if isinstance(outputs, Tensor) else (outputs,))
         flat = outputs.detach().reshape(outputs.shape[0], -1).cpu().double()
         if flat.shape[1] != self.centers.shape[1]:
             raise ArgumentError(

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 from tqdm.auto import tqdm
 
-from captum_ext.core.checks import check_finite, check_tensors, describe
+from captum_ext.core.checks import check_bool, check_finite, check_tensors, describe
 from captum_ext.core.chunks import RowLimit, in_chunks
 from captum_ext.core.devices import double
 from captum_ext.core.inspection import device_of
@@ -28,7 +29,7 @@ class SampleSource:
     def __init__(self, samples: Any, n_inputs: int, internal_batch_size: int | None, show_progress: bool) -> None:
         self.n_inputs = n_inputs
         self.internal_batch_size = internal_batch_size
-        self.show_progress = show_progress
+        self.show_progress = check_bool("show_progress", show_progress)
         self.fingerprints = torch.zeros(0, 2)
         self.dataset: Dataset[Any] | None = None
         self.tensors: Tensors | None = None
@@ -38,7 +39,7 @@ class SampleSource:
         elif isinstance(samples, Dataset):
             self.batches = DataLoader(samples, batch_size=_LOADED_AT_ONCE)
             self.dataset = None if isinstance(samples, IterableDataset) else samples
-        elif isinstance(samples, Iterable) and not isinstance(samples, Iterator):
+        elif isinstance(samples, Iterable) and not isinstance(samples, Iterator | str | bytes | np.ndarray):
             self.batches = samples
         else:
             raise ArgumentTypeError(
@@ -48,9 +49,11 @@ class SampleSource:
             )
 
     def _take_tensors(self, samples: Any) -> None:
-        if len(samples) == 0:
+        if isinstance(samples, Tensor) and not samples.is_nested and samples.dim() > 0 and len(samples) == 0:
             raise ArgumentError("samples", "at least two samples", "none")
         self.tensors = tuple(tensor.detach() for tensor in check_tensors("samples", samples))
+        if self.n_inputs > len(self.tensors):
+            raise ArgumentError("n_inputs", f"at most {len(self.tensors)}, the tensors of samples", str(self.n_inputs))
         self.n_inputs = len(self.tensors)
         self.batches = [self.tensors]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.checks import check_count, check_number, check_seed, check_tensors, describe
+from captum_ext.core.checks import MOST_STEPS, check_count, check_number, check_seed, check_tensors, describe
 from captum_ext.core.types import TensorOrTensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images import gaussian_blur
@@ -71,8 +71,7 @@ def standard_baselines(
         (torch.Size([2, 7, 3, 8, 8]), tensor([-1.,  1.,  0.]))
     """
     tensors = tuple(tensor.detach() for tensor in check_tensors("inputs", inputs))
-    check_count("n_noise", n_noise)
-    check_seed("seed", seed)
+    n_noise, seed = check_count("n_noise", n_noise, MOST_STEPS), check_seed("seed", seed)
     limits = _check_range(value_range, mean, std)
     with_blur = all(tensor.dim() == 4 for tensor in tensors)
     generator = torch.Generator().manual_seed(seed)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext.core.checks import check_positive_int, check_seed
+from captum_ext.core.checks import MOST_STEPS, check_positive_int, check_seed
 from captum_ext.upsampling.neighbourhoods import Cells
 from captum_ext.upsampling.protocol import upsample_maps
 from captum_ext.upsampling.registry import make_upsampler
@@ -92,7 +92,7 @@ def check_desiderata(
         ArgumentTypeError: no upsampler, sizes or numbers of another type.
         ArgumentError: an unknown name, sizes that do not fit.
     """
-    check_positive_int("n_cases", n_cases)
+    check_positive_int("n_cases", n_cases, MOST_STEPS)
     generator = torch.Generator().manual_seed(check_seed("seed", seed))
     size, grid = check_size("size", size), check_size("grid", grid)
     operator, cells = _operator(upsampler), Cells(grid, size, torch.device("cpu"))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from captum_ext.core.checks import check_choice, describe
+from captum_ext.core.checks import check_choice, check_numbers, describe
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.upsampling.redistribution import as_maps
 from captum_ext.upsampling.settings import check_size
@@ -50,8 +50,9 @@ class InterpolationUpsampler:
             NonFiniteError: NaN or infinity in the map.
         """
         maps = as_maps("coarse", coarse)
-        if not isinstance(inputs, Tensor) or inputs.dim() != 4:
+        if not isinstance(inputs, Tensor) or inputs.is_nested or inputs.dim() != 4:
             raise ArgumentTypeError("inputs", "a batch of images (N, C, H, W)", describe(inputs))
+        check_numbers("inputs", inputs)
         if len(maps) != len(inputs):
             raise ArgumentError("coarse", f"of {len(inputs)} rows like the inputs", describe(coarse))
         wanted = check_size("size", inputs.shape[2:] if size is None else size)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from captum_ext.core.checks import check_choice, check_number, check_positive_int
+from captum_ext.core.checks import MOST_STEPS, check_choice, check_number, check_positive_int
 from captum_ext.upsampling.scoring import Segments, unit_scores
 from captum_ext.upsampling.settings import check_positive
 
 KERNELS = ("max-min", "diagonal")
+_MOST_LEVELS = 16
 _MIXING_SHARPNESS = 10  # tau = theta / 10, so that a transition of twice the threshold is fully fine
 
 
@@ -48,13 +49,15 @@ class Refinement:
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        check_positive_int("depth", self.depth)
-        check_positive_int("growth", self.growth)
+        object.__setattr__(self, "depth", check_positive_int("depth", self.depth, _MOST_LEVELS))
+        object.__setattr__(self, "growth", check_positive_int("growth", self.growth, MOST_STEPS))
         check_choice("kernel", self.kernel, KERNELS)
-        check_positive("threshold", self.threshold)
+        object.__setattr__(self, "threshold", check_positive("threshold", self.threshold))
         if self.budget is not None:
-            check_positive_int("budget", self.budget)
-        check_number("tolerance", self.tolerance, "a finite non-negative number", lambda value: 0 <= value < math.inf)
+            object.__setattr__(self, "budget", check_positive_int("budget", self.budget))
+        expected = "a finite non-negative number"
+        tolerance = check_number("tolerance", self.tolerance, expected, lambda value: 0 <= value < math.inf)
+        object.__setattr__(self, "tolerance", tolerance)
 
 
 def transitions(scores: Tensor, kernel: str) -> Tensor:

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_ext.core.checks import check_choice, check_positive_int, check_seed
+from captum_ext.core.checks import MOST_STEPS, check_choice, check_number, check_positive_int, check_seed
 from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.fills import Fill, FillWord, blurred, image_mean, zero
 from captum_ext.core.model import BatchedModel
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import accumulation_dtype
-from captum_ext.upsampling.settings import check_positive
 
 Segments = list[Tensor]
 
@@ -131,8 +130,8 @@ class CoalitionScorer:
 
     Args:
         n_passes: passes for each image, whatever its number of segments.
-        ridge: penalty, relative to the number of passes; positive, since fewer passes than segments leave coefficients
-            undetermined without one.
+        ridge: penalty, relative to the number of passes; from 1e-9 to 1e6, since fewer passes than segments leave
+            coefficients undetermined without one.
         seed: of the coalitions.
 
     Raises:
@@ -140,8 +139,8 @@ class CoalitionScorer:
     """
 
     def __init__(self, n_passes: int = 96, ridge: float = 0.01, seed: int = 0) -> None:
-        self.n_passes = check_positive_int("n_passes", n_passes)
-        self.ridge = check_positive("ridge", ridge)
+        self.n_passes = check_positive_int("n_passes", n_passes, MOST_STEPS)
+        self.ridge = check_number("ridge", ridge, "a number from 1e-9 to 1e6", lambda value: 1e-9 <= value <= 1e6)
         self.seed = check_seed("seed", seed)
 
     def __call__(self, masked: MaskedImages) -> Segments:
@@ -179,7 +178,7 @@ class GradientScorer:
     """
 
     def __init__(self, n_steps: int = 1) -> None:
-        self.n_steps = check_positive_int("n_steps", n_steps)
+        self.n_steps = check_positive_int("n_steps", n_steps, MOST_STEPS)
 
     def __call__(self, masked: MaskedImages) -> Segments:
         """Sums (P_n,) of each image's segments."""

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from captum_ext.core.checks import check_choice, check_finite, check_number, check_positive_int, describe
+from captum_ext.core.checks import check_choice, check_finite, check_number, check_numbers, check_positive_int, describe
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.segmentation import METHODS, Segmenter, check_labels
 
+_MOST_PIXELS = 2**28  # a map of a gigabyte
 FILL_WORDS = ("mean", "blur", "zero")
 _FILL = 'a number, a tensor or one of "mean", "blur", "zero"'
 
@@ -39,6 +39,8 @@ def check_size(name: str, value: Any) -> tuple[int, int]:
     if len(value) != 2:
         raise ArgumentError(name, "two integers (H, W)", describe(value))
     height, width = (check_positive_int(f"{name}[{position}]", side) for position, side in enumerate(value))
+    if height * width > _MOST_PIXELS:
+        raise ArgumentError(name, f"of at most {_MOST_PIXELS:,} pixels", f"{height} x {width}")
     return height, width
 
 
@@ -56,8 +58,7 @@ def check_fill(fill: Any) -> str | float | Tensor:
         return fill
     if not isinstance(fill, Tensor):
         return check_number("fill", fill, f"{_FILL}; finite", math.isfinite)
-    if fill.dtype == torch.bool or fill.is_complex():
-        raise ArgumentTypeError("fill", _FILL, describe(fill))
+    check_numbers("fill", fill)
     if fill.dim() != 4 or fill.numel() == 0:
         raise ArgumentError("fill", "a tensor of images (N, C, H, W) or (1, C, H, W)", describe(fill))
     check_finite("fill", fill)
@@ -83,6 +84,7 @@ def check_segmenter(segmenter: Any) -> Segmenter | Tensor:
 
 
 def _check_given_labels(labels: Tensor) -> Tensor:
+    check_numbers("segmenter", labels)
     if labels.dim() not in (2, 3) or labels.numel() == 0:
         raise ArgumentError("segmenter", "labels (H, W) or (N, H, W)", describe(labels))
     check_labels("segmenter", labels, len(labels) if labels.dim() == 3 else 1, (labels.shape[-2], labels.shape[-1]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.checks import check_choice, check_positive_int, check_tensors, describe
+from captum_ext.core.checks import check_bool, check_choice, check_positive_int, check_tensors, describe
 from captum_ext.core.fills import make_fill
 from captum_ext.core.model import compute_gradients
 from captum_ext.core.request import Request
@@ -108,8 +108,8 @@ class USUUpsampler:
         self.internal_batch_size = (
             None if internal_batch_size is None else check_positive_int("internal_batch_size", internal_batch_size)
         )
-        self.show_progress = show_progress
-        self.allow_batch_statistics = allow_batch_statistics
+        self.show_progress = check_bool("show_progress", show_progress)
+        self.allow_batch_statistics = check_bool("allow_batch_statistics", allow_batch_statistics)
 
     @classmethod
     def paper(cls, *, mean: Any = None, std: Any = None) -> USUUpsampler:
@@ -144,7 +144,7 @@ class USUUpsampler:
             ArgumentError: shapes that do not fit, a model in training mode with batch norm.
             NonFiniteError: NaN or infinity in the map, the inputs or the scores.
         """
-        maps = as_maps("coarse", coarse)
+        maps, inputs = as_maps("coarse", coarse), _images(inputs)
         if len(maps) != len(inputs):
             raise ArgumentError("coarse", f"of {len(inputs)} rows like the inputs", describe(coarse))
         size = None if size is None else check_size("size", size)
@@ -172,15 +172,14 @@ class USUUpsampler:
         self, inputs: Tensor, forward_func: ForwardFunc, target: Target = None, additional_forward_args: Any = None
     ) -> Tensor:
         """Scores (N, 1, H, W) in [0, 1] of the segments of each image, shown at their pixels."""
-        images = check_tensors("inputs", inputs)[0].detach()
-        if images.dim() != 4:
-            raise ArgumentError("inputs", "a batch of images (N, C, H, W)", describe(inputs))
+        images = _images(inputs).detach()
         if isinstance(self.scorer, Tensor):
             given = as_maps("scorer", self.scorer)[:, None]
-            if len(given) not in (1, len(images)):
-                raise ArgumentError(
-                    "scorer", f"of one row or {len(images)} rows like the inputs", describe(self.scorer)
+            if len(given) not in (1, len(images)) or given.shape[2:] != images.shape[2:]:
+                expected = (
+                    f"of one row or {len(images)} rows like the inputs, and of their size {tuple(images.shape[2:])}"
                 )
+                raise ArgumentError("scorer", expected, describe(self.scorer))
             return given.expand(len(images), -1, -1, -1).to(images.device)
         request = self._request(images, forward_func, target, additional_forward_args)
         fill, scorer = make_fill("fill", self.fill, request.inputs, FILLS), self.scorer
@@ -227,6 +226,15 @@ class USUUpsampler:
         depth, growth = (1, 1) if self.refinement is None else (self.refinement.depth, self.refinement.growth)
         levels = [Segmenter(segmenter.method, segmenter.n_segments * growth**level)(seen) for level in range(depth)]
         return nested([check_labels("segmenter", one, len(images), size).to(images.device) for one in levels])
+
+
+def _images(inputs: Any) -> Tensor:
+    """The inputs, if they are images."""
+    if not isinstance(inputs, Tensor):
+        raise ArgumentTypeError("inputs", "a tensor of images (N, C, H, W)", describe(inputs))
+    if check_tensors("inputs", inputs)[0].dim() != 4:
+        raise ArgumentError("inputs", "a batch of images (N, C, H, W)", describe(inputs))
+    return inputs
 
 
 def _check_scorer(scorer: Any) -> Scorer | Tensor:

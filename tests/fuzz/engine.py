@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,7 +101,8 @@ def try_case(kind: ModuleType, seed: int, number: int, counts: Counts) -> None:
     with tempfile.TemporaryDirectory() as folder:
         about = "making the case"
         try:
-            with time_limit(SECONDS):
+            with time_limit(SECONDS), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 case = kind.case(random_of(kind.NAME, seed, number), Path(folder))
                 about = case.about
                 counts.outcomes[Outcome(case.run()).value] += 1

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext import on_nonfinite
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from captum_ext.images import gaussian_blur
 from captum_ext.metrics import Ranking, deletion, diff_id, insertion
 from tests import oracles
@@ -172,7 +173,10 @@ def test_a_row_that_explains_nothing_is_not_valid():
     model = lambda x: torch.relu(x.sum(1) - 9)  # noqa: E731
     assert insertion(model, x, x, baselines=0, normalize="range").valid.tolist() == [False, False]
     infinite = lambda x: x.sum(1) / 0  # noqa: E731
-    assert deletion(infinite, x, x).valid.tolist() == [False, False]
+    with pytest.raises(NonFiniteError, match=r"finite scores at the inputs, .* row 0 \(2 of 2 rows affected\)"):
+        deletion(infinite, x, x)
+    with on_nonfinite("nan"):
+        assert deletion(infinite, x, x).valid.tolist() == [False, False]
 
 
 def test_integer_maps_rank_and_fractions_may_be_an_array():

@@ -83,8 +83,8 @@ BAD = [
     (USU.paper, {"mean": 0.5}, ArgumentError, "`mean` to be given together with std"),
     (InterpolationUpsampler, {"mode": "cubic"}, ArgumentError, '`mode` to be one of "nearest", "bilinear", "bicubic"'),
     (CoalitionScorer, {"n_passes": 0}, ArgumentError, "`n_passes` to be an integer of at least 1"),
-    (CoalitionScorer, {"ridge": 0}, ArgumentError, f"`ridge` {POSITIVE} int 0"),
-    (CoalitionScorer, {"ridge": NAN}, ArgumentError, f"`ridge` {POSITIVE} float nan"),
+    (CoalitionScorer, {"ridge": 0}, ArgumentError, "`ridge` to be a number from 1e-9 to 1e6, but got int 0"),
+    (CoalitionScorer, {"ridge": NAN}, ArgumentError, "`ridge` to be a number from 1e-9 to 1e6, but got float nan"),
     (CoalitionScorer, {"seed": 1.5}, ArgumentTypeError, "`seed` to be an integer from 0, but got float 1.5"),
     (RandomScorer, {"seed": None}, ArgumentTypeError, "`seed` to be an integer from 0, but got NoneType None"),
     (

@@ -13,7 +13,7 @@ from captum_ext.attr.paths.plan import Generators, Plan, generators_for
 from captum_ext.attr.paths.starts import Starts, baseline_starts
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.captum import log_usage
-from captum_ext.core.checks import check_baselines
+from captum_ext.core.checks import check_baselines, check_bool
 from captum_ext.core.inspection import check_rows_independent, frozen_parameters
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, Target, TensorOrTensors, Tensors
@@ -189,7 +189,8 @@ class PathAttribution(PathMethod):
         Raises:
             ArgumentTypeError: inputs that are not floating tensors, or an argument of a wrong type.
             ArgumentError: shapes, target, method or numbers that do not fit.
-            NonFiniteError: NaN or infinity in inputs, baselines or references.
+            NonFiniteError: NaN or infinity in inputs, baselines, references or what the model gives; see
+                `captum_ext.on_nonfinite`.
             ArgumentError: also for batch norm that mixes the rows of a batch, dynamically quantised layers, and an
                 argument of unknown role where rows are taken out of their batch.
             ArgumentsConflictError: `tol` without "adaptive".
@@ -200,6 +201,8 @@ class PathAttribution(PathMethod):
         request = self.request(inputs, baselines, target, additional_forward_args, internal_batch_size)
         plan = Plan(n_steps, method, generators_for(generator, request.n_rows), tol)
         self.check(request, plan)
+        show_progress = check_bool("show_progress", show_progress)
+        return_n_gradients = check_bool("return_n_gradients", return_n_gradients)
         with frozen_parameters(self.forward_func):
             starts = self.starts(request, baselines)
             with progress(self.get_name(), plan.n_gradients(starts) if show_progress else None) as on_done:

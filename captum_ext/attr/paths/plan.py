@@ -19,7 +19,7 @@ from captum_ext.attr.paths.integration import PathProblem, integrate, integrate_
 from captum_ext.attr.paths.points import Points, default_points, rule_points, stratified_points
 from captum_ext.attr.paths.quadrature import RULES
 from captum_ext.attr.paths.starts import Starts
-from captum_ext.core.checks import check_choice, check_number, check_positive_int, describe
+from captum_ext.core.checks import MOST_STEPS, check_choice, check_number, check_positive_int, describe
 from captum_ext.core.random import fresh_generator
 from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, ArgumentTypeError
 
@@ -42,7 +42,7 @@ class Plan:
     tol: float | None = None
 
     def __post_init__(self) -> None:
-        check_positive_int("n_steps", self.n_steps)
+        object.__setattr__(self, "n_steps", check_positive_int("n_steps", self.n_steps, MOST_STEPS))
         if self.method is not None:
             check_choice("method", self.method, METHODS)
         if self.method == "adaptive" and self.n_steps < MINIMAL_STEPS:

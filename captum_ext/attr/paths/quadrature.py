@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy import special
 from torch import Tensor
 
 from captum_ext.exceptions import ArgumentError
@@ -14,9 +15,15 @@ from captum_ext.exceptions import ArgumentError
 Rule = tuple[Tensor, Tensor]
 
 
+# NumPy's nodes, which are Captum's, take time with the cube of their number; SciPy's with its square.
+_MOST_OF_NUMPY, _MOST_NODES = 1000, 20_000
+
+
 @functools.lru_cache(maxsize=16)
 def _gauss_legendre(n: int) -> Rule:
-    nodes, weights = np.polynomial.legendre.leggauss(n)
+    if n > _MOST_NODES:
+        raise ArgumentError("n_steps", f'at most {_MOST_NODES:,} for method "gausslegendre"', f"{n:,}")
+    nodes, weights = (np.polynomial.legendre.leggauss if n <= _MOST_OF_NUMPY else special.roots_legendre)(n)
     return torch.from_numpy(0.5 * (1 + nodes)), torch.from_numpy(0.5 * weights)
 
 
@@ -61,7 +68,7 @@ def quadrature(method: str, n_steps: int) -> Rule:
     other rule to one.
 
     Raises:
-        ArgumentError: the trapezoid rule with fewer than two steps.
+        ArgumentError: the trapezoid rule with fewer than two steps, Gauss nodes of more than 20,000.
     """
     if method == "riemann_trapezoid" and n_steps < 2:
         raise ArgumentError("n_steps", 'at least 2 for method "riemann_trapezoid"', str(n_steps))

@@ -15,7 +15,15 @@ from captum_ext.attr.paths.starts import Starts
 from captum_ext.attr.samp.walk import Manipulation, Settings, Trace
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.captum import log_usage
-from captum_ext.core.checks import check_baselines, check_choice, check_fill, check_number, check_positive_int
+from captum_ext.core.checks import (
+    MOST_STEPS,
+    check_baselines,
+    check_bool,
+    check_choice,
+    check_fill,
+    check_number,
+    check_positive_int,
+)
 from captum_ext.core.inspection import frozen_parameters
 from captum_ext.core.model import compute_gradients
 from captum_ext.core.pixels import Pixels
@@ -129,8 +137,8 @@ class SalientManipulationPath(PathMethod):
                 check_choice(f"{name}_baselines", given, ("blur",))
         self.momentum = check_number("momentum", momentum, "a number in [0, 1)", lambda v: 0 <= v < 1)
         if step_bound is not None:
-            expected = "a positive number or None"
-            step_bound = check_number("step_bound", step_bound, expected, lambda v: 0 < v < float("inf"))
+            expected = f"None or a positive number of at most {MOST_STEPS:,}"
+            step_bound = check_number("step_bound", step_bound, expected, lambda v: 0 < v <= MOST_STEPS)
         self.step_bound = step_bound
         self.feature_mask = feature_mask
 
@@ -229,7 +237,8 @@ class SalientManipulationPath(PathMethod):
         Raises:
             ArgumentTypeError: inputs that are not floating tensors, or an argument of a wrong type.
             ArgumentError: shapes, target, method or numbers that do not fit.
-            NonFiniteError: NaN or infinity in inputs, baselines or a gradient; the message names the step.
+            NonFiniteError: NaN or infinity in inputs, baselines or a gradient; the message names the step. See
+                `captum_ext.on_nonfinite`.
             ModelOutputError: `forward_func` did not return one score for each row.
             InferenceModeError: called under `torch.inference_mode()`.
         """
@@ -237,12 +246,13 @@ class SalientManipulationPath(PathMethod):
         check_choice("method", "riemann_left" if method is None else method, _METHODS)
         settings = Settings(
             self.directions,
-            check_positive_int("n_steps", n_steps),
+            check_positive_int("n_steps", n_steps, MOST_STEPS),
             self.momentum,
             self.step_bound,
             method == "riemann_trapezoid",
         )
-        if return_path:
+        show_progress = check_bool("show_progress", show_progress)
+        if check_bool("return_path", return_path):
             self.check_scores_available("return_path", "False", "True")
         if request.n_rows > 1:
             request.model.forward_args.check_known()

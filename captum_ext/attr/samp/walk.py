@@ -20,7 +20,6 @@ from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.pixels import Pixels
 from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, flat, row_sums
 from captum_ext.core.types import Tensors
-from captum_ext.exceptions import NonFiniteError
 
 # A move that is longer than the bound by rounding alone is not shortened: it would leave a speck for one step more.
 _ROUNDING = 1e-5
@@ -244,20 +243,18 @@ class Manipulation:
         projected = tuple(velocity * gap for velocity, gap in zip(velocities, gaps, strict=True))
         gain = self.pixels.totals(projected, walkers.row)
         gain *= walkers.sign.to(gain.device, gain.dtype)[:, None]
-        self._check_finite(gain, walkers)
-        return largest(gain, walkers.todo, walkers.size)
+        return largest(self._finite(gain, walkers), walkers.todo, walkers.size)
 
-    def _check_finite(self, gain: Tensor, walkers: Walkers) -> None:
-        """Raise where a projection is NaN or infinite, as it is wherever a gradient is."""
+    def _finite(self, gain: Tensor, walkers: Walkers) -> Tensor:
+        """The projections; where one is NaN or infinite, as it is wherever a gradient is, its row is met."""
         if math.isfinite(float(gain.sum())):  # one pass; a sum that overflows is looked at more closely
-            return
-        bad = (~torch.isfinite(gain)).any(1).nonzero().squeeze(1)
-        if len(bad) == 0:
-            return
-        which = int(bad[0])
-        direction = self.settings.directions[int(walkers.path[which])]
-        where = f"step {int(walkers.n_taken[which])} of the {direction} path of row {int(walkers.row[which])}"
-        raise NonFiniteError("forward_func", "of finite gradients", f"NaN or infinity at {where}")
+            return gain
+        for which in (~torch.isfinite(gain)).any(1).nonzero().squeeze(1).tolist():
+            row, direction = int(walkers.row[which]), self.settings.directions[int(walkers.path[which])]
+            where = f"step {int(walkers.n_taken[which])} of the {direction} path of row {row}"
+            received = f"NaN or infinity at {where}"
+            self.problem.request.left_out.meet(row, "forward_func", "of finite gradients", received)
+        return gain.nan_to_num(posinf=0, neginf=0) if self.problem.request.left_out.rows else gain
 
     def _clip(self, walkers: Walkers, moves: Tensors) -> Tensor:
         """Shorten moves that are longer than the bound, whole groups alike; which walkers (A,) that concerns.

@@ -25,7 +25,6 @@ from captum_ext.core.pixels import Pixels
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, displacement
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
-from captum_ext.exceptions import NonFiniteError
 from captum_ext.references import standard_baselines
 
 # The maps of all references of an input are kept until they are weighted: so many bytes of them at once.
@@ -299,7 +298,7 @@ class _Weighing:
                 for part in _parts(len(row), self.limit.rows)
             ]
         )
-        _check_finite(importance, row, path)
+        importance = _finite(problem.request, importance, row, path)
         removed[several] = self.fitness.fewest_pixels(
             importance[several.to(importance.device)], row[several], self.search
         )
@@ -330,11 +329,12 @@ def weights_of(removed: Tensor, keep: float | None) -> tuple[Tensor, Tensor]:
     return weight / weight.sum(1, keepdim=True), (exists & ~kept).sum(1)
 
 
-def _check_finite(importance: Tensor, row: Tensor, path: Tensor) -> None:
-    bad = (~importance.isfinite()).any(1).nonzero().squeeze(1).cpu()
-    if len(bad):
-        where = f"the map of row {int(row[bad[0]])} from its reference {int(path[bad[0]])}"
-        raise NonFiniteError("forward_func", "of finite gradients", f"NaN or infinity in {where}")
+def _finite(request: Request, importance: Tensor, row: Tensor, path: Tensor) -> Tensor:
+    """The importance (Q, n) of pixels along paths (Q,); rows where it is not finite are met."""
+    for bad in (~importance.isfinite()).any(1).nonzero().squeeze(1).tolist():
+        where = f"the map of row {int(row[bad])} from its reference {int(path[bad])}"
+        request.left_out.meet(int(row[bad]), "forward_func", "of finite gradients", f"NaN or infinity in {where}")
+    return importance.nan_to_num() if request.left_out.rows else importance
 
 
 def _parts(length: int, size: int) -> Iterator[slice]:

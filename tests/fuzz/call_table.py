@@ -1,0 +1,435 @@
+"""Every public function with its arguments: usual values, and what each argument takes."""
+
+import inspect
+import math
+from dataclasses import dataclass, field
+
+import torch
+
+from captum_ext.attr import (
+    ExpectedGradients,
+    ImportantDirectionIG,
+    IntegratedGradients,
+    LocalPathIntegration,
+    SalientManipulationPath,
+    WeightedIntegratedGradients,
+)
+from captum_ext.dataset import MapFormat, RunOptions
+from captum_ext.images import display_range, gaussian_blur
+from captum_ext.metrics import (
+    Ranking,
+    compare,
+    concentration,
+    deletion,
+    diff_id,
+    gini,
+    infidelity,
+    insertion,
+    iou,
+    irof,
+    monotonicity,
+    pixel_flipping,
+    pointing_game,
+    road,
+    sensitivity_n,
+)
+from captum_ext.references import ReferenceDistribution, standard_baselines
+from captum_ext.segmentation import Segmenter
+from captum_ext.upsampling import (
+    CoalitionScorer,
+    InterpolationUpsampler,
+    Refinement,
+    USUUpsampler,
+    check_desiderata,
+    make_upsampler,
+    redistribute,
+)
+from tests.core.device_entries import model_with
+from tests.core.entries import SEGMENTS, numbers
+from tests.fuzz.arguments import Choice, Dense, Flag, Integer, Number, Verdict
+from tests.fuzz.forms import Anything, Refused, Sequence, Size, Target
+
+STEPS = 1_000_000  # the most that a call may be asked for
+IMAGES, REFERENCES, MAPS = numbers(2, 3, 4, 4), numbers(4, 3, 4, 4) * 0.5 + 0.1, numbers(2, 3, 4, 4).flip(3)
+COARSE = numbers(2, 1, 2, 2).abs()
+SCORES = numbers(2, 1, 4, 4).abs()
+OUTPUTS = numbers(4, 3)
+SCORED = model_with(numbers(3, 3, 4, 4).flip(1))
+
+
+class ModelsOwnError(Exception):
+    """What the model raises of what it was given: it reaches the caller as it is."""
+
+
+def MODEL(x, *others):  # noqa: N802 (a constant of the table)
+    """Three scores of each image (3, 4, 4)."""
+    if x.shape[1:] != IMAGES.shape[1:]:
+        raise ModelsOwnError(tuple(x.shape))
+    return SCORED(x) + sum(other.flatten(1).mean(1, keepdim=True) for other in others)
+
+
+RULES = ("gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid", "stratified")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A function of keyword arguments, their usual values, and what they take."""
+
+    call: object
+    usual: dict
+    kinds: dict
+    aliases: dict = field(default_factory=dict)  # what an error may call an argument
+    nan_is_right: bool = False  # where a number is not defined
+
+
+INPUTS = Dense(shape=Verdict.EITHER)
+BESIDE = ("attributions", "references", "baselines", "fill", "segments", "target")  # what inputs may not fit
+BATCH = Integer(1, 10**500, none=True, same=False)
+SEED = Integer(0)
+GENERATOR = Refused("None", "an empty list", "an empty tuple")
+BASELINES = Dense(
+    scalar=Verdict.FINITE, integers=Verdict.EITHER, shape=Verdict.EITHER, none=Verdict.FINITE, like=REFERENCES[:2]
+)
+OF_SAMP = Dense(
+    scalar=Verdict.FINITE,
+    integers=Verdict.EITHER,
+    shape=Verdict.EITHER,
+    none=Verdict.EITHER,
+    words=("blur",),
+    like=REFERENCES[:2],
+)
+PIXELS = Dense(nonfinite=Verdict.EITHER, integers=Verdict.EITHER, shape=Verdict.EITHER)
+NAMES_OF_MASK = ("booleans", "integers")
+
+
+def fixed():
+    return torch.Generator().manual_seed(0)
+
+
+def method(kind, own=(), kinds=None, usual=None):
+    """A method: its constructor takes the arguments `own`, `attribute` the others."""
+
+    def call(**given):
+        made = {name: given.pop(name) for name in (*own, "multiply_by_inputs") if name in given}
+        return kind(MODEL, **made).attribute(**given, return_convergence_delta=True)
+
+    parameters = inspect.signature(kind.attribute).parameters
+    shared = {
+        "inputs": (INPUTS, IMAGES),
+        "baselines": (BASELINES, None),
+        "target": (Target(), 1),
+        "n_steps": (Integer(1, STEPS), 4),
+        "internal_batch_size": (BATCH, None),
+        "method": (Choice(None, *RULES), None),
+        "generator": (GENERATOR, None),
+        "multiply_by_inputs": (Flag(), True),
+        "return_n_gradients": (Flag(), False),
+        "show_progress": (Flag(), False),
+    }
+    if kind is SalientManipulationPath:
+        shared["method"] = (Choice(None, "riemann_left", "riemann_trapezoid"), None)
+    if kind is ImportantDirectionIG:
+        shared["multiply_by_inputs"] = (Refused("True", "bool_(True)"), True)
+        shared["method"] = (Choice(None, "riemann_left"), None)
+    taken = {name: one for name, one in shared.items() if name in parameters or name == "multiply_by_inputs"}
+    taken |= {name: (one, (usual or {}).get(name)) for name, one in (kinds or {}).items()}
+    start = {name: value for name, (_, value) in taken.items()}
+    start |= {"generator": fixed} if "generator" in start else {}
+    return Entry(call, start, {name: one for name, (one, _) in taken.items()}, {"inputs": BESIDE})
+
+
+REFERENCES_KIND = Dense(integers=Verdict.REFUSED, shape=Verdict.EITHER, none=Verdict.FINITE)
+
+
+def scored(metric, kinds, **usual):
+    shared = {
+        "inputs": (INPUTS, IMAGES),
+        "attributions": (PIXELS, MAPS),
+        "target": (Target(), 1),
+        "internal_batch_size": (BATCH, None),
+        "baselines": (
+            Dense(
+                scalar=Verdict.FINITE,
+                integers=Verdict.EITHER,
+                shape=Verdict.EITHER,
+                none=Verdict.FINITE,
+                words=("blur", "mean"),
+                like=REFERENCES[:2],
+            ),
+            0,
+        ),
+        "ranking": (Refused(), Ranking()),
+        "normalize": (Choice("none", "input", "range"), "none"),
+        "n_steps": (Integer(1, STEPS), 4),
+        "fractions": (Sequence(), (0.25, 0.5)),
+        "n_samples": (Integer(2, STEPS), 5),
+        "seed": (SEED, 0),
+    }
+    parameters = inspect.signature(metric).parameters
+    chosen = {name: one for name, one in shared.items() if name in parameters}
+    taken = {**{name: one for name, (one, _) in chosen.items()}, **kinds}
+    values = {**{name: value for name, (_, value) in chosen.items()}, **usual}
+    return Entry(lambda **given: metric(MODEL, **given), values, taken, {"inputs": BESIDE}, nan_is_right=True)
+
+
+SHARE = Number(lambda value: 0 < value < 1)
+POSITIVE = Number(lambda value: 0 < value < math.inf)
+STATISTIC = Anything()
+
+ENTRIES = {
+    "IntegratedGradients": method(IntegratedGradients),
+    "ExpectedGradients": method(
+        ExpectedGradients, ("references",), {"references": REFERENCES_KIND}, {"references": REFERENCES}
+    ),
+    "LocalPathIntegration": method(
+        LocalPathIntegration, ("references",), {"references": REFERENCES_KIND}, {"references": REFERENCES}
+    ),
+    "WeightedIntegratedGradients": method(
+        WeightedIntegratedGradients,
+        ("references", "alpha", "keep", "score", "fill", "search", "rtol"),
+        {
+            "references": REFERENCES_KIND,
+            "alpha": Number(lambda value: 0 < value < 1),
+            "keep": Number(lambda value: 0 < value <= 1, none=True),
+            "score": Choice(None, "softmax", "logit"),
+            "search": Choice("bisection", "grid"),
+            "rtol": Number(lambda value: 0 <= value < 1),
+        },
+        {"references": REFERENCES, "alpha": 0.5, "search": "bisection", "rtol": 0.01},
+    ),
+    "ImportantDirectionIG": method(ImportantDirectionIG),
+    "SalientManipulationPath": method(
+        SalientManipulationPath,
+        ("direction", "insertion_baselines", "deletion_baselines", "momentum", "step_bound", "feature_mask"),
+        {
+            "direction": Choice("both", "insertion", "deletion"),
+            "momentum": Number(lambda value: 0 <= value < 1),
+            "insertion_baselines": OF_SAMP,
+            "deletion_baselines": OF_SAMP,
+            "step_bound": Number(lambda value: 0 < value <= STEPS, none=True),
+        },
+        {
+            "direction": "both",
+            "momentum": 0.5,
+            "step_bound": 10,
+            "insertion_baselines": "blur",
+            "deletion_baselines": 0,
+        },
+    ),
+    "insertion": scored(insertion, {}),
+    "deletion": scored(deletion, {}),
+    "diff_id": scored(diff_id, {"normalize": Choice("none", "input")}),
+    "pixel_flipping": scored(
+        pixel_flipping,
+        {
+            "pixels_in_step": Integer(1, 16, test=lambda number: 16 % number == 0),
+            "normalize": Choice("none", "input", "range"),
+        },
+        pixels_in_step=4,
+    ),
+    "road": scored(
+        road,
+        {"order": Choice("most", "least"), "noise": Number(lambda value: 0 <= value < math.inf)},
+        order="most",
+        noise=0.01,
+    ),
+    "irof": scored(irof, {"segments": Refused()}, segments=SEGMENTS),
+    "infidelity": scored(infidelity, {"patch": SHARE}, patch=0.25),
+    "sensitivity_n": scored(sensitivity_n, {}),
+    "monotonicity": scored(monotonicity, {"n_steps": Integer(3, STEPS)}),
+    "gini": Entry(gini, {"attributions": MAPS}, {"attributions": PIXELS}, nan_is_right=True),
+    "iou": Entry(
+        lambda **given: iou(**given),
+        {"attributions": MAPS, "masks": SEGMENTS == 1, "threshold": "area"},
+        {"attributions": PIXELS, "masks": Refused(), "threshold": Choice("area", "best")},
+        nan_is_right=True,
+    ),
+    "concentration": Entry(
+        lambda **given: concentration(**given),
+        {"attributions": MAPS, "masks": SEGMENTS == 1},
+        {"attributions": PIXELS, "masks": Refused()},
+        nan_is_right=True,
+    ),
+    "pointing_game": Entry(
+        lambda **given: pointing_game(**given),
+        {"attributions": MAPS, "masks": SEGMENTS == 1},
+        {"attributions": PIXELS, "masks": Refused()},
+        nan_is_right=True,
+    ),
+    "Ranking": Entry(Ranking, {"absolute": False, "seed": 0}, {"absolute": Flag(), "seed": SEED}),
+    "compare": Entry(
+        lambda **given: compare(**given).table.to_numpy(dtype=float),
+        {
+            "scores": {"a": [1.0, 2.0, 3.0], "b": [2.0, 2.5, 3.5]},
+            "control": "a",
+            "n_resamples": 50,
+            "confidence": 0.9,
+            "seed": 0,
+        },
+        {
+            "scores": Refused(),
+            "control": Refused(),
+            "n_resamples": Integer(1, STEPS),
+            "confidence": Number(lambda value: 0 < value < 1),
+            "higher_is_better": Flag(none=True),
+            "seed": SEED,
+        },
+        aliases={"scores": ("control",)},
+        nan_is_right=True,
+    ),
+    "USUUpsampler": Entry(
+        lambda coarse, inputs, target, size, **given: USUUpsampler(**{"segmenter": SEGMENTS, **given})(
+            coarse, inputs, MODEL, target, size=size
+        ),
+        {"coarse": COARSE, "inputs": IMAGES, "target": 1, "size": None},
+        {
+            "coarse": Dense(shape=Verdict.EITHER),
+            "inputs": INPUTS,
+            "target": Target(),
+            "size": Size(),
+            "temperature": POSITIVE,
+            "potential": Choice("tensor", "power", "log-odds"),
+            "gamma": POSITIVE,
+            "redistribution": Choice("local", "global-mass", "global-area"),
+            "importance_temperature": Number(lambda value: 0 < value < math.inf, none=True),
+            "segmenter": Refused("None"),
+            "scorer": Refused(),
+            "output": Choice("logit", "probability"),
+            "fill": Number(math.isfinite, words=("mean", "blur", "zero")),
+            "refinement": Refused("None"),
+            "internal_batch_size": BATCH,
+            "show_progress": Flag(),
+            "allow_batch_statistics": Flag(),
+        },
+        aliases={"inputs": ("segmenter", "coarse", "score_map")},
+    ),
+    "redistribute": Entry(
+        redistribute,
+        {"coarse": COARSE, "score_map": SCORES, "temperature": 0.3},
+        {
+            "coarse": Dense(shape=Verdict.EITHER),
+            "score_map": Dense(shape=Verdict.EITHER),
+            "temperature": POSITIVE,
+            "potential": Choice("tensor", "power", "log-odds"),
+            "gamma": POSITIVE,
+            "redistribution": Choice("local", "global-mass", "global-area"),
+            "importance_temperature": Number(lambda value: 0 < value < math.inf, none=True),
+        },
+        aliases={"score_map": ("coarse",), "coarse": ("score_map",)},
+    ),
+    "InterpolationUpsampler": Entry(
+        lambda mode, coarse, inputs, size: InterpolationUpsampler(mode)(coarse, inputs, size=size),
+        {"mode": "bilinear", "coarse": COARSE, "inputs": IMAGES, "size": None},
+        {
+            "mode": Choice("nearest", "bilinear", "bicubic", "lanczos"),
+            "coarse": Dense(shape=Verdict.EITHER),
+            "inputs": Dense(nonfinite=Verdict.FINITE, integers=Verdict.EITHER, shape=Verdict.EITHER),
+            "size": Size(),
+        },
+    ),
+    "make_upsampler": Entry(
+        lambda **given: type(make_upsampler(**given)).__name__,
+        {"upsampler": "nearest"},
+        {"upsampler": Choice("usu", "usu-paper", "nearest", "bilinear", "bicubic", "lanczos")},
+    ),
+    "check_desiderata": Entry(
+        lambda **given: check_desiderata("nearest", **given).d1.error,
+        {"size": (4, 4), "grid": (2, 2), "n_cases": 2, "seed": 0},
+        {"size": Size(), "grid": Size(), "n_cases": Integer(1, STEPS), "seed": SEED},
+    ),
+    "CoalitionScorer": Entry(
+        lambda **given: USUUpsampler(segmenter=SEGMENTS, scorer=CoalitionScorer(**given))(COARSE, IMAGES, MODEL, 1),
+        {"n_passes": 8, "ridge": 0.01, "seed": 0},
+        {"n_passes": Integer(1, STEPS), "ridge": Number(lambda value: 1e-9 <= value <= 1e6), "seed": SEED},
+    ),
+    "Refinement": Entry(
+        lambda **given: [getattr(Refinement(**given), name) for name in ("depth", "growth", "threshold", "tolerance")],
+        {"depth": 2, "growth": 2, "threshold": 0.3, "tolerance": 0.1},
+        {
+            "depth": Integer(1, 16),
+            "growth": Integer(1, STEPS),
+            "kernel": Choice("max-min", "diagonal"),
+            "threshold": POSITIVE,
+            "budget": Integer(1, 10**500, none=True, same=False),
+            "tolerance": Number(lambda value: 0 <= value < math.inf),
+        },
+    ),
+    "Segmenter": Entry(
+        lambda method, n_segments: Segmenter(method, n_segments)(IMAGES.abs()),
+        {"method": "grid", "n_segments": 4},
+        {"method": Refused(), "n_segments": Integer(1, STEPS)},
+    ),
+    "display_range": Entry(
+        display_range,
+        {"images": IMAGES},
+        {"images": Dense(nonfinite=Verdict.EITHER, integers=Verdict.EITHER, shape=Verdict.EITHER)},
+    ),
+    "gaussian_blur": Entry(
+        gaussian_blur,
+        {"images": IMAGES},
+        {"images": Dense(nonfinite=Verdict.EITHER, integers=Verdict.EITHER, shape=Verdict.EITHER)},
+        nan_is_right=True,
+    ),
+    "standard_baselines": Entry(
+        standard_baselines,
+        {"inputs": IMAGES, "n_noise": 2, "seed": 0},
+        {
+            "inputs": Dense(shape=Verdict.EITHER),
+            "n_noise": Integer(0, STEPS),
+            "seed": SEED,
+            "value_range": Refused("None"),
+            "mean": Anything(),
+            "std": Anything(),
+        },
+        aliases={"mean": ("std",), "std": ("mean",)},
+    ),
+    "ReferenceDistribution.fit": Entry(
+        lambda **given: ReferenceDistribution.fit(MODEL, **given).references[0],
+        {"samples": REFERENCES, "n_neighborhoods": 1, "n_references": 2, "n_inputs": 1, "seed": 0},
+        {
+            "samples": Dense(shape=Verdict.EITHER),
+            "n_neighborhoods": Integer(1, 10**500),
+            "n_references": Integer(1, 10**500),
+            "n_inputs": Integer(1, 1),
+            "seed": Integer(0, 2**32 - 1),
+            "internal_batch_size": BATCH,
+            "show_progress": Flag(),
+        },
+    ),
+    "ReferenceDistribution.assign": Entry(
+        lambda outputs: ReferenceDistribution([REFERENCES], [torch.full((4,), 0.25)], OUTPUTS[:1]).assign(outputs),
+        {"outputs": OUTPUTS},
+        {"outputs": Dense(integers=Verdict.EITHER, shape=Verdict.EITHER)},
+    ),
+    "ReferenceDistribution": Entry(
+        lambda references, density, centers: ReferenceDistribution([references], [density], centers).density,
+        {"references": REFERENCES, "density": torch.full((4,), 0.25), "centers": OUTPUTS[:1]},
+        {
+            "references": Dense(shape=Verdict.EITHER),
+            "density": Dense(shape=Verdict.EITHER),
+            "centers": Dense(shape=Verdict.EITHER),
+        },
+    ),
+    "MapFormat": Entry(
+        lambda **given: MapFormat(**given).encode(MAPS)[0],
+        {"size": None, "dtype": "float32", "channels": "sum"},
+        {
+            "size": Size(),
+            "dtype": Choice("float16", "float32", "float64"),
+            "channels": Choice("sum", "absolute", "keep"),
+        },
+    ),
+    "RunOptions": Entry(
+        lambda **given: [getattr(RunOptions(**given), name) for name in ("seed", "num_workers", "shard_rows")],
+        {"seed": 0, "num_workers": 0, "shard_rows": 256},
+        {
+            "batch_size": Integer(1, 2**31 - 1, none=True, same=False),
+            "seed": SEED,
+            "num_workers": Integer(0, 4096),
+            "shard_rows": Integer(1, 2**31 - 1),
+            "resume": Flag(),
+            "show_progress": Refused("True", "False", "bool_(True)", "a class"),
+            "configuration": Refused("None", "a mapping", "an empty mapping"),
+        },
+    ),
+}
