@@ -20,5 +20,6 @@ change at any time.
 | `checks`, `warn`, `types` | validation of arguments, warnings at the caller's line, aliases |
 | `random` | generators and seeds that leave the global state alone |
 | `captum` | the one place with names that Captum keeps private |
-| `optional`, `atomic`, `memory`, `fingerprints` | extras, files written whole, freed memory, settings as JSON |
+| `atomic`, `files` | files written whole or not at all; files of others, read without trust |
+| `optional`, `memory`, `fingerprints` | extras, freed memory, settings as JSON |
 """

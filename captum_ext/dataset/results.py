@@ -14,9 +14,9 @@ from torch import Tensor
 
 from captum_ext.core.checks import check_positive_int
 from captum_ext.core.optional import require
-from captum_ext.dataset.shard_files import Shard, ShardDamagedError, indices_of_name
+from captum_ext.dataset.shard_files import Shard, indices_of_name
 from captum_ext.dataset.shards import RunFolder
-from captum_ext.exceptions import ArgumentError
+from captum_ext.exceptions import ArgumentError, RunFolderError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,8 +103,11 @@ class DatasetAttributions:
             with self._run.opened(path, known) as shard:
                 shard.indices()
                 parts.append(shard.read(list(dict.fromkeys(["index", *wanted]))))
-        # Columns without a number in a whole shard have another type there: let them agree.
-        table = pa.concat_tables(parts, promote_options="permissive")
+        try:  # columns without a number in a whole shard have another type there: let them agree
+            table = pa.concat_tables(parts, promote_options="permissive")
+        except pa.ArrowException as error:  # two machines may have begun at the same time
+            message = f"{self.folder} holds files whose columns do not fit each other ({error}); read the other columns."
+            raise RunFolderError(message) from error
         _, order = np.unique(table["index"].to_numpy(), return_index=True)
         return table.take(order).select(wanted)
 
@@ -176,9 +179,7 @@ def _ends(place: slice) -> tuple[int, int]:
 
 def _maps(shard: Shard, wanted: NDArray[np.bool_]) -> Tensor:
     """Maps (n, ...) of some rows of a shard, on their true scale."""
-    if "map" not in shard.names:
-        raise ShardDamagedError(shard.path, "it has no maps")
-    columns = [name for name in ("map", "map_scale") if name in shard.names]
+    columns = ["map", *(["map_scale"] if "map_scale" in shard.names else [])]
     table = shard.read(columns)
     table = (table if wanted.all() else table.filter(wanted)).combine_chunks()
     stored = table["map"].chunk(0).to_numpy_ndarray()

@@ -163,6 +163,8 @@ class Shard:
         pa = require("pyarrow", "dataset")
         with self._damage():
             for name in columns:
+                if name not in self.names:
+                    raise ValueError(f"it has no `{name}`")
                 self._check_pages(self.names.index(name))
             table = self._file.read(columns=list(columns))
             table.validate(full=True)

@@ -202,6 +202,8 @@ def test_maps_of_several_shapes_that_two_machines_began_with_are_named(tmp_path)
     with pytest.raises(ArgumentError, match=r"images of several sizes, but got \(2, 2\) and \(3, 3\)"):
         DatasetAttributions(tmp_path).maps()
     assert DatasetAttributions(tmp_path).maps([1]).shape == (1, 3, 3)
+    with pytest.raises(RunFolderError, match="holds files whose columns do not fit each other"):
+        DatasetAttributions(tmp_path).table(["map"])
 
 
 @pytest.fixture

@@ -86,6 +86,7 @@ def rows(out):
         "n": len(found),
         "table": found.table().to_pydict(),
         "maps": found.maps().tolist(),
+        "stored maps": found.table(["index", "map"]).num_rows,
         "some": found.maps([N_SAMPLES - 1, 0]).tolist(),
         "stored": stored,
     }
