@@ -106,7 +106,7 @@ class DatasetAttributions:
         try:  # columns without a number in a whole shard have another type there: let them agree
             table = pa.concat_tables(parts, promote_options="permissive")
         except pa.ArrowException as error:  # two machines may have begun at the same time
-            message = f"{self.folder} holds files whose columns do not fit each other ({error}); read the other columns."
+            message = f"{self.folder} holds files whose columns do not fit each other ({error}); ask for others."
             raise RunFolderError(message) from error
         _, order = np.unique(table["index"].to_numpy(), return_index=True)
         return table.take(order).select(wanted)
