@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,7 +28,8 @@ NOT_IN_NUMPY = (torch.bfloat16,)
 class Recorder(_host.ActivationsAndGradients):  # type: ignore[misc]
     """The host's recorder of one CAM, which can pause, and which gives gradients of layers that need none.
 
-    With `protect` it keeps activations as their layer returned them, whatever overwrites them later.
+    With `protect` it keeps activations as their layer returned them, whatever overwrites them later. `times` says how
+    often each layer was called in the last pass.
     """
 
     activations: list[Any]
@@ -35,10 +38,12 @@ class Recorder(_host.ActivationsAndGradients):  # type: ignore[misc]
     def __init__(self, cam: Any, protect: bool) -> None:
         self._protect, self._uses_gradients, self._is_paused = protect, cam.uses_gradients, False
         self.gives_classes = False
+        self.times: Counter[nn.Module] = Counter()
         super().__init__(cam.model, cam.target_layers, cam.reshape_transform, cam.detach)
 
     def __call__(self, x: Tensor) -> Any:
         """The model's outputs; whether they are (N, classes) is noted."""
+        self.times.clear()
         outputs = super().__call__(x)
         self.gives_classes = isinstance(outputs, Tensor) and outputs.dim() == 2
         return outputs
@@ -56,6 +61,7 @@ class Recorder(_host.ActivationsAndGradients):  # type: ignore[misc]
         """Keep a layer's output, and return what the model goes on with."""
         if self._is_paused:
             return None
+        self.times[module] += 1
         if not isinstance(output, Tensor):
             return super().save_activation(module, given, output)
         super().save_activation(module, given, output.detach().clone() if self._protect and self.detach else output)
@@ -198,12 +204,28 @@ class Redistributing:
             return super().compute_cam_per_layer(input_tensor, targets, eigen_smooth)  # type: ignore[misc]
         if input_tensor.dim() != 4:
             raise NotImplementedError(f"Upsamplers are for images (N, C, H, W), not {tuple(input_tensor.shape)}.")
+        self._warn_of_repeated_layers()
         with self.activations_and_grads.paused():
             coarse = self._coarse_maps(input_tensor, targets, eigen_smooth)
         if self._collected is not None:
             self._collected.append(coarse)
             return torch.zeros(len(input_tensor), 1, 1, 1)
         return self._upsampled(coarse, input_tensor, targets)
+
+    def _repeated_layers(self) -> list[nn.Module]:
+        """Target layers that the last pass called more than once, of which the host keeps every call."""
+        listed, times = Counter(self.target_layers), self.activations_and_grads.times
+        return [layer for layer in listed if times[layer] > listed[layer]]
+
+    def _warn_of_repeated_layers(self) -> None:
+        for layer in self._repeated_layers():
+            others = " Maps of the other layers may be of other calls, too." if len(self.target_layers) > 1 else ""
+            times = self.activations_and_grads.times[layer]
+            warnings.warn(
+                f"A target layer, {layer}, is called {times} times in a pass, and its map is that of the first call."
+                f"{others} Give layers that are called once.",
+                stacklevel=2,
+            )
 
     def aggregate_multi_layers(self, cam_per_target_layer: Any) -> Any:
         """One map for each image."""
