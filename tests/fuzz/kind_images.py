@@ -1,5 +1,6 @@
 """Image files: good ones of all modes, damaged ones, hostile ones, and what is no file."""
 
+import io
 import os
 import socket
 import warnings
@@ -89,7 +90,7 @@ def _named_or_as_stored(path):
     Preparation(32, 32)(seen)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(path) as stored:
+        with Image.open(io.BytesIO(path.read_bytes())) as stored:  # of a path, Pillow 13 maps turned TIFFs wrongly
             stored.load()
             if stored.mode.startswith(("I", "F")) or seen.mode != "RGB":
                 return (

@@ -69,7 +69,7 @@ def _decoded(file: BinaryIO, limit: int) -> tuple[Any, Any]:
             raise ValueError(f"{width} x {height} pixels, but of {image.format} at most {most} are read. {_RAISED}")
         _check_scans(image.format, file)
         image.load()
-        return _as_rgb(image), _orientation(image)  # the tag of a TIFF is gone once it is loaded, and turned
+        return _as_rgb(image), _orientation(image)
 
 
 @contextmanager
@@ -140,6 +140,9 @@ def _white(image: Any) -> float:
 
 
 def _orientation(image: Any) -> Any:
+    """How a loaded image is still to be turned."""
+    if _ORIENTATION not in getattr(image, "tag_v2", {_ORIENTATION: 0}):  # Pillow has turned a TIFF, and dropped its tag
+        return None
     try:
         return image.getexif().get(_ORIENTATION)
     except Exception:  # damaged metadata is no reason to lose the picture
