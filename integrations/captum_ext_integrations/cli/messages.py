@@ -31,7 +31,10 @@ MISTAKE = 2  # exit code: nothing could be done; 1: some images have no result
 CLOSED = 141  # whoever read the output has gone, as `head` does; what a shell says of such an end
 _MOST = 4_000  # characters of a message
 _NAMED = re.compile(r"(?:argument )?`([A-Za-z_]\w*)(\[[^`]*\])?`")
-_CONFIGURED = re.compile(r"\b(?:attribute_kwargs\.|given\.)?(\w+)(?= was (?:int|float|str|bool|list|dict|NoneType)\b)")
+# What a run says of its configuration; "model" and "method" alone are digests of what was computed with.
+_CONFIGURED = re.compile(
+    r"\b(?:(?:\w+\.)+|(?!model|method))(\w+)(?= was (?:int|float|str|bool|list|tuple|dict|NoneType)\b)"
+)
 
 
 class OutputClosedError(Exception):

@@ -43,7 +43,7 @@ def draw_maps(photograph: Any, maps: Mapping[str, Any], caption: Caption, path: 
     """A photograph (H, W, 3) beside maps (H, W) of one quantity, with one scale and one colour bar."""
     pyplot = _pyplot()
     width = _PANEL * (len(maps) + 1)
-    figure, axes = pyplot.subplots(1, len(maps) + 1, figsize=(width, _PANEL + 0.9), layout="constrained")
+    figure, axes = pyplot.subplots(1, len(maps) + 1, figsize=(width, _PANEL + 0.7), layout="constrained")
     axes[0].imshow(photograph)
     limit = limit_of(maps)
     signed = any(np.min(values) < 0 for values in maps.values())
@@ -72,7 +72,7 @@ def limit_of(maps: Mapping[str, Any]) -> float:
 
 def meaning(maps: Mapping[str, Any], limit: float, signed: bool) -> str:
     """What the colours say, and of how many pixels they say too little."""
-    colours = "Red: for the class, blue: against it" if signed else "Bright: for the class"
+    colours = "Red: for the class, blue: against it" if signed else "Bright: important for the class"
     beyond = {name: f"{100 * share:.2g} %" for name, values in maps.items() if (share := share_beyond(values, limit))}
     if not beyond:
         return f"{colours}. No pixel is beyond the scale"

@@ -53,7 +53,7 @@ def test_maps_beside_each_other_have_one_scale_and_one_colour_bar(drawn, tmp_pat
 def test_maps_without_negative_numbers_begin_at_zero(drawn, tmp_path):
     draw_maps(PHOTOGRAPH, {"a": np.eye(10)}, Caption("title", "unit"), tmp_path / "a.png")
     assert panels(drawn[0])[1].images[0].get_clim() == (0, 1)
-    assert "Bright: for the class. No pixel is beyond the scale" in all_text(drawn[0])
+    assert "Bright: important for the class. No pixel is beyond the scale" in all_text(drawn[0])
 
 
 def test_the_caption_says_what_colours_mean_and_how_many_pixels_are_beyond_them(drawn, tmp_path):

@@ -129,6 +129,7 @@ def _command(
     batch: Annotated[int, typer.Option("--batch-size", "-b")] = 1,
     image: Annotated[str, typer.Argument()] = "",
     maps: Annotated[bool, typer.Option()] = True,
+    model: Annotated[str, typer.Option()] = "",
     num_gpus: Annotated[int, typer.Option()] = 1,
 ) -> int:
     return 0
@@ -148,6 +149,10 @@ def _command(
             RunFolderError("attribute_kwargs.num_gpus was int 4, now int 5, given.batch was str 'a', now str 'b'"),
             "--num-gpus was int 4, now int 5, --batch-size was str 'a', now str 'b'",
         ),
+        (RunFolderError("dataset.transform.batch was int 4, now int 5"), "--batch-size was int 4, now int 5"),
+        (RunFolderError("maps was bool True, now bool False"), "--maps was bool True, now bool False"),
+        (RunFolderError("model was str 'a', now str 'b'"), "model was str 'a', now str 'b'"),
+        (RunFolderError("dataset.files was str 'a', now str 'b'"), "dataset.files was str 'a', now str 'b'"),
         (FileNotFoundError(2, "No such file or directory", "dog.png"), "dog.png: No such file or directory"),
         (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
         (ValueError("one\n\n two \n"), "ValueError: two (CAPTUM_EXT_TRACEBACK=1 shows where)"),
