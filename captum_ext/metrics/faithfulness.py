@@ -178,6 +178,8 @@ def sensitivity_n(
     seed = check_seed("seed", seed)
     game = Game(request, attributions, Ranking(seed=seed))
     n_samples = check_positive_int("n_samples", n_samples, MOST_STEPS)
+    if n_samples < 2:
+        raise ArgumentError("n_samples", "at least 2, for a correlation", str(n_samples))
     fill = game.fill(baselines)
     columns = []
     generator = torch.Generator().manual_seed(seed)

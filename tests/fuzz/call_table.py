@@ -285,7 +285,7 @@ ENTRIES = {
         {
             "coarse": Dense(shape=Verdict.EITHER),
             "inputs": INPUTS,
-            "target": Target(),
+            "target": Target(none=True),
             "size": Size(),
             "temperature": POSITIVE,
             "potential": Choice("tensor", "power", "log-odds"),
@@ -295,7 +295,7 @@ ENTRIES = {
             "segmenter": Refused("None"),
             "scorer": Refused(),
             "output": Choice("logit", "probability"),
-            "fill": Number(math.isfinite, words=("mean", "blur", "zero")),
+            "fill": Number(lambda value: abs(value) < 3e38, words=("mean", "blur", "zero")),
             "refinement": Refused("None"),
             "internal_batch_size": BATCH,
             "show_progress": Flag(),

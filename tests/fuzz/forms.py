@@ -34,7 +34,12 @@ class Target:
         name = random.choice(sorted(given))
         return name, given[name]
 
+    def __init__(self, none=False):
+        self.none = none
+
     def judge(self, name, value, usual):
+        if value is None and self.none:
+            return Verdict.FINITE
         right = {
             "one for each": Same([2, 0]),
             "a tensor of each": Same([2, 0]),
@@ -61,7 +66,7 @@ class Sequence:
 
     def odd(self, random, usual):
         given = {
-            "one": (0.5,),
+            "one fraction": (0.5,),
             "a list": [0.2, 0.6],
             "an array": np.array([0.2, 0.6]),
             "a tensor": torch.tensor([0.25, 0.5]),
@@ -83,7 +88,7 @@ class Sequence:
 
     def judge(self, name, value, usual):
         right = {
-            "one": (0.5,),
+            "one fraction": (0.5,),
             "a list": (0.2, 0.6),
             "an array": (0.2, 0.6),
             "a tensor": (0.25, 0.5),

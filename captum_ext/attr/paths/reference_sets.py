@@ -49,7 +49,7 @@ class ReferencePathAttribution(PathAttribution):
 
     def check_references(self, value: Any) -> Any:
         """The references in the form in which the method keeps them: a tuple of tensors, or a function."""
-        if callable(value) and not isinstance(value, Tensor):
+        if callable(value) and not isinstance(value, Tensor | type):
             return value
         return tuple(tensor.detach() for tensor in check_tensors("references", value))
 
