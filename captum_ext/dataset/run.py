@@ -203,7 +203,10 @@ def progress(show: bool | OnDone, total: int) -> Iterator[OnDone]:
     if callable(show):
         yield show
         return
-    with tqdm(total=total, desc="samples", unit="sample", disable=not show) as bar:
+    if not show:  # even a bar that is not shown waits for others, also for that of a process that was killed
+        yield lambda _, __: None
+        return
+    with tqdm(total=total, desc="samples", unit="sample") as bar:
 
         def on_done(n_done: int, _: int) -> None:
             if bar.n == 0 and n_done:
