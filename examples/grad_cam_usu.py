@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext import USU, InterpolationUpsampler
+from captum_ext.core.atomic import replaced
 from captum_ext.metrics import deletion, insertion
 from captum_ext.upsampling.neighbourhoods import Cells
 from captum_ext_integrations.grad_cam import GradCAM, GradCAMPlusPlus, LayerCAM
@@ -98,7 +99,8 @@ def draw(images: Tensor, shown: dict[tuple[str, str], Tensor], path: Path) -> No
             axes[row, column].set_title(f"{cam}, {name}", fontsize=8)
             axes[row, column].set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    with replaced(path) as temporary:
+        figure.savefig(temporary, dpi=120)
 
 
 if __name__ == "__main__":

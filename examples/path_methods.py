@@ -23,9 +23,11 @@ from captum_ext import (
     WeightedIntegratedGradients,
 )
 from captum_ext.attr import ImportantDirectionIG, IntegratedGradients, PathScores
+from captum_ext.core.atomic import replaced
 from captum_ext.images import gaussian_blur
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.references import standard_baselines
+from captum_ext_integrations.cli.pictures import limit_of
 from examples import real_data
 from examples.benchmarks.engine.passes import counted_passes
 from examples.benchmarks.measurements.reporting import print_table
@@ -181,7 +183,7 @@ def evaluate(
 
 
 def draw(x: Tensor, titles: list[str], found: dict[str, Explained], path: Path) -> None:
-    """For each photograph its maps (red speaks for the class, blue against it) and the score along every path."""
+    """For each photograph its maps, on one scale (red: for the class), and the score along every path."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -196,11 +198,10 @@ def draw(x: Tensor, titles: list[str], found: dict[str, Explained], path: Path) 
         axis.set_title(title, fontsize=10)
         axis.set_axis_off()
         curves = figure.add_subplot(grid[2 * row : 2 * row + 2, 6:])
+        limit = limit_of({name: explained.maps[row].sum(0) for name, explained in found.items()})
         for place, (name, explained) in enumerate(found.items()):
             axis = figure.add_subplot(grid[2 * row + place // 5, 1 + place % 5])
-            summed = explained.maps[row].sum(0)
-            limit = float(summed.abs().flatten().quantile(0.99))
-            axis.imshow(summed, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            axis.imshow(explained.maps[row].sum(0), cmap="RdBu_r", vmin=-limit, vmax=limit)
             axis.set_title(name, fontsize=10)
             axis.set_axis_off()
             color = pyplot.get_cmap("tab10")(place)
@@ -211,7 +212,8 @@ def draw(x: Tensor, titles: list[str], found: dict[str, Explained], path: Path) 
         curves.set_ylabel("score (logit)")
         curves.legend(fontsize=8, ncols=2)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=80)
+    with replaced(path) as temporary:
+        figure.savefig(temporary, dpi=80)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ import quantus
 import torch
 
 from captum_ext.attr import IntegratedGradients
+from captum_ext.core.atomic import replaced
 from captum_ext.images import gaussian_blur
 from captum_ext.metrics import Comparison, compare
 from captum_ext_integrations.quantus_metrics import (
@@ -96,7 +97,8 @@ def draw(found: dict[str, Comparison], path: Path) -> None:
         canvas.draw()
         images.append(np.asarray(canvas.buffer_rgba()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    pyplot.imsave(path, np.concatenate(images))
+    with replaced(path) as temporary:
+        pyplot.imsave(temporary, np.concatenate(images))
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torchvision.models import vit_b_16
 
 from captum_ext import USU
+from captum_ext.core.atomic import replaced
 from captum_ext_integrations.grad_cam import GradCAM
 from examples import real_data
 
@@ -50,7 +51,8 @@ def main() -> None:
     from matplotlib import pyplot
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    pyplot.imsave(options.output, shown[0], cmap="inferno")
+    with replaced(options.output) as temporary:
+        pyplot.imsave(temporary, shown[0], cmap="inferno")
     print(f"Figure: {options.output.resolve()}")
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from captum_ext.attr import method_class
+from captum_ext.core.text import shown
 from examples.benchmarks import report
 from examples.benchmarks.engine.environment import cost_of, environment, recorded_cost
 from examples.benchmarks.engine.experiment import Options, lines_of, run
@@ -151,7 +152,7 @@ def main(given: Sequence[str] | None = None) -> int:
             if arguments.keep is not None:
                 keep(rows, about, arguments.keep)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(error)}", file=sys.stderr)
         return 2
     except BrokenProcessPool:
         print(
@@ -160,10 +161,10 @@ def main(given: Sequence[str] | None = None) -> int:
         )
         return 2
     for failure in about["failures"]:
-        print(f"failed: {failure}", file=sys.stderr)
+        print(f"failed: {shown(failure)}", file=sys.stderr)
     print(f"digest of all numbers but seconds: {about['digest']}")
     for path in written:
-        print(path)
+        print(shown(path))
     return 1 if about["failures"] else 0
 
 

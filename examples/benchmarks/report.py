@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from captum_ext.core.atomic import replaced
 from examples.benchmarks.engine.claims import Claim, Fact, Judged, judge
 from examples.benchmarks.engine.page import page
 from examples.benchmarks.engine.store import room_for
@@ -129,4 +130,5 @@ def write(rows: Rows, about: Mapping[str, Any], page_path: Path | None, summary_
 def _write(path: Path, text: str) -> None:
     with room_for(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        with replaced(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")

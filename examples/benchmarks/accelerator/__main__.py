@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 import captum_ext
+from captum_ext.core.atomic import replaced
 from examples.benchmarks.accelerator import throughput, uses
 from examples.benchmarks.accelerator.gpu_page import page
 from examples.benchmarks.accelerator.gpu_timing import Deadline
@@ -57,8 +58,13 @@ def measure(out: Path, minutes: float, runs: int) -> None:
             collected.append(row)
             found[title] = collected
             print(title, json.dumps(row), flush=True)
-            out.write_text(json.dumps(found, indent=1))
-    out.write_text(json.dumps(found, indent=1))
+            _write(out, json.dumps(found, indent=1))
+    _write(out, json.dumps(found, indent=1))
+
+
+def _write(path: Path, text: str) -> None:
+    with replaced(path) as temporary:
+        temporary.write_text(text)
 
 
 def main() -> None:
@@ -75,7 +81,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.page:
         target, *files = options.page
-        target.write_text(page([json.loads(file.read_text()) for file in files]))
+        _write(target, page([json.loads(file.read_text()) for file in files]))
     elif options.out:
         measure(options.out, options.minutes, options.runs)
     else:

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from captum_ext.core.atomic import replaced
 from examples.benchmarks.engine.experiment import THREADS, Experiment, Options, count_done
 from examples.benchmarks.engine.store import current_commit, room_for
 
@@ -94,7 +95,8 @@ def recorded_cost(options: Options, experiments: Sequence[Experiment]) -> Iterat
             if spent["parts"] or spent["minutes"] > 1:
                 with room_for(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_text(json.dumps([*before, {**spent, "gigabytes": memory.peak}]))
+                    with replaced(path) as temporary:
+                        temporary.write_text(json.dumps([*before, {**spent, "gigabytes": memory.peak}]))
 
 
 def cost_of(options: Options) -> str:

@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from captum_ext.core.memory import keep_freed_memory
+from captum_ext.core.text import shown
 from examples.benchmarks.engine.store import Row, Store
 
 THREADS = 1  # of each worker, so that results do not depend on how many there are
@@ -164,7 +165,7 @@ def run(build: Build, options: Options, workers: int, retry_failed: bool = False
                 bar.update()
                 if isinstance(outcome, str):
                     failures.append(Failure(part, outcome))
-                    tqdm.write(f"{part} failed:\n{outcome}")
+                    tqdm.write("\n".join(map(shown, [f"{part} failed:", *outcome.splitlines()])))
                 else:
                     store_of(experiment, options).save(part, outcome)
     return failures + [failure for experiment in experiments for failure in recorded_failures(experiment, options)]

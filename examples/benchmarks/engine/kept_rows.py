@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from captum_ext.core.atomic import replaced
 from examples.benchmarks.engine.experiment import Experiment, Options, parts_of, store_of
 from examples.benchmarks.engine.store import room_for
 
@@ -62,8 +63,10 @@ def keep(rows: Mapping[str, pd.DataFrame], about: Mapping[str, Any], folder: Pat
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in rows.items():
             small = table.drop(columns=_PICTURES, errors="ignore")
-            small.to_parquet(folder / f"{name}.parquet", index=False, compression="zstd")
-        (folder / "run.json").write_text(json.dumps(about, indent=2) + "\n")
+            with replaced(folder / f"{name}.parquet") as temporary:
+                small.to_parquet(temporary, index=False, compression="zstd")
+        with replaced(folder / "run.json") as temporary:
+            temporary.write_text(json.dumps(about, indent=2) + "\n")
 
 
 def kept(folder: Path) -> tuple[Rows, dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,10 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from captum_ext.core.text import in_figure, shown
 from examples.benchmarks.engine.claims import LEVEL, Judged, Kind
 from examples.benchmarks.engine.summary import PAPERS, arrow, counts, environment_lines, number, overview
 from examples.benchmarks.engine.tables import METRICS, Table, signed_ranks
@@ -38,7 +39,8 @@ def page(
         about: see `environment`, with "digest".
     """
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template("page.html.j2")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, finalize=_shown)
+    template = environment.get_template("page.html.j2")
     sections = [
         {
             "name": paper,
@@ -49,16 +51,20 @@ def page(
         for paper, title in PAPERS.items()
     ]
     drawn = {title: _gallery(rows) for title, rows in galleries.items()}
-    data = json.dumps(list(drawn.values())).replace("</", "<\\/")
     return template.render(
         about=[line.removeprefix("- ") for line in environment_lines(about)],
         sections=sections,
         overview=overview(judged),
         galleries=[{"title": title} for title in drawn],
-        gallery_data=Markup(data),
+        gallery_data=htmlsafe_json_dumps(list(drawn.values())),  # also without the "<!--" that hides a script's end
         metrics=list(METRICS.values()),
         tones=_TONES,
     )
+
+
+def _shown(value: Any) -> Any:
+    """Text as a page can have it: HTML has no control characters, and UTF-8 no bytes that are not UTF-8."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 _TONES = {Kind.HOLDS: "holds", Kind.PARTLY: "mixed", Kind.NOT_REPRODUCED: "not", Kind.OPPOSITE: "not"}
@@ -145,7 +151,7 @@ def _curves(table: Table) -> Any:
     for place, (method, curve) in enumerate(table.curves.items()):
         # DiffID has nine points inside (0, 1), the games eleven from 0 to 1.
         share = np.linspace(0, 1, len(curve)) if len(curve) == 11 else np.arange(1, len(curve) + 1) / (len(curve) + 1)
-        axis.plot(share, curve, _LINES[place // 10 % 4], color=colormaps["tab10"](place % 10), label=method)
+        axis.plot(share, curve, _LINES[place // 10 % 4], color=colormaps["tab10"](place % 10), label=in_figure(method))
     axis.set_xlabel("share of the pixels")
     axis.set_ylabel(f"{table.view.curve}, mean score")
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -160,13 +166,14 @@ def _encoded(figure: Any) -> str:
 
 def _gallery(rows: pd.DataFrame) -> dict[str, Any]:
     rows = rows[rows["picture"].notna()]
+    rows = rows.assign(method=rows["method"].map(shown))
     methods = list(dict.fromkeys(rows["method"]))
     samples = []
     for name, group in rows.groupby("sample"):
         maps = {row["method"]: base64.b64encode(row["picture"]).decode() for _, row in group.iterrows()}
         photograph = base64.b64encode(group["photograph"].iloc[0]).decode()
-        samples.append({"name": str(name), "photograph": photograph, "maps": maps})
+        samples.append({"name": shown(name), "photograph": photograph, "maps": maps})
     wanted = ("IG (zero)", "IG (blur + zero)", "EG", "LPI, 1 n.", "WG, 7 baselines", "SAMP++", "bilinear", "USU")
     wanted += ("USU, paper", "IWMR, paper", "USU, paper, random scores", "bilinear x score map", "Oracle-IWMR")
-    shown = [method for method in wanted if method in methods][:_SHOWN]
-    return {"methods": methods, "shown": shown or methods[:_SHOWN], "samples": samples}
+    first = [method for method in wanted if method in methods][:_SHOWN]
+    return {"methods": methods, "shown": first or methods[:_SHOWN], "samples": samples}

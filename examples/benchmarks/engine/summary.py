@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from captum_ext.core.text import in_markdown, shown
 from examples.benchmarks.engine.claims import LEVEL, Judged, Kind
 from examples.benchmarks.engine.tables import METRICS, Table
 
@@ -24,7 +25,7 @@ def summary(judged: Mapping[str, Sequence[Judged]], tables: Sequence[Table], abo
         "",
         "Written by `python -m examples.benchmarks` from the rows of a run; no number was typed by hand.",
         "",
-        *environment_lines(about),
+        *(f"- {in_markdown(line[2:])}" for line in environment_lines(about)),
         "",
         "A claim **holds** only if the paired Wilcoxon test says so after Holm's correction over all comparisons "
         "of its paper (p < 0.05), against the paper's comparison and against our controls. Numbers are means, and the "
@@ -37,7 +38,7 @@ def summary(judged: Mapping[str, Sequence[Judged]], tables: Sequence[Table], abo
         if verdicts:
             lines += [f"## {PAPERS[paper]}", "", *verdict_lines(verdicts), ""]
     for table in tables:
-        lines += [f"### {table.view.title}", "", *([table.view.note, ""] if table.view.note else [])]
+        lines += [f"### {in_markdown(table.view.title)}", "", *([table.view.note, ""] if table.view.note else [])]
         lines += [*table_lines(table), ""]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -53,7 +54,13 @@ def overview(judged: Mapping[str, Sequence[Judged]]) -> list[list[str]]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    """A row of cells that are Markdown already."""
+    return f"| {' | '.join(cells)} |"
+
+
+def _numbers(text: str) -> str:
+    """A cell of numbers with names between them; brackets are those of intervals."""
+    return shown(text).replace("|", "\\|")
 
 
 def environment_lines(about: Mapping[str, Any]) -> list[str]:
@@ -76,7 +83,10 @@ def environment_lines(about: Mapping[str, Any]) -> list[str]:
 def verdict_lines(judged: Sequence[Judged]) -> list[str]:
     """A markdown table of verdicts."""
     head = ["where", "claim", "data, metric", "ours", "n", "verdict"]
-    rows = [[one.where, one.text, one.data, one.number, str(one.n), f"**{one.verdict}**"] for one in judged]
+    rows = [
+        [*map(in_markdown, (one.where, one.text, one.data)), _numbers(one.number), str(one.n), f"**{one.verdict}**"]
+        for one in judged
+    ]
     return [_line(head), "|" + " --- |" * len(head), *map(_line, rows)]
 
 
@@ -85,14 +95,14 @@ def table_lines(table: Table) -> list[str]:
     metrics = list(table.comparisons)
     head = [f"{METRICS[metric].title}{arrow(metric)}" for metric in metrics]
     lines = [
-        "| " + " | ".join(["method", *head, "gradients + forwards", "seconds"]) + " |",
+        _line(["method", *head, "gradients + forwards", "seconds"]),
         "|" + " --- |" * (len(head) + 3),
     ]
     for method in table.methods:
         cells = [cell(table, metric, method) for metric in metrics]
-        lines.append("| " + " | ".join([method, *cells, passes(table, method), seconds(table, method)]) + " |")
-    failed = "".join(f" {method} failed on {count} images." for method, count in table.failed.items())
-    return [*lines, "", f"{counts(table)}. A star: p < 0.05 (Holm) against {table.view.control}.{failed}"]
+        lines.append(_line([in_markdown(method), *cells, passes(table, method), seconds(table, method)]))
+    failed = "".join(f" {in_markdown(method)} failed on {count} images." for method, count in table.failed.items())
+    return [*lines, "", f"{counts(table)}. A star: p < 0.05 (Holm) against {in_markdown(table.view.control)}.{failed}"]
 
 
 def arrow(metric: str) -> str:
