@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from captum_ext.core.checks import MOST_STEPS, check_number, check_positive_int, check_seed, describe
 from captum_ext.core.optional import require
+from captum_ext.core.text import in_figure, in_markdown
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.metrics.curves import PerturbationCurve
 
@@ -47,7 +48,7 @@ class Comparison:
         header = ["method", *self.table.columns]
         lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
         for method, row in self.table.iterrows():
-            cells = [str(method), *(_cell(value, digits) for value in row)]
+            cells = [in_markdown(method), *(_cell(value, digits) for value in row)]
             lines.append("| " + " | ".join(cells) + " |")
         return "\n".join(lines)
 
@@ -62,7 +63,7 @@ class Comparison:
         if self.curves:
             axis = axes.pop(0)
             for method, (fractions, means) in self.curves.items():
-                axis.plot(fractions, means, color=colors[method], label=method)
+                axis.plot(fractions, means, color=colors[method], label=in_figure(method))
             axis.set_xlabel("share of the pixels")
             axis.set_ylabel("mean score")
             axis.legend(fontsize=8)
@@ -79,7 +80,7 @@ class Comparison:
             )
             axis.plot([row["ci_low"], row["ci_high"]], [place, place], color=colors[method], linewidth=3)
             axis.plot(row["mean"], place, "o", color=colors[method])
-        axis.set_yticks(range(len(methods)), methods)
+        axis.set_yticks(range(len(methods)), [in_figure(method) for method in methods])
         axis.set_xlabel(f"score ({'higher' if self.higher_is_better else 'lower'} is better), mean and interval")
 
     def _differences(self, axis: Any, methods: list[str], colors: dict[str, Any]) -> None:
@@ -88,8 +89,8 @@ class Comparison:
             difference = self.scores[method] - self.scores[self.control]
             axis.plot(difference, np.full(len(difference), place), ".", color=colors[method], alpha=0.3)
             axis.plot(difference.mean(), place, "o", color=colors[method])
-        axis.set_yticks(range(len(methods)), methods)
-        axis.set_xlabel(f"score minus that of\n{self.control}, sample by sample")
+        axis.set_yticks(range(len(methods)), [in_figure(method) for method in methods])
+        axis.set_xlabel(f"score minus that of\n{in_figure(self.control)}, sample by sample")
 
 
 def compare(

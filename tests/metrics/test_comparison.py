@@ -144,3 +144,15 @@ def test_scores_that_differ_by_rounding_only_have_an_interval_without_width():
     scores = np.array([0.1 + 0.2, 0.3, 0.3])
     table = compare({"a": scores, "b": np.zeros(3)}, control="b").table
     assert table.loc["a", ["ci_low", "ci_high"]].tolist() == pytest.approx([0.3, 0.3])
+
+
+def test_names_are_plain_text_in_the_table_and_in_the_figure():
+    name = "a|b <!-- $\\frac$ \x1b[2J\n"
+    comparison = compare({name: [1.0, 2.0, 3.0], "b": [2.0, 3.0, 5.0]}, control=name)
+    head, rule, *rows = comparison.to_markdown().splitlines()
+    assert len(rows) == 2
+    assert rows[0].startswith("| a\\|b \\<!-- \\$\\\\frac\\$ \\\\x1b\\[2J\\\\n | 3 |")
+    assert rows[0].replace("\\|", "").count("|") == head.count("|") == rule.count("|")
+    figure = comparison.plot()
+    figure.canvas.draw()
+    assert figure.axes[0].get_yticklabels()[1].get_text() == "a|b <!-- \\$\\frac\\$ \\x1b[2J\\n"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from captum_ext.core.text import in_markdown, shown
+from captum_ext.core.text import in_markdown
 from examples.benchmarks.engine.claims import LEVEL, Judged, Kind
 from examples.benchmarks.engine.tables import METRICS, Table
 
+_INTERVAL = re.compile(r"\\\[([-+.,\de ]+|nan, nan)\\\]")  # which is no link
 PAPERS = {
     "LPI": "Local Path Integration (Yang et al., AAAI 2023)",
     "SAMP": "Salient Manipulation Path (Zhang et al., ICLR 2024)",
@@ -60,7 +62,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def _numbers(text: str) -> str:
     """A cell of numbers with names between them; brackets are those of intervals."""
-    return shown(text).replace("|", "\\|")
+    return _INTERVAL.sub(r"[\1]", in_markdown(text))
 
 
 def environment_lines(about: Mapping[str, Any]) -> list[str]:
