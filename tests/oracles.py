@@ -1,6 +1,7 @@
 """Slow, literal versions of the methods and metrics, written from the papers; they share no code with the package."""
 
 import itertools
+import math
 
 import numpy as np
 import torch
@@ -236,3 +237,22 @@ def globally_shared(coarse, scores, temperature, by_mass):
     mass = coarse * area
     share = ((importance - 0.5) / temperature).exp() * (mass if by_mass else area)
     return float(mass.sum()) * share / share.sum() / area
+
+
+def rise(model, images, target, kept, shift, probability):
+    """Section 3.2 of Petsiuk et al.: one image and one mask after the other, (N, H, W)."""
+    n_masks, grid = kept.shape[0], kept.shape[1]
+    height, width = images.shape[2:]
+    cell_height, cell_width = math.ceil(height / grid), math.ceil(width / grid)
+    larger = ((grid + 1) * cell_height, (grid + 1) * cell_width)
+    maps = torch.zeros(len(images), height, width, dtype=torch.float64)
+    for i in range(n_masks):
+        upsampled = torch.nn.functional.interpolate(
+            kept[i][None, None].float(), size=larger, mode="bilinear", align_corners=False
+        )[0, 0]
+        top, left = int(shift[i, 0]), int(shift[i, 1])
+        mask = upsampled[top : top + height, left : left + width]
+        for n in range(len(images)):
+            score = model(images[n : n + 1] * mask)[0, target[n]]
+            maps[n] += score.double() * mask.double()
+    return (maps / (n_masks * probability)).to(images.dtype)

@@ -51,6 +51,7 @@ PUBLIC = {
         "EG",
         "LPI",
         "METHODS",
+        "RISE",
         "SAMP",
         "BaselineFitness",
         "ExpectedGradients",

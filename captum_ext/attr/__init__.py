@@ -5,6 +5,7 @@ from captum_ext.attr.important_direction_ig import ImportantDirectionIG
 from captum_ext.attr.integrated_gradients import IntegratedGradients
 from captum_ext.attr.local_path_integration import LPI, LocalPathIntegration
 from captum_ext.attr.registry import METHODS, method_class, method_settings
+from captum_ext.attr.rise import RISE
 from captum_ext.attr.samp.salient_manipulation_path import SAMP, PathScores, SalientManipulationPath
 from captum_ext.attr.weighted_ig.weighted_integrated_gradients import (
     BaselineFitness,
@@ -16,6 +17,7 @@ __all__ = [
     "EG",
     "LPI",
     "METHODS",
+    "RISE",
     "SAMP",
     "BaselineFitness",
     "ExpectedGradients",

@@ -11,6 +11,7 @@ from captum_ext.attr.expected_gradients import ExpectedGradients
 from captum_ext.attr.important_direction_ig import ImportantDirectionIG
 from captum_ext.attr.integrated_gradients import IntegratedGradients
 from captum_ext.attr.local_path_integration import LocalPathIntegration
+from captum_ext.attr.rise import RISE
 from captum_ext.attr.samp.salient_manipulation_path import SalientManipulationPath
 from captum_ext.attr.weighted_ig.weighted_integrated_gradients import WeightedIntegratedGradients
 from captum_ext.core.checks import describe
@@ -24,6 +25,7 @@ _SHORT_NAMES: Mapping[type[Any], tuple[str, ...]] = {
     WeightedIntegratedGradients: ("WeightedIG", "weighted-ig"),
     ImportantDirectionIG: ("IDGI", "idgi"),
     SalientManipulationPath: ("SAMP", "samp", "samp++"),
+    RISE: (),
 }
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {"samp": {"momentum": 0, "step_bound": None}}
 

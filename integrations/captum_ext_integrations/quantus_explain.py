@@ -89,6 +89,9 @@ def explain(
     momentum: float = _NOT_GIVEN,
     step_bound: float | None = _NOT_GIVEN,
     feature_mask: Any = _NOT_GIVEN,
+    grid: int = _NOT_GIVEN,
+    probability: float = _NOT_GIVEN,
+    n_samples: int = _NOT_GIVEN,
     baselines: Any = _NOT_GIVEN,
     additional_forward_args: Any = _NOT_GIVEN,
     n_steps: int = _NOT_GIVEN,
@@ -162,6 +165,9 @@ def explain(
         momentum: of SAMP.
         step_bound: of SAMP.
         feature_mask: of SAMP.
+        grid: of RISE.
+        probability: of RISE.
+        n_samples: of RISE.
         baselines: of `attribute`; they replace references.
         additional_forward_args: of `attribute`.
         n_steps: of `attribute`.

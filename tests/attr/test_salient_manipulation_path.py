@@ -266,7 +266,11 @@ def test_without_multiplying_by_inputs_elements_get_their_mean_gradient(x):
         ({"direction": "up"}, ArgumentError, '`direction` to be one of "both", "insertion", "deletion"'),
         ({"momentum": 1}, ArgumentError, r"`momentum` to be a number in \[0, 1\), but got int 1"),
         ({"momentum": "a"}, ArgumentTypeError, r"`momentum` to be a number in \[0, 1\)"),
-        ({"step_bound": 0}, ArgumentError, "`step_bound` to be None or a positive number of at most 1,000,000, but got int 0"),
+        (
+            {"step_bound": 0},
+            ArgumentError,
+            "`step_bound` to be None or a positive number of at most 1,000,000, but got int 0",
+        ),
         ({"step_bound": float("inf")}, ArgumentError, "`step_bound` to be None or a positive number"),
         ({"insertion_baselines": "grey"}, ArgumentError, '`insertion_baselines` to be one of "blur"'),
     ],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from captum_ext.attr import (
+    RISE,
     ExpectedGradients,
     ImportantDirectionIG,
     IntegratedGradients,
@@ -215,6 +216,24 @@ ENTRIES = {
             "insertion_baselines": "blur",
             "deletion_baselines": 0,
         },
+    ),
+    "RISE": Entry(
+        lambda inputs, grid, probability, seed, **given: RISE(
+            MODEL, grid=grid, probability=probability, seed=seed
+        ).attribute(inputs, **given),
+        {"inputs": IMAGES, "grid": 2, "probability": 0.5, "seed": 0, "target": 1, "n_samples": 4, "baselines": None},
+        {
+            "inputs": INPUTS,
+            "grid": Integer(1, 256),
+            "probability": Number(lambda value: 0 < value < 1),
+            "seed": SEED,
+            "target": Target(),
+            "n_samples": Integer(1, STEPS),
+            "baselines": BASELINES,
+            "internal_batch_size": BATCH,
+            "show_progress": Flag(),
+        },
+        {"inputs": BESIDE},
     ),
     "insertion": scored(insertion, {}),
     "deletion": scored(deletion, {}),

@@ -1,0 +1,214 @@
+"""RISE: randomized input sampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from captum.attr import PerturbationAttribution
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from captum_ext.core.autocast import own_precision
+from captum_ext.core.captum import log_usage
+from captum_ext.core.checks import MOST_STEPS, check_baselines, check_bool, check_number, check_positive_int, check_seed
+from captum_ext.core.chunks import for_each_chunk
+from captum_ext.core.devices import double, on_device
+from captum_ext.core.request import Request
+from captum_ext.core.tensors import accumulation_dtype
+from captum_ext.core.types import Baselines, ForwardFunc, Target
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+
+_LARGEST_GRID = 256
+
+
+class RISE(PerturbationAttribution):  # type: ignore[misc]
+    r"""Randomized Input Sampling for Explanation (Petsiuk, Das and Saenko, BMVC 2018).
+
+    https://arxiv.org/abs/1806.07421
+
+    $$S(\lambda) = \frac{1}{n\,p} \sum_{i=1}^{n} F(x \odot M_i + b \odot (1 - M_i)) \, M_i(\lambda)$$
+
+    for random masks $M_i$: a coarse grid, each cell of which is kept with probability p, upsampled bilinearly to one
+    cell more than the image in both directions, and cropped at a random place, so that no pixel is always at an edge.
+    Only scores are asked for: the model may be a black box.
+
+    Args:
+        forward_func: the model; its outputs are scored as they are. The paper's scores are probabilities.
+        grid: cells of the coarse grid along each side; the paper has 7.
+        probability: p, of keeping a cell; the paper has 0.5.
+        seed: of the masks, which are the same for all rows: from 0 to 2^63 - 1.
+        allow_batch_statistics: allow batch norm that mixes the rows of a batch.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: a setting that cannot be used.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.attr import RISE
+        >>> image = torch.ones(1, 1, 8, 8)
+        >>> maps = RISE(lambda x: x[..., :4].mean((1, 2, 3)), grid=2).attribute(image, n_samples=500)
+        >>> bool(maps[..., :4].mean() > maps[..., 4:].mean())  # where the score comes from
+        True
+
+    Deviations from the paper: the map is shared equally by the channels of a location, so that attributions have the
+    shape of the inputs and a location's sum is $S(\lambda)$. Masked pixels fade to `baselines` where the paper fades to
+    zero, which is the default. Masks are made when they are needed and never stored: memory is that of the rows in
+    flight. A map says where the score comes from and is not complete: its sum is no difference of scores.
+    """
+
+    def __init__(
+        self,
+        forward_func: ForwardFunc,
+        *,
+        grid: int = 7,
+        probability: float = 0.5,
+        seed: int = 0,
+        allow_batch_statistics: bool = False,
+    ) -> None:
+        super().__init__(forward_func)
+        self.grid = check_positive_int("grid", grid, _LARGEST_GRID)
+        expected = "a number between 0 and 1, both excluded"
+        self.probability = check_number("probability", probability, expected, lambda value: 0 < value < 1)
+        self.seed = check_seed("seed", seed)
+        self.allow_batch_statistics = check_bool("allow_batch_statistics", allow_batch_statistics)
+
+    def settings(self) -> dict[str, Any]:
+        """What the attributions depend on beside the model and the arguments of `attribute`."""
+        return {"grid": self.grid, "probability": self.probability, "seed": self.seed}
+
+    @log_usage
+    @own_precision
+    def attribute(
+        self,
+        inputs: Tensor,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        n_samples: int = 4000,
+        internal_batch_size: int | None = None,
+        *,
+        show_progress: bool = False,
+    ) -> Tensor:
+        r"""Explain images.
+
+        Args:
+            inputs: (N, C, H, W), floating point.
+            baselines: what masked pixels fade to, as in Captum: a number, one image (1, C, H, W) or one for each input.
+            target: as in Captum.
+            additional_forward_args: as in Captum; see `PathAttribution.attribute`.
+            n_samples: masks for each image, as many passes forwards; the paper has 4,000 (8,000 for ResNet-50).
+            internal_batch_size: rows given to the model at once. None: chosen by device and row size. The result does
+                not depend on it.
+            show_progress: show a bar that counts passes.
+
+        Returns:
+            (N, C, H, W), float32 for half precision, else the inputs' dtype; in units of the score.
+
+        Raises:
+            ArgumentTypeError, ArgumentError: inputs that are no images, arguments that do not fit.
+            NonFiniteError: NaN or infinity in inputs, baselines or scores; see `captum_ext.on_nonfinite`.
+            ModelOutputError: `forward_func` did not return one score for each row.
+        """
+        if not isinstance(inputs, Tensor):
+            raise ArgumentTypeError("inputs", "a tensor of images (N, C, H, W)", type(inputs).__name__)
+        n_samples = check_positive_int("n_samples", n_samples, MOST_STEPS)
+        request = Request(
+            self.forward_func,
+            inputs,
+            target,
+            additional_forward_args,
+            internal_batch_size,
+            allow_batch_statistics=self.allow_batch_statistics,
+        )
+        (images,) = request.inputs
+        if images.dim() != 4:
+            raise ArgumentError("inputs", "a batch of images (N, C, H, W)", f"shape {tuple(images.shape)}")
+        (fill,) = check_baselines(baselines, request.inputs)
+        masks = Masks.drawn(self, n_samples, (images.shape[2], images.shape[3]))
+        show_progress = check_bool("show_progress", show_progress)
+        with tqdm(total=n_samples * len(images), desc="RISE", unit="pass", disable=not show_progress) as bar:
+            scores = _scores(request, masks, fill, bar)
+        total = _weighted_sum(request, masks, double(scores))
+        shared = total / (n_samples * self.probability * images.shape[1])
+        result = shared.to(accumulation_dtype(images.dtype)).to(images.device)[:, None].expand_as(images).contiguous()
+        return request.formatted((result,))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Random masks, as the numbers that they are made of.
+
+    Attributes:
+        kept: (n, grid, grid) which cells are kept.
+        shift: (n, 2) where each mask is cropped, in pixels below a cell's height and width.
+        size: (H, W).
+    """
+
+    kept: Tensor
+    shift: Tensor
+    size: tuple[int, int]
+
+    @classmethod
+    def drawn(cls, method: RISE, n_samples: int, size: tuple[int, int]) -> Masks:
+        """The masks of a method, whose seed they depend on alone."""
+        generator = torch.Generator().manual_seed(method.seed)
+        shape = (n_samples, method.grid, method.grid)
+        kept = torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu") < method.probability
+        cells = [-(-side // method.grid) for side in size]
+        shift = [torch.randint(cell, (n_samples,), generator=generator, device="cpu") for cell in cells]
+        return cls(kept, torch.stack(shift, 1), size)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def at(self, which: Tensor, like: Tensor) -> Tensor:
+        """The masks (m, H, W) with these numbers (m,), in the dtype of arithmetic on images, on their device.
+
+        Bilinear interpolation weighs rows and columns apart, so that a mask is a product of three matrices.
+        """
+        dtype, device = accumulation_dtype(like.dtype), like.device
+        kept = on_device(self.kept[which].to(dtype), device)
+        rows, columns = (
+            on_device(self._weights(side, self.shift[which, axis]).to(dtype), device)
+            for axis, side in enumerate(self.size)
+        )
+        return rows @ kept @ columns.transpose(1, 2)
+
+    def _weights(self, side: int, shift: Tensor) -> Tensor:
+        """(m, side, grid): the share that each cell has in each pixel along one side."""
+        grid = self.kept.shape[1]
+        larger = (grid + 1) * -(-side // grid)
+        pixel = torch.arange(side, device="cpu") + shift[:, None]
+        place = ((pixel + 0.5) * grid / larger - 0.5).clamp(0, grid - 1)
+        return (1 - (place[..., None] - torch.arange(grid, device="cpu")).abs()).clamp(min=0)
+
+
+def _scores(request: Request, masks: Masks, fill: Tensor, bar: Any) -> Tensor:
+    """Score (n, N) of every image under every mask."""
+    (images,), n_rows = request.inputs, request.n_rows
+
+    def values(points: Tensor, rows: Tensor) -> Tensor:
+        numbers, place = torch.unique_consecutive(points // n_rows, return_inverse=True)
+        mask = masks.at(numbers, images)[on_device(place, images.device)][:, None]
+        taken = images[on_device(rows, images.device)]
+        below = fill if len(fill) == 1 else fill[on_device(rows, fill.device)]
+        scores = request.model.scores(((below + mask * (taken - below)).to(images.dtype),), rows)
+        bar.update(len(rows))
+        return scores
+
+    return request.evaluate(request.rows.repeat(len(masks)), values).reshape(len(masks), n_rows)
+
+
+def _weighted_sum(request: Request, masks: Masks, scores: Tensor) -> Tensor:
+    """Sum (N, H, W), float64, of the masks times the scores (n, N) under them."""
+    (images,) = request.inputs
+    total = torch.zeros(request.n_rows, *masks.size, dtype=torch.float64, device=scores.device)
+
+    def add(part: slice) -> None:
+        mask = masks.at(torch.arange(part.start, part.stop, device="cpu"), images).to(scores.device)
+        total.add_(torch.einsum("mn,mhw->nhw", scores[part], mask.double()))
+
+    for_each_chunk(len(masks), request.limit.for_batch(1), add)
+    return total
