@@ -14,6 +14,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from captum_ext.core.text import shown
-from captum_ext.exceptions import CaptumExtError
+from captum_ext.exceptions import ArgumentError, CaptumExtError
 from captum_ext_integrations.cli.loading import STOPPED
 
 MISTAKE = 2  # exit code: nothing could be done; 1: some images have no result
 CLOSED = 141  # whoever read the output has gone, as `head` does; what a shell says of such an end
 _MOST = 4_000  # characters of a message
+_MOST_KNOWN, _CLOSE = 30, 6  # names that are all listed, and of more
 _NAMED = re.compile(r"(?:argument )?`([A-Za-z_]\w*)(\[[^`]*\])?`")
 # What a run says of its configuration; "model" and "method" alone are digests of what was computed with.
 _CONFIGURED = re.compile(
@@ -100,8 +102,19 @@ def explained(error: BaseException, names: Mapping[str, str]) -> str:
     if not isinstance(error, CaptumExtError | OSError):  # of the model, of torch, of Ray
         lines = [line for line in str(error).splitlines() if line.strip()] or [""]
         return f"{type(error).__name__}: {lines[-1].strip()} (CAPTUM_EXT_TRACEBACK=1 shows where)"
-    text = _NAMED.sub(lambda found: names.get(found[1], found[0]), str(error))
+    text = _few_of_many(error) if isinstance(error, ArgumentError) else str(error)
+    text = _NAMED.sub(lambda found: names.get(found[1], found[0]), text)
     return _CONFIGURED.sub(lambda found: names.get(found[1], found[0]), text)
+
+
+def _few_of_many(error: ArgumentError) -> str:
+    """The message; of more names than one can read, as the layers of a network, those that are close."""
+    known = error.expected.removeprefix("one of ").split(", ")
+    if len(known) <= _MOST_KNOWN or not error.expected.startswith("one of "):
+        return str(error)
+    close = get_close_matches(error.received.strip("'\""), known, n=_CLOSE, cutoff=0.5) or known[-_CLOSE:]
+    few = f"one of {len(known)} names, such as {', '.join(close)}"
+    return str(ArgumentError(error.argument, few, error.received))
 
 
 def _exit_code(command: Callable[[], int], names: Mapping[str, str]) -> int:

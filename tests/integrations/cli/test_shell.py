@@ -163,6 +163,26 @@ def test_errors_name_options_as_they_are_written(error, expected):
     assert messages.explained(error, messages.names_of_options(_command)).startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("received", "expected"),
+    [
+        ("'blocks.7.cnv'", "one of 40 names, such as blocks.7.conv, blocks."),
+        ("'foo'", "one of 40 names, such as blocks.34.conv, blocks.35.conv, "),
+    ],
+)
+def test_of_many_names_the_close_ones_are_listed_or_the_last(received, expected):
+    known = [f"blocks.{place}.conv" for place in range(40)]
+    text = messages.explained(ArgumentError("layer", "one of " + ", ".join(known), received), {"layer": "--layer"})
+    assert text.startswith(f"Expected --layer to be {expected}")
+    assert text.endswith(f", but got {received}.")
+    assert text.count("blocks") == 6 + ("blocks" in received)
+
+
+def test_few_names_are_all_listed():
+    error = ArgumentError("layer", "one of " + ", ".join("abc"), "'d'")
+    assert messages.explained(error, {}) == str(error)
+
+
 def test_a_warning_of_the_library_is_one_line_without_its_place_in_the_code(capsys):
     import warnings
 
