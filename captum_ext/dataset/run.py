@@ -44,7 +44,8 @@ def attribute_dataset(
 
     The folder gets parquet files of at most about `run.shard_rows` rows and a manifest. A file is there whole or not at
     all: a run that was killed loses the rows that were not yet in a file, at most those of five minutes, and goes on
-    from there when it is called again. Memory does not grow with the data set.
+    from there when it is called again. Then every file is read and compared with its digests: one that was damaged is
+    set aside with a warning, and its rows are computed again. Memory does not grow with the data set.
 
     Random numbers are those of (seed, index), so that a row depends neither on the order nor on the
     workers or machines, and on its batch only by the model's own rounding; batches begin at multiples of
@@ -79,8 +80,8 @@ def attribute_dataset(
     Raises:
         ArgumentError, ArgumentTypeError: an argument that cannot be used, such as a target that the model does not
             have.
-        RunFolderError: `out` holds a run of another configuration, of other files or with other versions, or is in
-            use.
+        RunFolderError: `out` holds a run of another configuration, of other files or with other versions, or links or
+            pipes where its files are expected; or is in use, or no folder.
         MissingExtraError: pyarrow is not installed.
         OSError: nothing more can be written; finished rows are kept.
 
