@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 
 def gradient(function, point):
@@ -256,3 +257,18 @@ def rise(model, images, target, kept, shift, probability):
             score = model(images[n : n + 1] * mask)[0, target[n]]
             maps[n] += score.double() * mask.double()
     return (maps / (n_masks * probability)).to(images.dtype)
+
+
+def blur_ig(function, image, max_sigma, n_steps, mode, middle):
+    """Equation 4 of Xu et al. for one image (C, H, W): the path of blurred images, one step after the other."""
+
+    def blurred(sigma):
+        blurry = ndimage.gaussian_filter(image.numpy(), (0, sigma, sigma), mode=mode) if sigma else image.numpy()
+        return torch.from_numpy(np.array(blurry))
+
+    total = torch.zeros_like(image)
+    for step in range(n_steps):
+        low, high = max_sigma * step / n_steps, max_sigma * (step + 1) / n_steps
+        at = (low + high) / 2 if middle else low
+        total += gradient(function, blurred(at)) * (blurred(low) - blurred(high))
+    return total

@@ -54,6 +54,7 @@ PUBLIC = {
         "RISE",
         "SAMP",
         "BaselineFitness",
+        "BlurIG",
         "ExpectedGradients",
         "ImportantDirectionIG",
         "IntegratedGradients",

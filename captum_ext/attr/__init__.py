@@ -1,5 +1,6 @@
 """Attribution methods, named and called as those of `captum.attr`."""
 
+from captum_ext.attr.blur_ig import BlurIG
 from captum_ext.attr.expected_gradients import EG, ExpectedGradients
 from captum_ext.attr.important_direction_ig import ImportantDirectionIG
 from captum_ext.attr.integrated_gradients import IntegratedGradients
@@ -20,6 +21,7 @@ __all__ = [
     "RISE",
     "SAMP",
     "BaselineFitness",
+    "BlurIG",
     "ExpectedGradients",
     "ImportantDirectionIG",
     "IntegratedGradients",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, TypeGuard
 
+from captum_ext.attr.blur_ig import BlurIG
 from captum_ext.attr.expected_gradients import ExpectedGradients
 from captum_ext.attr.important_direction_ig import ImportantDirectionIG
 from captum_ext.attr.integrated_gradients import IntegratedGradients
@@ -26,6 +27,7 @@ _SHORT_NAMES: Mapping[type[Any], tuple[str, ...]] = {
     ImportantDirectionIG: ("IDGI", "idgi"),
     SalientManipulationPath: ("SAMP", "samp", "samp++"),
     RISE: (),
+    BlurIG: (),
 }
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {"samp": {"momentum": 0, "step_bound": None}}
 

@@ -89,6 +89,8 @@ def explain(
     momentum: float = _NOT_GIVEN,
     step_bound: float | None = _NOT_GIVEN,
     feature_mask: Any = _NOT_GIVEN,
+    max_sigma: float = _NOT_GIVEN,
+    border: str = _NOT_GIVEN,
     grid: int = _NOT_GIVEN,
     probability: float = _NOT_GIVEN,
     n_samples: int = _NOT_GIVEN,
@@ -165,6 +167,8 @@ def explain(
         momentum: of SAMP.
         step_bound: of SAMP.
         feature_mask: of SAMP.
+        max_sigma: of BlurIG.
+        border: of BlurIG.
         grid: of RISE.
         probability: of RISE.
         n_samples: of RISE.

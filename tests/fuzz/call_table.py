@@ -8,6 +8,7 @@ import torch
 
 from captum_ext.attr import (
     RISE,
+    BlurIG,
     ExpectedGradients,
     ImportantDirectionIG,
     IntegratedGradients,
@@ -216,6 +217,24 @@ ENTRIES = {
             "insertion_baselines": "blur",
             "deletion_baselines": 0,
         },
+    ),
+    "BlurIG": Entry(
+        lambda inputs, max_sigma, border, **given: BlurIG(MODEL, max_sigma=max_sigma, border=border).attribute(
+            inputs, **given, return_convergence_delta=True
+        ),
+        {"inputs": IMAGES, "max_sigma": 3.0, "border": "reflect", "target": 1, "n_steps": 3, "method": None},
+        {
+            "inputs": INPUTS,
+            "max_sigma": Number(lambda value: 0 < value <= 10_000),
+            "border": Choice("reflect", "zero"),
+            "target": Target(),
+            "n_steps": Integer(1, STEPS),
+            "method": Choice(None, "riemann_left", "riemann_middle"),
+            "baselines": Refused("None"),
+            "internal_batch_size": BATCH,
+            "show_progress": Flag(),
+        },
+        {"inputs": BESIDE},
     ),
     "RISE": Entry(
         lambda inputs, grid, probability, seed, **given: RISE(
