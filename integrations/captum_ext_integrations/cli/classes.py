@@ -35,18 +35,21 @@ def class_of(loaded: LoadedModel, target: int | str) -> int | str:
         if found:
             raise ArgumentError("target", "the number of one of these classes", f"{target!r}: {_named(loaded, found)}")
     close = _close(loaded, wanted)
-    hint = f"Close ones are {_named(loaded, close)}" if close else f"The model has {len(loaded.class_names)} names"
-    raise ArgumentError("target", f'a number, "predicted", "label" or the name of a class. {hint}', repr(target))
+    hint = f"close names are {_named(loaded, close)}" if close else f"none of {len(loaded.class_names)} names is close"
+    raise ArgumentError("target", 'a number, "predicted", "label" or the name of a class', f"{target!r}; {hint}")
 
 
 def _close(loaded: LoadedModel, wanted: str) -> list[int]:
     """Classes whose name is like this one, or has it or a word of it inside."""
     names = [name.casefold() for name in loaded.class_names]
     text = wanted.casefold()
-    similar = [names.index(name) for name in get_close_matches(text, names, n=_MOST_NAMED)]
+    very, somewhat = (
+        [names.index(name) for name in get_close_matches(text, names, n=_MOST_NAMED, cutoff=cutoff)]
+        for cutoff in (0.8, 0.6)
+    )
     inside = [index for index, name in enumerate(names) if text and text in name]
     of_words = [index for index, name in enumerate(names) if set(text.split()) & set(name.split())]
-    return list(dict.fromkeys([*similar, *inside, *of_words]))[:_MOST_NAMED]
+    return list(dict.fromkeys([*very, *inside, *of_words, *somewhat]))[:_MOST_NAMED]
 
 
 def _named(loaded: LoadedModel, indices: list[int]) -> str:
