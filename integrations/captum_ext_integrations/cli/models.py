@@ -19,13 +19,7 @@ from captum_ext.exceptions import ArgumentError, ModelLoadError
 from captum_ext_integrations.cli.preparation import Preparation
 from captum_ext_integrations.cli.weights import fill, first_line, load_weights
 
-__all__ = ["CALLERS_MODEL", "LoadedModel", "ModelSpec", "Preparation", "import_from_here", "load_model", "load_weights"]
-
-#: What the help says of MODULE:FUNCTION.
-CALLERS_MODEL = (
-    "a function of yours that returns a model; this runs the code of MODULE, which is looked for where Python finds "
-    "its modules, and in the current folder after all others"
-)
+__all__ = ["LoadedModel", "ModelSpec", "Preparation", "import_from_here", "load_model", "load_weights"]
 
 
 @dataclass(frozen=True)
