@@ -272,3 +272,39 @@ def blur_ig(function, image, max_sigma, n_steps, mode, middle):
         at = (low + high) / 2 if middle else low
         total += gradient(function, blurred(at)) * (blurred(low) - blurred(high))
     return total
+
+
+def guided_ig(function, x, baseline, n_steps, fraction, max_dist):
+    """Algorithm 1 of Kapishnikov et al. with the bounds of its section 3.3, one row and one feature after the other."""
+    shape, end, start = x.shape, x.double().flatten().tolist(), baseline.double().flatten().tolist()
+    n, point, total = len(end), list(start), [0.0] * len(end)
+    length = sum(abs(a - b) for a, b in zip(end, start, strict=True))
+    for step in range(1, n_steps + 1):
+        if length == 0:
+            break
+        alpha = step / n_steps
+        least, most = max(alpha - max_dist, 0.0), min(alpha + max_dist, 1.0)
+        furthest = [s + (e - s) * most for s, e in zip(start, end, strict=True)]
+        slope = gradient(function, torch.tensor(point, dtype=torch.float64).reshape(shape)).flatten().tolist()
+        before = list(point)
+        for i in range(n):
+            if end[i] != start[i] and (point[i] - start[i]) / (end[i] - start[i]) < least:
+                point[i] = start[i] + (end[i] - start[i]) * least
+        while True:
+            distance, wanted = sum(abs(p - e) for p, e in zip(point, end, strict=True)), length * (1 - alpha)
+            if math.isclose(wanted, distance, rel_tol=1e-9, abs_tol=1e-9):
+                break
+            size = [math.inf if point[i] == furthest[i] else abs(slope[i]) for i in range(n)]
+            threshold = sorted(size)[math.floor(fraction * (n - 1))]
+            chosen = [i for i in range(n) if size[i] <= threshold and size[i] < math.inf]
+            room = sum(abs(point[i] - furthest[i]) for i in chosen)
+            if room == 0:
+                break
+            share = (distance - wanted) / room
+            for i in chosen:
+                point[i] = furthest[i] if share > 1 else point[i] + (furthest[i] - point[i]) * share
+            if share <= 1:
+                break
+        for i in range(n):
+            total[i] += (point[i] - before[i]) * slope[i]
+    return torch.tensor(total, dtype=torch.float64).reshape(shape)

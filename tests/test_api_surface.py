@@ -56,6 +56,7 @@ PUBLIC = {
         "BaselineFitness",
         "BlurIG",
         "ExpectedGradients",
+        "GuidedIG",
         "ImportantDirectionIG",
         "IntegratedGradients",
         "LocalPathIntegration",

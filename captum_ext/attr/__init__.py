@@ -2,6 +2,7 @@
 
 from captum_ext.attr.blur_ig import BlurIG
 from captum_ext.attr.expected_gradients import EG, ExpectedGradients
+from captum_ext.attr.guided_ig import GuidedIG
 from captum_ext.attr.important_direction_ig import ImportantDirectionIG
 from captum_ext.attr.integrated_gradients import IntegratedGradients
 from captum_ext.attr.local_path_integration import LPI, LocalPathIntegration
@@ -23,6 +24,7 @@ __all__ = [
     "BaselineFitness",
     "BlurIG",
     "ExpectedGradients",
+    "GuidedIG",
     "ImportantDirectionIG",
     "IntegratedGradients",
     "LocalPathIntegration",

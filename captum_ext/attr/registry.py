@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 from captum_ext.attr.blur_ig import BlurIG
 from captum_ext.attr.expected_gradients import ExpectedGradients
+from captum_ext.attr.guided_ig import GuidedIG
 from captum_ext.attr.important_direction_ig import ImportantDirectionIG
 from captum_ext.attr.integrated_gradients import IntegratedGradients
 from captum_ext.attr.local_path_integration import LocalPathIntegration
@@ -28,6 +29,7 @@ _SHORT_NAMES: Mapping[type[Any], tuple[str, ...]] = {
     SalientManipulationPath: ("SAMP", "samp", "samp++"),
     RISE: (),
     BlurIG: (),
+    GuidedIG: (),
 }
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {"samp": {"momentum": 0, "step_bound": None}}
 

@@ -89,6 +89,8 @@ def explain(
     momentum: float = _NOT_GIVEN,
     step_bound: float | None = _NOT_GIVEN,
     feature_mask: Any = _NOT_GIVEN,
+    fraction: float = _NOT_GIVEN,
+    max_dist: float = _NOT_GIVEN,
     max_sigma: float = _NOT_GIVEN,
     border: str = _NOT_GIVEN,
     grid: int = _NOT_GIVEN,
@@ -167,6 +169,8 @@ def explain(
         momentum: of SAMP.
         step_bound: of SAMP.
         feature_mask: of SAMP.
+        fraction: of GuidedIG.
+        max_dist: of GuidedIG.
         max_sigma: of BlurIG.
         border: of BlurIG.
         grid: of RISE.

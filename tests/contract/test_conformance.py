@@ -7,6 +7,7 @@ import pytest
 
 from captum_ext.attr import (
     ExpectedGradients,
+    GuidedIG,
     ImportantDirectionIG,
     IntegratedGradients,
     LocalPathIntegration,
@@ -53,6 +54,7 @@ class Plain(SalientManipulationPath):
 
 CASES = [
     MethodCase("IG", integrated_gradients),
+    MethodCase("GuidedIG", lambda forward_func, references: GuidedIG(forward_func), completeness=0.05),
     MethodCase("IG-adaptive", integrated_gradients, {"method": "adaptive"}),
     MethodCase("IG-stratified", integrated_gradients, {"method": "stratified"}, random=True),
     MethodCase("EG", expected_gradients, random=True, completeness=0.02),

@@ -10,6 +10,7 @@ from captum_ext.attr import (
     RISE,
     BlurIG,
     ExpectedGradients,
+    GuidedIG,
     ImportantDirectionIG,
     IntegratedGradients,
     LocalPathIntegration,
@@ -130,7 +131,7 @@ def method(kind, own=(), kinds=None, usual=None):
     }
     if kind is SalientManipulationPath:
         shared["method"] = (Choice(None, "riemann_left", "riemann_trapezoid"), None)
-    if kind is ImportantDirectionIG:
+    if kind in (ImportantDirectionIG, GuidedIG):
         shared["multiply_by_inputs"] = (Refused("True", "bool_(True)"), True)
         shared["method"] = (Choice(None, "riemann_left"), None)
     taken = {name: one for name, one in shared.items() if name in parameters or name == "multiply_by_inputs"}
@@ -217,6 +218,15 @@ ENTRIES = {
             "insertion_baselines": "blur",
             "deletion_baselines": 0,
         },
+    ),
+    "GuidedIG": method(
+        GuidedIG,
+        ("fraction", "max_dist"),
+        {
+            "fraction": Number(lambda value: 0 < value <= 1),
+            "max_dist": Number(lambda value: 0 <= value <= 1),
+        },
+        {"fraction": 0.25, "max_dist": 0.1},
     ),
     "BlurIG": Entry(
         lambda inputs, max_sigma, border, **given: BlurIG(MODEL, max_sigma=max_sigma, border=border).attribute(
