@@ -139,7 +139,7 @@ def _exit_code(command: Callable[[], int], names: Mapping[str, str]) -> int:
         return MISTAKE
 
 
-class Shell(TyperGroup):
+class _Shell(TyperGroup):
     """The commands; mistakes in their options are told as all others are."""
 
     def main(
@@ -167,6 +167,9 @@ class Shell(TyperGroup):
         if standalone_mode:
             sys.exit(code or 0)
         return code
+
+
+Shell: type[TyperGroup] = _Shell  # with the signature of its host, whose keywords nobody else should see
 
 
 def _told(error: Any) -> int:
