@@ -28,8 +28,8 @@ _SHORT_NAMES: Mapping[type[Any], tuple[str, ...]] = {
     ImportantDirectionIG: ("IDGI", "idgi"),
     SalientManipulationPath: ("SAMP", "samp", "samp++"),
     RISE: (),
-    BlurIG: (),
-    GuidedIG: (),
+    BlurIG: ("blur-ig",),
+    GuidedIG: ("guided-ig",),
 }
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {"samp": {"momentum": 0, "step_bound": None}}
 

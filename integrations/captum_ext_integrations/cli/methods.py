@@ -235,6 +235,8 @@ METHODS: dict[str, Entry] = {
         "SAMP with momentum and a step bound of n_steps / 4, at most 10, which may add a few gradients",
         n_steps=_groups,
     ),
+    "guided-ig": Entry(_named("guided-ig"), "Guided IG: the path of features with small gradients first"),
+    "blur-ig": Entry(_named("blur-ig"), "Blur IG: the path from a blurred image to the image"),
     "saliency": Entry(_named("captum.attr:Saliency"), "Captum's absolute gradient", ()),
     "input-x-gradient": Entry(_named("captum.attr:InputXGradient"), "Captum's input times gradient", ()),
     "gradcam": Entry(_grad_cam, "GradCAM of a layer (--layer), upsampled (--upsampler)", ("layer", "upsampler")),
