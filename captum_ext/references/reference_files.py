@@ -108,7 +108,8 @@ def damaged_unless_consistent(path: str | PathLike[str]) -> Iterator[None]:
     except ReferenceFileError:
         raise
     except Exception as error:
-        message = f"{path} is damaged or incomplete ({type(error).__name__}: {error}). Put back a copy, or fit again."
+        reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
+        message = f"{path} is damaged or incomplete ({reason}). Put back a copy, or fit again."
         raise ReferenceFileError(message) from error
 
 
