@@ -116,7 +116,10 @@ def without(name):
             lambda t: {**t, "references.1.0": t["references.1.0"][:1].clone()},
             "`references.1..1.` to be of 1 rows like the first",
         ),
-        (lambda t: {**t, "centers": t["centers"][:1].clone()}, "one set of references, one density and one of the centers"),
+        (
+            lambda t: {**t, "centers": t["centers"][:1].clone()},
+            "one set of references, one density and one of the centers",
+        ),
     ],
 )
 def test_contents_that_do_not_belong_together_are_refused(fitted, tmp_path, change, reason):
