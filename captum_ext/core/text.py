@@ -16,7 +16,7 @@ _NEEDED |= {"\U000110bd", "\U000110cd"}
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogates, line and paragraph separators
 _NAMES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ASCII = re.compile(r"[ -~]*")
-_MARKDOWN = re.compile(r"[\\`*\[\]|$~]|<(?=[A-Za-z/!?])|&(?=[#A-Za-z])|(?<!\w)_|_(?!\w)")
+_MARKDOWN = re.compile(r"[\\`*\[\]|$~]|<(?=[A-Za-z/!?])|&(?=[#A-Za-z])|(?<![^\W_])_|_(?![^\W_])")
 _FORMULA = re.compile(r"'*\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
 
@@ -28,7 +28,7 @@ def shown(text: object, most: int | None = None) -> str:
 
     Args:
         text: anything; `str` of it is shown.
-        most: characters; of a longer text the middle is left out.
+        most: characters of what is shown; of a longer text the middle is left out.
 
     Example:
         >>> from captum_ext.core.text import shown
@@ -36,13 +36,11 @@ def shown(text: object, most: int | None = None) -> str:
         cat\x1b]0;title\x07\n.png Größe 猫 قطة
     """
     given = text if type(text) is str else str(text)
-    if most is not None and len(given) > most:
-        kept = most // 2
-        left_out = len(given) - 2 * kept
-        given = f"{given[:kept]} ... {left_out} characters ... {given[-kept:]}"
-    if _ASCII.fullmatch(given):
-        return given
-    return "".join(map(_visible, given))
+    visible = given if _ASCII.fullmatch(given) else "".join(map(_visible, given))
+    if most is None or len(visible) <= most:
+        return visible
+    kept = most // 2
+    return f"{visible[:kept]} ... {len(visible) - 2 * kept} characters ... {visible[-kept:]}"
 
 
 def _visible(character: str) -> str:

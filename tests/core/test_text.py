@@ -56,6 +56,7 @@ def test_no_character_of_unicode_comes_through_that_a_terminal_obeys():
 def test_of_a_very_long_text_the_middle_is_left_out():
     assert shown("a" * 50 + "b" * 1000 + "c" * 50, most=100) == "a" * 50 + " ... 1000 characters ... " + "c" * 50
     assert shown("a" * 100, most=100) == "a" * 100
+    assert shown("\n" * 100, most=100) == r"\n" * 25 + " ... 100 characters ... " + r"\n" * 25
 
 
 def test_an_error_is_shown_as_its_message():
@@ -72,6 +73,7 @@ def test_an_error_is_shown_as_its_message():
         ("a\\|b", r"a\\\|b"),
         ("a\nb", r"a\\nb"),
         ("my_module:MyMethod", "my_module:MyMethod"),
+        ("___a__b", r"\_\_\_a\_\_b"),
         ("p < 0.05 & n > 3", "p < 0.05 & n > 3"),
         ("SAMP + bound, R = 200", "SAMP + bound, R = 200"),
     ],
