@@ -17,6 +17,7 @@ from PIL import Image
 
 from captum_ext.core.text import from_csv, in_markdown, shown
 from captum_ext.exceptions import ArgumentError, CaptumExtError
+from captum_ext.metrics import compare
 from captum_ext_integrations.cli import folder_runs, messages, pictures, progress, tables
 from captum_ext_integrations.cli.classes import class_of
 from examples.benchmarks.engine.claims import Judged, Kind
@@ -216,6 +217,16 @@ def markdown(text, random, folder):
     check(found == expected, "another text", found)
 
 
+def comparison(text, random, folder):
+    text = text.encode(errors="backslashreplace").decode()  # pandas may keep an index in Arrow's text, which is UTF-8
+    names = {text: [1.0, 2.0, 3.0], "other": [2.0, 3.0, 5.0]}
+    source = compare(names, text, n_resamples=10).to_markdown()
+    parsed = _Text(markdown_it.MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(source))
+    check(len(source.splitlines()) == 4 and not obeyed(source), "another number of lines", source)
+    check(len(parsed.of("td")) == 2 * len(parsed.of("th")), "another number of columns", source)
+    check(" ".join(parsed.of("td")[0].split()) == " ".join(shown(text).split()), "another text", parsed.of("td")[0])
+
+
 def html(text, random, folder):
     judged = {"LPI": [Judged("LPI", text, text, text, text, 3, text, Kind.HOLDS)]}
     stored = text.encode(errors="backslashreplace").decode()  # Arrow's text is UTF-8
@@ -273,6 +284,7 @@ _PLACES = {
     "bar": bar,
     "spreadsheet": spreadsheet,
     "markdown": markdown,
+    "comparison": comparison,
     "html": html,
     "figure": figure,
     "class_name": class_name,
