@@ -14,6 +14,8 @@ METHOD_NAMES = (
     "idgi",
     "samp",
     "samp++",
+    "guided-ig",
+    "blur-ig",
     "saliency",
     "input-x-gradient",
     "gradcam",
