@@ -185,7 +185,8 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         (["explain", "cat.png", *TINY, "--upsampler", "usu"], "a method that has it (gradcam), but got it with ig"),
         (
             ["explain", "cat.png", *FEW_STEPS, "--method", "saliency"],
-            "--n-steps to be given with a method that has it (ig, eg, lpi, weighted-ig, idgi, samp, samp++, guided-ig, blur-ig)",
+            "--n-steps to be given with a method that has it "
+            "(ig, eg, lpi, weighted-ig, idgi, samp, samp++, guided-ig, blur-ig)",
         ),
         (
             ["evaluate", "photos", *TINY, "--method", "ig", "--method", "saliency", "--layer", "0"],
