@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from captum_ext.core.atomic import replaced
+from captum_ext.core.atomic import remove_unfinished, replaced
 from captum_ext.exceptions import ArgumentError
 
 _KINDS = (".png", ".npy")
@@ -13,9 +13,12 @@ _KINDS = (".png", ".npy")
 def write(path: Path, content: bytes) -> None:
     """Put a file in its place once it is on the disk; what was there before stays until then.
 
+    What a process left that was killed while it wrote this file is removed.
+
     Raises:
         OSError: no room, or no permission; it has the name of the file.
     """
+    remove_unfinished(path.parent, path.stem)
     with replaced(path) as temporary:
         temporary.write_bytes(content)
 

@@ -140,3 +140,11 @@ def test_a_figure_has_any_name(text, tmp_path):
     pictures.draw_maps(np.zeros((2, 2, 3)), {text: np.eye(2)}, pictures.Caption(text, text, (text,)), path)
     with Image.open(path) as image:
         assert image.size[0] < 1000
+
+
+def test_what_a_killed_process_left_of_a_file_is_removed_when_it_is_written_again(tmp_path):
+    for name in (".map.0123456789ab.tmp.png", ".other.0123456789ab.tmp.png"):
+        (tmp_path / name).write_bytes(b"half of it")
+    write(tmp_path / "map.png", b"all of it")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.0123456789ab.tmp.png", "map.png"]
+    assert (tmp_path / "map.png").read_bytes() == b"all of it"
