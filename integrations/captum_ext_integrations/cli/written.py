@@ -18,7 +18,8 @@ def write(path: Path, content: bytes) -> None:
     Raises:
         OSError: no room, or no permission; it has the name of the file.
     """
-    remove_unfinished(path.parent, path.stem)
+    if path.parent.is_dir():  # else the error below names the file
+        remove_unfinished(path.parent, path.stem)
     with replaced(path) as temporary:
         temporary.write_bytes(content)
 
