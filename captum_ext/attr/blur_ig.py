@@ -7,8 +7,8 @@ from typing import Any, Literal, overload
 import torch
 from captum.attr import GradientAttribution
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from captum_ext.attr.paths.path_method import OnDone
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.captum import log_usage
 from captum_ext.core.checks import MOST_STEPS, check_bool, check_choice, check_number, check_positive_int, describe
@@ -16,6 +16,7 @@ from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.devices import doubles, on_device
 from captum_ext.core.inspection import frozen_parameters
 from captum_ext.core.model import compute_gradients
+from captum_ext.core.progress import counted
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import Sums, accumulation_dtype, row_sum
 from captum_ext.core.types import Baselines, ForwardFunc, Target
@@ -175,16 +176,16 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
         show_progress = check_bool("show_progress", show_progress)
         with (
             frozen_parameters(self.forward_func),
-            tqdm(total=n_steps * len(images), desc="BlurIG", unit="gradient", disable=not show_progress) as bar,
+            counted("BlurIG", n_steps * len(images), "gradient", show_progress) as on_done,
         ):
-            sums = self._integrated(request, n_steps, method, bar)
+            sums = self._integrated(request, n_steps, method, on_done)
         attributions = sums.result()[0]
         result = request.formatted((attributions,))
         if not return_convergence_delta:
             return result
         return result, self._delta(request, attributions)
 
-    def _integrated(self, request: Request, n_steps: int, method: str, bar: Any) -> Sums:
+    def _integrated(self, request: Request, n_steps: int, method: str, on_done: OnDone) -> Sums:
         """Sums (N, ...) over the steps of gradient times difference of blurred images."""
         (images,), sums = request.inputs, Sums(request.inputs, request.n_rows)
         rows = request.rows.repeat(n_steps)
@@ -198,7 +199,7 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
             at = low if method == "riemann_left" else self._blurred(taken, (sharper + 0.5) * width)
             gradients = request.model.gradients((at.to(images.dtype),), row)
             sums.add(row, (gradients[0].to(low.dtype) * (low - high),))
-            bar.update(len(row))
+            on_done(len(row))
 
         for_each_chunk(len(rows), request.limit, add, batches=True)
         return sums

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from captum.attr import PerturbationAttribution
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.captum import log_usage
 from captum_ext.core.checks import MOST_STEPS, check_baselines, check_bool, check_number, check_positive_int, check_seed
 from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.devices import double, on_device
+from captum_ext.core.progress import counted
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import accumulation_dtype
 from captum_ext.core.types import Baselines, ForwardFunc, Target
@@ -128,8 +129,8 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
         (fill,) = check_baselines(baselines, request.inputs)
         masks = Masks.drawn(self, n_samples, (images.shape[2], images.shape[3]))
         show_progress = check_bool("show_progress", show_progress)
-        with tqdm(total=n_samples * len(images), desc="RISE", unit="pass", disable=not show_progress) as bar:
-            scores = _scores(request, masks, fill, bar)
+        with counted("RISE", n_samples * len(images), "pass", show_progress) as on_done:
+            scores = _scores(request, masks, fill, on_done)
         total = _weighted_sum(request, masks, double(scores))
         shared = total / (n_samples * self.probability * images.shape[1])
         result = shared.to(accumulation_dtype(images.dtype)).to(images.device)[:, None].expand_as(images).contiguous()
@@ -185,7 +186,7 @@ class Masks:
         return (1 - (place[..., None] - torch.arange(grid, device="cpu")).abs()).clamp(min=0)
 
 
-def _scores(request: Request, masks: Masks, fill: Tensor, bar: Any) -> Tensor:
+def _scores(request: Request, masks: Masks, fill: Tensor, on_done: Callable[[int], object]) -> Tensor:
     """Score (n, N) of every image under every mask."""
     (images,), n_rows = request.inputs, request.n_rows
 
@@ -195,7 +196,7 @@ def _scores(request: Request, masks: Masks, fill: Tensor, bar: Any) -> Tensor:
         taken = images[on_device(rows, images.device)]
         below = fill if len(fill) == 1 else fill[on_device(rows, fill.device)]
         scores = request.model.scores(((below + mask * (taken - below)).to(images.dtype),), rows)
-        bar.update(len(rows))
+        on_done(len(rows))
         return scores
 
     return request.evaluate(request.rows.repeat(len(masks)), values).reshape(len(masks), n_rows)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
-from tqdm.auto import tqdm
 
 from captum_ext.core.checks import check_bool, check_finite, check_tensors, describe
 from captum_ext.core.chunks import RowLimit, in_chunks
 from captum_ext.core.devices import double
 from captum_ext.core.inspection import device_of
 from captum_ext.core.model import BatchedModel
+from captum_ext.core.progress import counted
 from captum_ext.core.types import ForwardFunc, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
@@ -70,7 +70,7 @@ class SampleSource:
         fingerprints: list[Tensor] = []
         whole: Tensor | None = None  # filled in place where the length is known: no second copy at the end
         done = 0
-        with self._progress("outputs of samples", n_samples) as bar:
+        with self._progress("outputs of samples", n_samples) as on_done:
             for batch in self._read():
                 computed = self._outputs_of(forward_func, batch, device)
                 check_finite("forward_func(samples)", computed, done)
@@ -81,7 +81,7 @@ class SampleSource:
                     whole = computed.new_empty(n_samples, computed.shape[1]) if whole is None else whole
                     whole[done : done + len(computed)] = computed
                 done += len(computed)
-                bar.update(len(computed))
+                on_done(len(computed))
         if done == 0:
             raise ArgumentError("samples", "at least two samples", "none")
         self.fingerprints = torch.cat(fingerprints)
@@ -110,13 +110,13 @@ class SampleSource:
         """Samples picked while all batches are read again."""
         samples: dict[int, Tensors] = {}
         position = 0
-        with self._progress("references", self._length()) as bar:
+        with self._progress("references", self._length()) as on_done:
             for batch in self._read():
                 size = len(batch[0])
                 for i in wanted & set(range(position, position + size)):
                     samples[i] = tuple(tensor[i - position] for tensor in batch)
                 position += size
-                bar.update(size)
+                on_done(size)
                 if len(samples) == len(wanted):
                     return samples
         raise self._changed(f"{position} samples at the second reading")
@@ -175,10 +175,8 @@ class SampleSource:
         except TypeError:
             return None
 
-    @contextmanager
-    def _progress(self, description: str, total: int | None) -> Iterator[Any]:
-        with tqdm(total=total, desc=description, unit="sample", disable=not self.show_progress) as bar:
-            yield bar
+    def _progress(self, description: str, total: int | None) -> AbstractContextManager[Callable[[int], object]]:
+        return counted(description, total, "sample", self.show_progress)
 
 
 def _fingerprint(batch: Tensors) -> Tensor:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from captum_ext.core.checks import MOST_STEPS, check_choice, check_number, check_positive_int, check_seed
 from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.fills import Fill, FillWord, blurred, image_mean, zero
 from captum_ext.core.model import BatchedModel
+from captum_ext.core.progress import counted
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import accumulation_dtype
 
@@ -76,7 +75,7 @@ class MaskedImages:
             bar(len(row))
             return scores
 
-        with _bar(len(rows), self.progress) as bar:
+        with counted("segment scores", len(rows), "pass", self.progress) as bar:
             return self.request.evaluate(rows, values)
 
     def _score(self, outputs: Tensor, rows: Tensor) -> Tensor:
@@ -246,9 +245,3 @@ def unit_scores(scores: Segments) -> Segments:
         wide = high > low
         result.append(torch.where(wide, (one - low) / torch.where(wide, high - low, torch.ones_like(high)), 0.5))
     return result
-
-
-@contextmanager
-def _bar(total: int, show: bool) -> Any:
-    with tqdm(total=total, desc="segment scores", unit="pass", disable=not show) as bar:
-        yield bar.update
