@@ -143,10 +143,10 @@ def pixels_to_remove(score, x, attribution, fill, alpha, relative_to_fill=False,
     return high
 
 
-def fitness_weighted_gradients(function, score, x, references, fill, n_steps=5, keep=None, **search):
+def fitness_weighted_gradients(function, score, x, references, fill, n_steps=5, keep=None, absolute=False, **search):
     """Weighted IG for one row, reference by reference: attributions, weights and numbers of removed features."""
     maps = [integrated_gradients(function, x, reference, n_steps) for reference in references]
-    removed = [pixels_to_remove(score, x, one, fill, **search) for one in maps]
+    removed = [pixels_to_remove(score, x, one.abs() if absolute else one, fill, **search) for one in maps]
     weights = [1 / count / sum(1 / other for other in removed) for count in removed]
     if keep is not None:
         weights = [w if w >= keep / len(weights) else 0.0 for w in weights]

@@ -81,6 +81,7 @@ def explain(
     keep: float | None = _NOT_GIVEN,
     score: Any = _NOT_GIVEN,
     fill: Any = _NOT_GIVEN,
+    ranking: str = _NOT_GIVEN,
     search: str = _NOT_GIVEN,
     rtol: float = _NOT_GIVEN,
     direction: str = _NOT_GIVEN,
@@ -161,6 +162,7 @@ def explain(
         keep: of WeightedIG.
         score: of WeightedIG.
         fill: of WeightedIG.
+        ranking: of WeightedIG.
         search: of WeightedIG.
         rtol: of WeightedIG.
         direction: of SAMP.

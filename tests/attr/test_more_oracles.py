@@ -99,12 +99,13 @@ def probability(model, target):
     keep=st.sampled_from([None, 0.25, 0.9]),
     alpha=st.sampled_from([0.3, 0.5, 0.8]),
     by_logit=st.booleans(),
+    ranking=st.sampled_from(["signed", "absolute"]),
     limit=st.integers(1, 40),
 )
-def test_weighted_ig_equals_the_oracle(seed, n_references, rtol, keep, alpha, by_logit, limit):
+def test_weighted_ig_equals_the_oracle(seed, n_references, rtol, keep, alpha, by_logit, ranking, limit):
     model, x, references = random_model(seed, 7), random_rows(seed + 1, 2, 7), random_rows(seed + 2, n_references, 7)
     maps = [oracles.integrated_gradients(lambda p: model(p)[:, 1], row, one, 5) for row in x for one in references]
-    assume(all(len(one.unique()) == one.numel() for one in maps))  # ties are broken at random here, in order there
+    assume(all(len(one.unique()) == len(one.abs().unique()) == one.numel() for one in maps))  # ties are drawn
     wg = WeightedIntegratedGradients(
         model,
         references=references,
@@ -112,6 +113,7 @@ def test_weighted_ig_equals_the_oracle(seed, n_references, rtol, keep, alpha, by
         keep=keep,
         rtol=rtol,
         score="logit" if by_logit else None,
+        ranking=ranking,
     )
     found = wg.evaluate_baselines(x, target=1, n_steps=5, method="gausslegendre", internal_batch_size=limit)
     for row in range(2):
@@ -125,6 +127,7 @@ def test_weighted_ig_equals_the_oracle(seed, n_references, rtol, keep, alpha, by
             references,
             references.mean(0),
             keep=keep,
+            absolute=ranking == "absolute",
             alpha=alpha,
             rtol=rtol,
             relative_to_fill=relative,
@@ -132,6 +135,7 @@ def test_weighted_ig_equals_the_oracle(seed, n_references, rtol, keep, alpha, by
         assert found.n_removed[row].tolist() == removed
         torch.testing.assert_close(found.weights[row].tolist(), weights)
         assert int(found.n_dropped[row]) == sum(w == 0 for w in weights)
+        assert bool(found.informative[row]) == any(count < 7 for count in removed)
         torch.testing.assert_close(found.attributions[row], expected, rtol=1e-9, atol=1e-9)
 
 

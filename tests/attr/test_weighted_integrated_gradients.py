@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from captum_ext import on_nonfinite
 from captum_ext.attr import (
     ExpectedGradients,
     IntegratedGradients,
@@ -251,11 +252,60 @@ def test_a_score_function_that_loses_rows_is_named(model, x, references):
         wg.attribute(x, target=1)
 
 
-def test_a_goal_that_is_never_reached_gives_equal_weights(x, references):
+def test_a_goal_that_is_never_reached_gives_equal_weights_that_say_nothing_with_a_warning(x, references):
     wg = WeightedIntegratedGradients(lambda v: 5 - v.square().sum(1) * 0.1, references=references, fill=0)
-    found = wg.evaluate_baselines(x, n_steps=8, method="riemann_middle")
+    named = r"of 2 of 2 inputs \(row 0, 1\) to its goal \(alpha=0\.5\) before all 6 pixels"
+    with pytest.warns(UserWarning, match=named) as seen:
+        found = wg.evaluate_baselines(x, n_steps=8, method="riemann_middle")
     assert (found.n_removed == 6).all()
     assert found.weights.tolist() == [[0.25] * 4] * 2
+    assert found.informative.tolist() == [False, False]
+    assert [one.filename for one in seen] == [__file__]
+    with pytest.warns(UserWarning, match=named) as seen:
+        wg.attribute(x, n_steps=8, method="riemann_middle", internal_batch_size=3)
+    assert [one.filename for one in seen] == [__file__]
+
+
+def test_only_rows_whose_references_all_miss_the_goal_are_named(monkeypatch):
+    # From zero to (4, 1) the first pixel is enough; to (0, -1) filling raises the score: the goal cannot be reached.
+    x = torch.tensor([[4.0, 1.0], [0.0, -1.0], [1.0, 4.0], [-1.0, 0.0]])
+    wg = WeightedIntegratedGradients(lambda v: v.sum(1), references=torch.tensor([[0.0, 0.0], [0.0, 0.5]]), fill=0)
+    for kept in (1 << 20, 1):
+        monkeypatch.setattr(weighted_integrated_gradients, "_KEPT_BYTES", kept)
+        with pytest.warns(UserWarning, match=r"2 of 4 inputs \(row 1, 3\)") as seen:
+            found = wg.evaluate_baselines(x, n_steps=2, method="riemann_middle")
+        assert len(seen) == 1
+        assert found.informative.tolist() == [True, False, True, False]
+
+
+def test_the_warning_names_ten_rows_at_most():
+    wg = WeightedIntegratedGradients(lambda v: v.sum(1), references=torch.tensor([[1.0, 0.0], [0.0, 1.0]]), fill=0)
+    with pytest.warns(UserWarning, match=r"12 of 12 inputs \(row 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, \.\.\.\)"):
+        wg.attribute(-torch.ones(12, 2), n_steps=2, method="riemann_middle")
+
+
+def test_one_reference_has_nothing_to_be_compared_with_and_no_warning(recwarn):
+    wg = WeightedIntegratedGradients(lambda v: v.sum(1), references=torch.zeros(1, 2), fill=0)
+    assert wg.evaluate_baselines(-torch.ones(1, 2), n_steps=2, method="riemann_middle").informative.tolist() == [True]
+    assert len(recwarn) == 0
+
+
+def test_rows_that_are_left_out_say_nothing_and_are_not_named(recwarn):
+    wg = WeightedIntegratedGradients(lambda v: v.sum(1), references=torch.tensor([[0.0, 0.0], [0.0, 0.5]]), fill=0)
+    with on_nonfinite("nan"):
+        found = wg.evaluate_baselines(torch.tensor([[4.0, 1.0], [math.nan, 1.0]]), n_steps=2, method="riemann_middle")
+    assert found.informative.tolist() == [True, False]
+    assert not any("goal" in str(one.message) for one in recwarn)
+
+
+def test_the_absolute_ranking_adds_magnitudes_of_channels_and_the_signed_one_their_values():
+    # Contributions of four pixels in two channels: 3 and -3, 2 and 0, 1 and 0, 0 and 1; the score is 4. Signed, the
+    # second pixel alone is half of it. By magnitude the first goes before it, which changes nothing.
+    image = torch.tensor([[[[3.0, 2.0], [1.0, 0.0]], [[-3.0, 0.0], [0.0, 1.0]]]])
+    settings = {"references": torch.stack([torch.zeros(2, 2, 2), -torch.ones(2, 2, 2)]), "fill": 0, "rtol": 0}
+    for ranking, expected in (("signed", 1), ("absolute", 2)):
+        wg = WeightedIntegratedGradients(lambda v: v.sum((1, 2, 3)), ranking=ranking, **settings)
+        assert wg.evaluate_baselines(image, n_steps=2, method="riemann_middle").n_removed[0, 0] == expected
 
 
 def test_an_improbable_target_is_weighted_by_its_logit_with_a_warning(model, x, references):
@@ -305,6 +355,8 @@ def test_a_corner_fill_is_refused_for_inputs_that_are_not_images(model, x, refer
         ({"keep": 0}, r"`keep` to be None or a number in \(0, 1\]"),
         ({"keep": 2}, r"`keep` to be None or a number in \(0, 1\]"),
         ({"score": "margin"}, '`score` to be one of "softmax", "logit"'),
+        ({"ranking": "magnitude"}, '`ranking` to be one of "signed", "absolute", but got'),
+        ({"score": int}, '`score` to be one of "softmax", "logit", but got'),
         ({"search": "scan"}, '`search` to be one of "bisection", "grid"'),
         ({"fill": "black"}, '`fill` to be one of "corners", "references"'),
         ({"rtol": -0.1}, r"`rtol` to be a number in \[0, 1\)"),

@@ -189,16 +189,17 @@ ENTRIES = {
     ),
     "WeightedIntegratedGradients": method(
         WeightedIntegratedGradients,
-        ("references", "alpha", "keep", "score", "fill", "search", "rtol"),
+        ("references", "alpha", "keep", "score", "fill", "ranking", "search", "rtol"),
         {
             "references": REFERENCES_KIND,
             "alpha": Number(lambda value: 0 < value < 1),
             "keep": Number(lambda value: 0 < value <= 1, none=True),
             "score": Choice(None, "softmax", "logit"),
+            "ranking": Choice("signed", "absolute"),
             "search": Choice("bisection", "grid"),
             "rtol": Number(lambda value: 0 <= value < 1),
         },
-        {"references": REFERENCES, "alpha": 0.5, "search": "bisection", "rtol": 0.01},
+        {"references": REFERENCES, "alpha": 0.5, "ranking": "signed", "search": "bisection", "rtol": 0.01},
     ),
     "ImportantDirectionIG": method(ImportantDirectionIG),
     "SalientManipulationPath": method(

@@ -25,11 +25,13 @@ from captum_ext.core.pixels import Pixels
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, displacement
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
+from captum_ext.core.warn import warn_caller
 from captum_ext.references import standard_baselines
 
 # The maps of all references of an input are kept until they are weighted: so many bytes of them at once.
 _KEPT_BYTES = 256 * 2**20
 _ROUNDING = 1e-9
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,15 @@ class BaselineFitness:
             unmeasured, where an input has one reference only.
         n_dropped: (N,) references that `keep` left out.
         attributions: the weighted maps, as `attribute` returns them.
+        informative: (N,) bool; False where D of every one of several references is the number of pixels, so that their
+            equal weights say nothing of them, and in rows that are left out (`captum_ext.on_nonfinite`).
     """
 
     weights: Tensor
     n_removed: Tensor
     n_dropped: Tensor
     attributions: TensorOrTensors
+    informative: Tensor
 
 
 class WeightedIntegratedGradients(ReferencePathAttribution):
@@ -59,9 +64,9 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
     $$\phi(x) = \sum_j w_j(x) \, A_j, \qquad w_j(x) = \frac{1 / D_j}{\sum_k 1 / D_k}$$
 
     A_j is the Integrated Gradients of x from reference r_j, and D_j the smallest number of pixels, taken in the order
-    of A_j (summed over channels, signed, largest first), whose replacement by `fill` brings the score of x to `alpha`
-    times what it was. A pixel of an image (N, C, H, W) is a location with all its channels, of anything else an
-    element. The maps that are ranked are those that are summed: fitness costs no gradient.
+    of A_j (`ranking`, largest first), whose replacement by `fill` brings the score of x to `alpha` times what it was. A
+    pixel of an image (N, C, H, W) is a location with all its channels, of anything else an element. The maps that are
+    ranked are those that are summed: fitness costs no gradient.
 
     Args:
         forward_func: the model. Its outputs should be logits; with probabilities, pass `score=lambda p: p`.
@@ -79,6 +84,9 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         fill: what replaces removed pixels: "corners" (mean colour of the input's four corners, images only),
             "references" (their mean), or a number, tensor or tuple as baselines are given. None: corners for images,
             references otherwise.
+        ranking: the order of pixels by their map: "signed", by its sum over channels; or "absolute", by the sum of
+            absolute values over channels. The evaluation script of the authors' code has the first, its program for
+            single images the second.
         search: "bisection" (ceil(log2 n) forwards a reference at most) or "grid" (16 at a time in equal ratios, which
             takes more forwards but only a few calls in turn, for accelerators).
         rtol: the search stops when D is known to this relative width; 0 for the exact crossing.
@@ -103,7 +111,8 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         * The goal is relative to the original score, everything happens in the model's input space, and the search has
           an invariant (their code mixes normalised and raw images and stops at an absolute error).
         * Bisection finds A crossing, not always the first: curves need not fall monotonically.
-        * Where no crossing is sure (the filled input itself scores above the goal, or x not above it), D is n.
+        * Where no crossing is sure (the filled input itself scores above the goal, or x not above it), D is n. Where
+          that is so for all references of an input, a warning names its row.
         * With a probability below 0.001 the logit relative to the fill decides, with a warning.
         * References equal to the input are left out, with a warning.
         * By default `n_steps` gradients are shared by all references (`method="stratified"`). With fewer gradients than
@@ -125,6 +134,7 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         keep: float | None = None,
         score: str | ScoreFunc | None = None,
         fill: Baselines | str = None,
+        ranking: str = "signed",
         search: str = "bisection",
         rtol: float = 0.02,
     ) -> None:
@@ -133,12 +143,13 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         if keep is not None:
             keep = check_number("keep", keep, "None or a number in (0, 1]", lambda v: 0 < v <= 1)
         self.keep = keep
-        if score is not None and not callable(score):
+        if score is not None and (not callable(score) or isinstance(score, type)):
             check_choice("score", score, ("softmax", "logit"))
         self.score = score
         if isinstance(fill, str):
             check_choice("fill", fill, ("corners", "references"))
         self.fill = fill
+        self.ranking = check_choice("ranking", ranking, ("signed", "absolute"))
         self.search = check_choice("search", search, ("bisection", "grid"))
         self.rtol = check_number("rtol", rtol, "a number in [0, 1)", lambda v: 0 <= v < 1)
 
@@ -165,7 +176,7 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
             weighing = _Weighing(self, problem, plan)
             self.check_inputs_used(problem)
         attributions = request.formatted(weighing.sums.result())
-        return BaselineFitness(weighing.weight, weighing.removed, weighing.dropped, attributions)
+        return BaselineFitness(weighing.weight, weighing.removed, weighing.dropped, attributions, weighing.informative)
 
     def baseline_weights(
         self,
@@ -261,6 +272,7 @@ class _Weighing:
         self.search = Search(method.search, method.rtol)
         for rows in self._groups(exists):
             self._weigh(rows)
+        self.informative = self._informative()
 
     def _groups(self, exists: Tensor) -> Iterator[Tensor]:
         row_bytes = sum(value[0].numel() * accumulation_dtype(value.dtype).itemsize for value in self.problem.inputs)
@@ -286,6 +298,23 @@ class _Weighing:
             shares = self.weight[row[part], path[part]]
             self.sums.add(row[part], tuple(values * as_column(shares, values) for values in maps))
 
+    def _informative(self) -> Tensor:
+        """Rows (N,) whose weights say something of their references; a warning names the others."""
+        exists, n_pixels = self.starts.weight > 0, self.pixels.count
+        says_nothing = (exists.sum(1) > 1) & ((self.removed == n_pixels) | ~exists).all(1)
+        left_out = torch.zeros_like(says_nothing)
+        left_out[sorted(self.problem.request.left_out.rows)] = True
+        rows = (says_nothing & ~left_out).nonzero().squeeze(1).tolist()
+        if rows:
+            named = ", ".join(map(str, rows[:_MOST_NAMED])) + (", ..." if len(rows) > _MOST_NAMED else "")
+            warn_caller(
+                f"The order of no reference brings the score of {len(rows)} of {len(exists)} inputs (row {named}) to "
+                f"its goal (alpha={self.method.alpha:g}) before all {n_pixels} pixels are replaced: their references "
+                "have equal weights, which say nothing of them (`evaluate_baselines(...).informative`). Another "
+                "`fill` or `score` may."
+            )
+        return ~(says_nothing | left_out)
+
     def _removed(self, problem: PathProblem, gradients: Tensors, row: Tensor, path: Tensor) -> Tensor:
         """D (Q,) of each path; one where an input has one reference only."""
         removed = torch.ones(len(row), dtype=torch.long, device="cpu")
@@ -294,7 +323,7 @@ class _Weighing:
             return removed
         importance = torch.cat(
             [
-                self.pixels.totals(self._maps(problem, gradients, row, path, part, True), row[part])
+                self._importance(self._maps(problem, gradients, row, path, part, True), row[part])
                 for part in _parts(len(row), self.limit.rows)
             ]
         )
@@ -303,6 +332,12 @@ class _Weighing:
             importance[several.to(importance.device)], row[several], self.search
         )
         return removed
+
+    def _importance(self, maps: Tensors, row: Tensor) -> Tensor:
+        """By what pixels are ranked, (P, n)."""
+        if self.method.ranking == "absolute":
+            maps = tuple(values.abs() for values in maps)
+        return self.pixels.totals(maps, row)
 
     @staticmethod
     def _maps(
