@@ -73,8 +73,9 @@ def insertion(
             its channels, for other inputs an element; over a tuple of inputs there is one ranking.
         target: as in Captum.
         additional_forward_args: as in Captum; tensors with N rows follow their row.
-        baselines: where nothing is inserted: "blur" (images), "mean" (of the inserted pixels, for each channel), a
-            number, or a tensor of one row or N rows.
+        baselines: where nothing is inserted: "blur" (images), "corners" (images: the mean colour of their four corners,
+            each a tenth of their sides, with which Weighted IG deletes), "mean" (of the inserted pixels, for each
+            channel), a number, or a tensor of one row or N rows.
         n_steps: the curve has n_steps + 1 points, costing as many forwards for each row.
         normalize: "none"; "input" divides by F(x) (valid where F(x) > 0); "range" is (s - low) / (F(x) - low) with the
             baseline's score as `low`, as in the appendix of SAMP (valid where F(x) - low is at least 0.2 |F(x)|).

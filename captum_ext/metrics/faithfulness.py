@@ -83,7 +83,7 @@ def infidelity(
         attributions: as for `insertion`.
         target: as in Captum.
         additional_forward_args: as in Captum.
-        baselines: what replaces pixels: a number, a tensor, "blur" or "mean" (of the pixels that are kept).
+        baselines: what replaces pixels: a number, a tensor, "blur", "corners" or "mean" (of the pixels that are kept).
         n_samples: number of perturbations.
         patch: side of the square as a share of the shorter side; for other inputs the share of the elements.
         seed: of the perturbations.

@@ -7,14 +7,14 @@ from torch import Tensor
 
 from captum_ext.core.checks import describe
 from captum_ext.core.devices import double
-from captum_ext.core.fills import Fill, FillWord, KeptMean, blurred, make_fill
+from captum_ext.core.fills import Fill, FillWord, KeptMean, blurred, corner_mean, make_fill
 from captum_ext.core.perturbation import Perturbation, pixel_importance, ranks_of
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, TensorOrTensors
 from captum_ext.exceptions import ArgumentTypeError
 from captum_ext.metrics.ranking import Ranking
 
-_WORDS: dict[str, FillWord] = {"blur": blurred, "mean": KeptMean}
+_WORDS: dict[str, FillWord] = {"blur": blurred, "corners": corner_mean, "mean": KeptMean}
 
 
 class Game:
@@ -40,7 +40,7 @@ class Game:
         self.n_pixels = self.importance.shape[1]
 
     def fill(self, baselines: Baselines | str) -> Fill:
-        """What replaces pixels that are not kept: "blur", "mean" (of the kept pixels), a number or a tensor."""
+        """What replaces pixels that are not kept: a key of `_WORDS`, a number or a tensor."""
         return make_fill("baselines", 0 if baselines is None else baselines, self.inputs, _WORDS)
 
     def count(self, fraction: float) -> int:

@@ -186,7 +186,7 @@ class CurveMetric(TorchMetric):
     """Areas under curves, or the curves themselves: a subclass says which in `curve`.
 
     Args:
-        baselines: what stands where pixels are missing: a number, a tensor, "blur" or "mean".
+        baselines: what stands where pixels are missing: a number, a tensor, "blur", "corners" or "mean".
         score_scale: "none", "input" (scores are divided by that of the input) or "range" (SAMP's appendix).
         return_auc_per_sample: the area under each curve rather than the curve.
         seed: of the order of pixels with equal importance.

@@ -156,7 +156,7 @@ def scored(metric, kinds, **usual):
                 integers=Verdict.EITHER,
                 shape=Verdict.EITHER,
                 none=Verdict.FINITE,
-                words=("blur", "mean"),
+                words=("blur", "corners", "mean"),
                 like=REFERENCES[:2],
             ),
             0,

@@ -210,6 +210,24 @@ def test_nothing_is_changed_and_gradients_are_off():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_deleting_to_the_corners_is_deleting_to_their_mean_colour():
+    x = torch.zeros(2, 1, 20, 30)
+    x[:, :, :2, :3], x[:, :, -2:, :3], x[:, :, :2, -3:], x[:, :, -2:, -3:] = 1, 2, 3, 6
+    x[1] *= 2
+    maps = torch.arange(600.0).reshape(1, 1, 20, 30).expand(2, -1, -1, -1)
+    model = lambda x: x.sum((1, 2, 3))  # noqa: E731
+    by_word = deletion(model, x, maps, baselines="corners")
+    assert by_word.scores[:, -1].tolist() == [600 * 3, 600 * 6]
+    by_hand = deletion(model, x, maps, baselines=torch.tensor([3.0, 6.0]).reshape(2, 1, 1, 1).expand_as(x))
+    assert torch.equal(by_word.scores, by_hand.scores)
+
+
+def test_corners_are_refused_for_inputs_without_them():
+    x = torch.ones(2, 3)
+    with pytest.raises(ArgumentError, match=r'a tensor or "mean" for inputs that are not images, \(2, 3\), but got "cor'):
+        deletion(lambda x: x.sum(1), x, x, baselines="corners")
+
+
 BAD = [
     (
         {"attributions": torch.rand(2, 5)},
@@ -218,7 +236,7 @@ BAD = [
     ),
     ({"attributions": torch.rand(3, 3, 4, 4)}, ArgumentError, "of 2 rows like the inputs"),
     ({"attributions": torch.ones(2, 4, 4, dtype=torch.bool)}, ArgumentTypeError, "`attributions` to be a tensor or a"),
-    ({"baselines": "white"}, ArgumentError, '`baselines` to be a number, a tensor or one of "blur", "mean", but got'),
+    ({"baselines": "white"}, ArgumentError, '`baselines` to be a number, a tensor or one of "blur", "corners", "mean", but'),
     ({"baselines": torch.zeros(5, 3, 4, 4)}, ArgumentError, "`baselines` to be of the input's shape"),
     ({"n_steps": 0}, ArgumentError, "`n_steps` to be an integer of at least 1"),
     ({"normalize": "max"}, ArgumentError, '`normalize` to be one of "none", "input", "range"'),
