@@ -68,7 +68,7 @@ PUBLIC = {
         "method_settings",
     ],
     captum_ext.dataset: ["DatasetAttributions", "MapFormat", "RunOptions", "attribute_dataset"],
-    captum_ext.references: ["ReferenceDistribution", "standard_baselines"],
+    captum_ext.references: ["ReferenceDistribution", "standard_baselines", "weighted_ig_baselines"],
     captum_ext.metrics: [
         "Comparison",
         "Infidelity",

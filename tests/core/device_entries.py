@@ -12,7 +12,7 @@ from captum_ext.attr import (
 )
 from captum_ext.images import display_range, gaussian_blur
 from captum_ext.metrics import concentration, diff_id, gini, insertion, iou, irof, pointing_game
-from captum_ext.references import ReferenceDistribution, standard_baselines
+from captum_ext.references import ReferenceDistribution, standard_baselines, weighted_ig_baselines
 from captum_ext.segmentation import Segmenter
 from captum_ext.upsampling import InterpolationUpsampler, redistribute
 from tests.core.entries import ATTRIBUTIONS, FITS, MEASURES, SEGMENTS, generator, numbers
@@ -95,6 +95,7 @@ ENTRIES = {
     "Segmenter": lambda f, x, r, m: Segmenter("slic", 4)(x.abs()),
     "standard_baselines": lambda f, x, r, m: standard_baselines(x),
     "standard_baselines of a normalisation": lambda f, x, r, m: standard_baselines(x, mean=MEAN, std=STD),
+    "weighted_ig_baselines": lambda f, x, r, m: weighted_ig_baselines(x, image=x[:1]),
     "nearest": lambda f, x, r, m: InterpolationUpsampler("nearest")(m[:, 0], x),
     "lanczos": lambda f, x, r, m: InterpolationUpsampler("lanczos")(m[:, 0], x),
     "redistribute": lambda f, x, r, m: redistribute(m[:, 0, ::2, ::2].abs(), x[:, 0].abs(), temperature=0.3),

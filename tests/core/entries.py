@@ -31,7 +31,7 @@ from captum_ext.metrics import (
     road,
     sensitivity_n,
 )
-from captum_ext.references import ReferenceDistribution, standard_baselines
+from captum_ext.references import ReferenceDistribution, standard_baselines, weighted_ig_baselines
 from captum_ext.upsampling import InterpolationUpsampler, USUUpsampler
 
 SEGMENTS = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 2, 2], [2, 2, 3, 3]])
@@ -126,6 +126,7 @@ FITS = {
 }
 WITHOUT_A_MODEL = {
     "standard_baselines": lambda f, x, r, m: standard_baselines(x),
+    "weighted_ig_baselines": lambda f, x, r, m: weighted_ig_baselines(x, image=x[:1]),
     "InterpolationUpsampler": lambda f, x, r, m: InterpolationUpsampler("bicubic")(m[:, 0], x, f),
     "lanczos": lambda f, x, r, m: InterpolationUpsampler("lanczos")(m[:, 0], x, f),
     "iou": lambda f, x, r, m: iou(m, SEGMENTS == 1),

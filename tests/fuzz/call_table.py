@@ -36,7 +36,7 @@ from captum_ext.metrics import (
     road,
     sensitivity_n,
 )
-from captum_ext.references import ReferenceDistribution, standard_baselines
+from captum_ext.references import ReferenceDistribution, standard_baselines, weighted_ig_baselines
 from captum_ext.segmentation import Segmenter
 from captum_ext.upsampling import (
     CoalitionScorer,
@@ -431,6 +431,20 @@ ENTRIES = {
             "std": Anything(),
         },
         aliases={"mean": ("std",), "std": ("mean",)},
+    ),
+    "weighted_ig_baselines": Entry(
+        weighted_ig_baselines,
+        {"inputs": IMAGES, "image": IMAGES[:1], "preset": "evaluation", "seed": 0},
+        {
+            "inputs": Dense(shape=Verdict.EITHER),
+            "image": Dense(integers=Verdict.EITHER, shape=Verdict.EITHER),
+            "preset": Choice("evaluation"),
+            "seed": SEED,
+            "value_range": Refused("None"),
+            "mean": Anything(),
+            "std": Anything(),
+        },
+        aliases={"inputs": ("image",), "mean": ("std",), "std": ("mean",), "preset": ("image",)},
     ),
     "ReferenceDistribution.fit": Entry(
         lambda **given: ReferenceDistribution.fit(MODEL, **given).references[0],

@@ -224,7 +224,9 @@ def test_deleting_to_the_corners_is_deleting_to_their_mean_colour():
 
 def test_corners_are_refused_for_inputs_without_them():
     x = torch.ones(2, 3)
-    with pytest.raises(ArgumentError, match=r'a tensor or "mean" for inputs that are not images, \(2, 3\), but got "cor'):
+    with pytest.raises(
+        ArgumentError, match=r'a tensor or "mean" for inputs that are not images, \(2, 3\), but got "cor'
+    ):
         deletion(lambda x: x.sum(1), x, x, baselines="corners")
 
 
@@ -236,7 +238,11 @@ BAD = [
     ),
     ({"attributions": torch.rand(3, 3, 4, 4)}, ArgumentError, "of 2 rows like the inputs"),
     ({"attributions": torch.ones(2, 4, 4, dtype=torch.bool)}, ArgumentTypeError, "`attributions` to be a tensor or a"),
-    ({"baselines": "white"}, ArgumentError, '`baselines` to be a number, a tensor or one of "blur", "corners", "mean", but'),
+    (
+        {"baselines": "white"},
+        ArgumentError,
+        '`baselines` to be a number, a tensor or one of "blur", "corners", "mean", but',
+    ),
     ({"baselines": torch.zeros(5, 3, 4, 4)}, ArgumentError, "`baselines` to be of the input's shape"),
     ({"n_steps": 0}, ArgumentError, "`n_steps` to be an integer of at least 1"),
     ({"normalize": "max"}, ArgumentError, '`normalize` to be one of "none", "input", "range"'),

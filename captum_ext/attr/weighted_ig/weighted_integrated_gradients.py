@@ -74,7 +74,8 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
             product.
         references: (K, ...) or a tuple of such tensors, shared by all inputs; or a function from inputs (N, ...) to
             references (N, K, ...) of their own. None: `references.standard_baselines`, from the input's own range of
-            values; for a normalised model pass it as a function with the model's `mean` and `std`.
+            values; for a normalised model pass it as a function with the model's `mean` and `std`. The authors' own:
+            `references.weighted_ig_baselines`.
         alpha: share of the score that is left at D, in (0, 1).
         keep: weights below `keep` times the mean weight become zero and the others are scaled up (0.25 in the paper's
             code); None keeps all.
