@@ -13,6 +13,8 @@ Segments are scored after the host has computed its maps, once for all layers, a
 Because redistribution is linear in mass, `aug_smooth` averages the coarse maps and redistributes once, and `FullGrad`
 sums a layer's channels first.
 
+`CAM`, which the host does not have, is Zhou's original: the classifier's weights over the maps that it averages.
+
 A CAM leaves the model in eval mode, as the host does: whoever trains on calls `model.train()` again.
 
 What the host has no right map for:
@@ -44,6 +46,7 @@ from captum_ext.core.checks import describe
 from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentTypeError
 from captum_ext.upsampling import Upsampler, make_upsampler
+from captum_ext_integrations._classifier_cam import CAM
 from captum_ext_integrations._grad_cam_base import (
     HALF,
     NOT_IN_NUMPY,
@@ -385,6 +388,7 @@ class SESS(_host.SESS):  # type: ignore[misc]
 
 
 __all__ = [
+    "CAM",
     "FEM",
     "KPCA_CAM",
     "SESS",
@@ -407,7 +411,7 @@ __all__ = [
 ]
 
 #: The class of this module that stands for each of the host's.
-_OURS: dict[type[Any], Any] = {getattr(_host, name): globals()[name] for name in __all__}
+_OURS: dict[type[Any], Any] = {getattr(_host, name): globals()[name] for name in __all__ if name != "CAM"}
 
 
 def _inner(

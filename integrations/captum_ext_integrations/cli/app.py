@@ -127,7 +127,7 @@ def explain(
 def upsample(
     image: Image,
     model: Model,
-    cam: Annotated[str, typer.Option(help="A CAM class of pytorch-grad-cam.")] = "GradCAM",
+    cam: Annotated[str, typer.Option(help="A CAM class of pytorch-grad-cam, or CAM.")] = "GradCAM",
     upsampler: Upsampler = None,
     out: Annotated[Path, typer.Option(help="A picture (.png), or the map as numbers (.npy).")] = Path("cam.png"),
     target: Target = "predicted",

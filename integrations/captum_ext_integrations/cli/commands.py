@@ -32,6 +32,7 @@ _UNITS = {
     "saliency": "change of the score with the pixel",
     "input-x-gradient": "input times gradient, in units of the score",
     "gradcam": "mass of the CAM in a pixel, not normalised",
+    "cam": "mass of the CAM in a pixel, not normalised",
 }
 _ATTRIBUTION = "attribution of a pixel"
 _SUMS_TO_SCORE = f"{_ATTRIBUTION}, in units of the score"

@@ -86,7 +86,7 @@ class FolderRun:
 
     def _configuration(self, method: Any) -> dict[str, Any]:
         spec, cam = self.method, {}
-        if spec.name == "gradcam":  # by the layer that was chosen, which may as well be named
+        if spec.name in ("gradcam", "cam"):  # by the layer that was chosen, which may as well be named
             cam = {"layer": method.layer, "upsampler": spec.upsampler or DEFAULT_UPSAMPLER}
         code = {"code": spec.code} if spec.code else {}  # of a caller's class, which may change between two runs
         return {"method": spec.name, "model": spec.model.name, **cam, **code}

@@ -40,8 +40,8 @@ class MethodSpec:
         model: what is explained.
         references: a folder of images or a file of fitted references.
         n_steps: gradients for each image; None: 20, where the method has steps.
-        layer: of GradCAM, as in `model.named_modules()`; None: the last one with positions.
-        upsampler: of GradCAM, a key of `UPSAMPLERS`; None: "usu".
+        layer: of CAMs, as in `model.named_modules()`; None: the last one with positions.
+        upsampler: of CAMs, a key of `UPSAMPLERS`; None: "usu".
         seed: of random points.
 
     Raises:
@@ -193,10 +193,10 @@ def _groups(budget: int) -> int:
     return max(1, budget // 2)
 
 
-def _grad_cam(loaded: LoadedModel, spec: MethodSpec) -> Any:
+def _cam(cam: str, loaded: LoadedModel, spec: MethodSpec) -> Any:
     from captum_ext_integrations.cli.cams import Cam
 
-    return Cam(loaded, spec.layer, spec.upsampler or DEFAULT_UPSAMPLER)
+    return Cam(loaded, spec.layer, spec.upsampler or DEFAULT_UPSAMPLER, cam)
 
 
 def _named(name: str) -> Callable[[LoadedModel, MethodSpec], Any]:
@@ -239,7 +239,14 @@ METHODS: dict[str, Entry] = {
     "blur-ig": Entry(_named("blur-ig"), "Blur IG: the path from a blurred image to the image"),
     "saliency": Entry(_named("captum.attr:Saliency"), "Captum's absolute gradient", ()),
     "input-x-gradient": Entry(_named("captum.attr:InputXGradient"), "Captum's input times gradient", ()),
-    "gradcam": Entry(_grad_cam, "GradCAM of a layer (--layer), upsampled (--upsampler)", ("layer", "upsampler")),
+    "gradcam": Entry(
+        partial(_cam, "GradCAM"), "GradCAM of a layer (--layer), upsampled (--upsampler)", ("layer", "upsampler")
+    ),
+    "cam": Entry(
+        partial(_cam, "CAM"),
+        "CAM: the classifier's weights over the maps that it averages (--layer, --upsampler)",
+        ("layer", "upsampler"),
+    ),
 }
 
 METRICS: dict[str, tuple[bool, str]] = {

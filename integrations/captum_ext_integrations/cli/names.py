@@ -19,6 +19,7 @@ METHOD_NAMES = (
     "saliency",
     "input-x-gradient",
     "gradcam",
+    "cam",
 )
 METRIC_NAMES = ("insertion", "deletion", "diff_id")
 UPSAMPLER_NAMES = ("usu", "usu-paper", "nearest", "bilinear", "bicubic", "lanczos")

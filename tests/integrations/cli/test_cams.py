@@ -140,3 +140,13 @@ def test_explain_and_upsample_give_the_same_map_of_the_default_layer(here, tutor
     np.testing.assert_allclose(
         np.load("explain.npy"), coarse[0].repeat_interleave(2, 0).repeat_interleave(2, 1), rtol=1e-4
     )
+
+
+def test_cam_is_a_method_and_a_class_of_its_own(here):
+    averaging = ["--model", "tests.integrations.cli.tiny:averaging", *TUTORIAL[2:]]
+    assert "cam of layer 0: class " in succeed("explain", "cat.png", *averaging, "--method", "cam", "--out", "map.npy")
+    assert "CAM of layer 0: class " in succeed("upsample", "cat.png", *averaging, "--cam", "CAM", "--out", "same.npy")
+    assert np.load("map.npy").std() > 0
+    assert np.array_equal(np.load("map.npy"), np.load("same.npy"))
+    output = fail("explain", "cat.png", *TUTORIAL, "--method", "cam")
+    assert "the last layer before an average over positions" in output

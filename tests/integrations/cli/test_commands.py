@@ -52,7 +52,8 @@ def test_the_list_has_every_name_with_a_line():
 def test_every_method_gives_numbers(method, here):
     options = ["--references", "photos"] if method in ("eg", "lpi") else []
     options += ["--n-steps", "4"] if "n_steps" in METHODS[method].options else []
-    succeed("explain", "cat.png", *TINY, "--method", method, "--out", "map.npy", *options)
+    model = [option.replace(":model", ":averaging") for option in TINY] if method == "cam" else TINY
+    succeed("explain", "cat.png", *model, "--method", method, "--out", "map.npy", *options)
     values = np.load("map.npy")
     assert values.shape == (32, 32)
     assert np.abs(values).max() > 0
@@ -181,8 +182,11 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
             ["explain", "cat.png", *TINY, "--references", "photos"],
             "--references to be given with a method that has it (eg, lpi, weighted-ig), but got it with ig",
         ),
-        (["explain", "cat.png", *TINY, "--layer", "0"], "a method that has it (gradcam), but got it with ig"),
-        (["explain", "cat.png", *TINY, "--upsampler", "usu"], "a method that has it (gradcam), but got it with ig"),
+        (["explain", "cat.png", *TINY, "--layer", "0"], "a method that has it (gradcam, cam), but got it with ig"),
+        (
+            ["explain", "cat.png", *TINY, "--upsampler", "usu"],
+            "a method that has it (gradcam, cam), but got it with ig",
+        ),
         (
             ["explain", "cat.png", *FEW_STEPS, "--method", "saliency"],
             "--n-steps to be given with a method that has it "
@@ -190,7 +194,7 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         ),
         (
             ["evaluate", "photos", *TINY, "--method", "ig", "--method", "saliency", "--layer", "0"],
-            "a method that has it (gradcam), but got it with ig, saliency",
+            "a method that has it (gradcam, cam), but got it with ig, saliency",
         ),
         (
             ["run", "photos", *TINY, "--workers", "2"],
@@ -236,7 +240,7 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         (["explain", "resnet18.pth", *TINY], "cannot identify image file"),
         (["explain", "cat.png", *TINY, "--device", "cuda:99"], "--device to be one that torch can use here"),
         (["explain", "cat.png", *TINY, "--method", "gradcam", "--layer", "9"], "--layer to be one of 0, 1, 2, 3"),
-        (["upsample", "cat.png", *TINY, "--cam", "Grad"], "--cam to be one of FEM, KPCA_CAM"),
+        (["upsample", "cat.png", *TINY, "--cam", "Grad"], "--cam to be one of CAM, FEM, KPCA_CAM"),
         (["run", "nowhere", *TINY], "no folder nowhere"),
         (
             ["evaluate", "photos", *TINY, "--method", "ig", "--metric", "speed"],

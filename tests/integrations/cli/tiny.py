@@ -19,6 +19,14 @@ def no_model():
     return 3
 
 
+def averaging():
+    """A network whose linear layer takes averages over positions, as CAM needs it."""
+    built = nn.Sequential(nn.Conv2d(3, 4, 5, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    for k, parameter in enumerate(built.parameters()):
+        parameter.data = torch.sin(1.3 * torch.arange(parameter.numel()) + k).reshape(parameter.shape)
+    return built
+
+
 #: Rows of every gradient of the outputs of `counted()`.
 gradients = []
 
