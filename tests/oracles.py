@@ -308,3 +308,28 @@ def guided_ig(function, x, baseline, n_steps, fraction, max_dist):
         for i in range(n):
             total[i] += (point[i] - before[i]) * slope[i]
     return torch.tensor(total, dtype=torch.float64).reshape(shape)
+
+
+def agi(model, x, target, false_classes, step_size, n_steps, bounds=None, from_input=False):
+    """Algorithms 1 and 2 of Pan et al. for one input, one false class and one step after the other.
+
+    With `from_input` every step is taken from the input again, as in the authors' program.
+    """
+
+    def probability(point, label):
+        return model(point[None]).softmax(1)[0, label]
+
+    total = torch.zeros_like(x)
+    for label in false_classes:
+        point = x
+        for _ in range(n_steps):
+            if int(model(point[None]).argmax(1)) == label:
+                break
+            uphill = gradient(lambda p, label=label: probability(p[0], label)[None], point)
+            explained = gradient(lambda p: probability(p[0], target)[None], point)
+            begin = x if from_input else point
+            end = begin + step_size * uphill.sign()
+            end = end if bounds is None else end.clamp(*bounds)
+            total -= explained * (end - begin)
+            point = end
+    return total

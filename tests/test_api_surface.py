@@ -48,6 +48,7 @@ PUBLIC = {
         "upsample_maps",
     ],
     captum_ext.attr: [
+        "AGI",
         "EG",
         "LPI",
         "METHODS",

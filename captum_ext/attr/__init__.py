@@ -1,5 +1,6 @@
 """Attribution methods, named and called as those of `captum.attr`."""
 
+from captum_ext.attr.agi.adversarial_gradient_integration import AGI
 from captum_ext.attr.blur_ig import BlurIG
 from captum_ext.attr.expected_gradients import EG, ExpectedGradients
 from captum_ext.attr.guided_ig import GuidedIG
@@ -16,6 +17,7 @@ from captum_ext.attr.weighted_ig.weighted_integrated_gradients import (
 )
 
 __all__ = [
+    "AGI",
     "EG",
     "LPI",
     "METHODS",

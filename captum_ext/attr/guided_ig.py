@@ -13,7 +13,7 @@ from captum_ext.attr.paths.path_method import InputsT, PathMethod, progress
 from captum_ext.attr.paths.starts import baseline_starts
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.captum import log_usage
-from captum_ext.core.checks import MOST_STEPS, check_baselines, check_bool, check_number, check_positive_int
+from captum_ext.core.checks import MOST_STEPS, check_baselines, check_bool, check_number, check_positive_int, describe
 from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.devices import double, on_device
 from captum_ext.core.inspection import frozen_parameters
@@ -145,8 +145,8 @@ class GuidedIG(PathMethod):
         """
         request = self.request(inputs, baselines, target, additional_forward_args, internal_batch_size)
         n_steps = check_positive_int("n_steps", n_steps, MOST_STEPS)
-        if method not in (None, "riemann_left"):
-            raise ArgumentError("method", 'None or "riemann_left", the only rule of this method', repr(method))
+        if method is not None and not (isinstance(method, str) and method == "riemann_left"):
+            raise ArgumentError("method", 'None or "riemann_left", the only rule of this method', describe(method))
         show = check_bool("show_progress", show_progress)
         starts = baseline_starts(check_baselines(baselines, request.inputs), request.n_rows)
         with (

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, TypeGuard
 
+from captum_ext.attr.agi.adversarial_gradient_integration import AGI
 from captum_ext.attr.blur_ig import BlurIG
 from captum_ext.attr.expected_gradients import ExpectedGradients
 from captum_ext.attr.guided_ig import GuidedIG
@@ -27,9 +28,10 @@ _SHORT_NAMES: Mapping[type[Any], tuple[str, ...]] = {
     WeightedIntegratedGradients: ("WeightedIG", "weighted-ig"),
     ImportantDirectionIG: ("IDGI", "idgi"),
     SalientManipulationPath: ("SAMP", "samp", "samp++"),
-    RISE: (),
+    RISE: ("rise",),
     BlurIG: ("blur-ig",),
     GuidedIG: ("guided-ig",),
+    AGI: ("agi",),
 }
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {"samp": {"momentum": 0, "step_bound": None}}
 

@@ -25,6 +25,9 @@ from captum_ext.core.targets import (
 from captum_ext.core.types import ForwardFunc, Target, Tensors
 from captum_ext.exceptions import ArgumentError, ModelOutputError, OutputRowsError
 
+#: What makes several scores, (P,) each, of the model's outputs (P, ...).
+ReadScores = Callable[[Tensor], tuple[Tensor, ...]]
+
 
 class GradientFunc(Protocol):
     """Captum's seam: the layer and neuron variants put another function of this signature in its place."""
@@ -68,19 +71,43 @@ def differentiate(
 
     The gradient is None for an input that the score does not depend on.
     """
-    leaves = tuple(tensor.detach().requires_grad_() for tensor in inputs)
     with torch.enable_grad():
-        given = tuple(leaf.clone() for leaf in leaves)  # the model may change what it is given in place
-        with callers_autocast():
-            outputs = run_forward(forward_fn, given, forward_args)
-        scores = scores_of(as_rows(outputs, len(inputs[0])), target)
-        if not scores.requires_grad:
-            raise ModelOutputError(
-                "The score of forward_func does not depend on its inputs through autograd (detached, computed "
-                "under no_grad, or constant), so it has no gradient."
-            )
+        leaves, outputs = _recorded(forward_fn, inputs, forward_args)
+        scores = _with_gradient(scores_of(as_rows(outputs, len(inputs[0])), target))
         gradients = torch.autograd.grad(scores.sum(), leaves, allow_unused=True)
     return scores.detach(), gradients
+
+
+def differentiate_each(
+    forward_fn: ForwardFunc, inputs: Tensors, forward_args: tuple[Any, ...] | None, read: ReadScores
+) -> tuple[Tensor, list[Tensors]]:
+    """Outputs (P, ...), and the gradient of each of the scores that `read` makes of them, from one pass forwards."""
+    with torch.enable_grad():
+        leaves, outputs = _recorded(forward_fn, inputs, forward_args)
+        outputs = check_outputs(outputs, len(inputs[0]))
+        scores = [_with_gradient(score) for score in read(outputs)]
+        gradients = [
+            torch.autograd.grad(score.sum(), leaves, allow_unused=True, retain_graph=score is not scores[-1])
+            for score in scores
+        ]
+    return outputs.detach(), [filled(one, inputs) for one in gradients]
+
+
+def _recorded(forward_fn: ForwardFunc, inputs: Tensors, forward_args: tuple[Any, ...] | None) -> tuple[Tensors, Any]:
+    """Leaves at the inputs, and what the model returns of them."""
+    leaves = tuple(tensor.detach().requires_grad_() for tensor in inputs)
+    given = tuple(leaf.clone() for leaf in leaves)  # the model may change what it is given in place
+    with callers_autocast():
+        return leaves, run_forward(forward_fn, given, forward_args)
+
+
+def _with_gradient(scores: Tensor) -> Tensor:
+    if not scores.requires_grad:
+        raise ModelOutputError(
+            "The score of forward_func does not depend on its inputs through autograd (detached, computed "
+            "under no_grad, or constant), so it has no gradient."
+        )
+    return scores
 
 
 def filled(gradients: tuple[Tensor | None, ...], like: Tensors) -> Tensors:
@@ -231,6 +258,14 @@ class BatchedModel:
     def scores_and_gradients(self, points: Tensors, rows: Tensor) -> tuple[Tensor, Tensors]:
         """Score (P,) and gradient of each point from the same passes; not through `gradient_func`."""
         return self._differentiated(points, rows, one_score_a_row=True)
+
+    def outputs_and_gradients(self, points: Tensors, rows: Tensor, read: ReadScores) -> tuple[Tensor, list[Tensors]]:
+        """The model's whole output at each point, and the gradients there of each score that `read` makes of it."""
+
+        def evaluate(laid_out: Tensors) -> tuple[Tensor, list[Tensors]]:
+            return differentiate_each(self.forward_func, laid_out, self._of(rows)[1], read)
+
+        return cast("tuple[Tensor, list[Tensors]]", self._in_best_layout(evaluate, points))
 
     def outputs(self, points: Tensors, rows: Tensor) -> Tensor:
         """The model's whole output at each point, without gradients."""

@@ -96,6 +96,11 @@ def explain(
     border: str = _NOT_GIVEN,
     grid: int = _NOT_GIVEN,
     probability: float = _NOT_GIVEN,
+    n_false_classes: int = _NOT_GIVEN,
+    false_classes: Any = _NOT_GIVEN,
+    step_size: Any = _NOT_GIVEN,
+    bounds: Any = _NOT_GIVEN,
+    steps_from: str = _NOT_GIVEN,
     n_samples: int = _NOT_GIVEN,
     baselines: Any = _NOT_GIVEN,
     additional_forward_args: Any = _NOT_GIVEN,
@@ -143,8 +148,8 @@ def explain(
         seed: of random points, for each sample alike: results do not depend on the batch. 0 unless given.
         softmax: True explains the softmax of the outputs, which Quantus appends to a model that does not end in one;
             False the outputs before it, without the softmax in which a model ends; else the model as it is explained.
-            References that are fitted have to be fitted to outputs of the same kind; with True WeightedIG takes
-            probabilities as they are unless `score` is given.
+            References that are fitted have to be fitted to outputs of the same kind; with True WeightedIG and
+            AGI take probabilities as they are unless `score` is given.
         channel_first: False: inputs (N, ..., C), and `baseline` with them; the model still gets channels first, and the
             explanation has the layout of the inputs. Nothing is inferred from shapes.
         reduce_axes: dimensions of the explanation that are summed, as in Quantus: the channels unless given; () for
@@ -160,7 +165,7 @@ def explain(
         allow_other_model: of LPI.
         alpha: of WeightedIG.
         keep: of WeightedIG.
-        score: of WeightedIG.
+        score: of WeightedIG and AGI.
         fill: of WeightedIG.
         ranking: of WeightedIG.
         search: of WeightedIG.
@@ -177,6 +182,11 @@ def explain(
         border: of BlurIG.
         grid: of RISE.
         probability: of RISE.
+        n_false_classes: of AGI.
+        false_classes: of AGI.
+        step_size: of AGI.
+        bounds: of AGI.
+        steps_from: of AGI.
         n_samples: of RISE.
         baselines: of `attribute`; they replace references.
         additional_forward_args: of `attribute`.

@@ -1,5 +1,6 @@
 """Guided Integrated Gradients against the algorithm of the paper, feature by feature, and where its path is known."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -123,6 +124,7 @@ def test_settings_that_cannot_be_used_are_named(settings, message):
         GuidedIG(bumpy, **settings)
 
 
-def test_another_rule_is_refused():
+@pytest.mark.parametrize("method", ["gausslegendre", np.array(["riemann_left", "riemann_left"])])
+def test_another_rule_is_refused(method):
     with pytest.raises(ArgumentError, match='`method` to be None or "riemann_left", the only rule of this method'):
-        GuidedIG(bumpy).attribute(numbers(1, 3), method="gausslegendre")
+        GuidedIG(bumpy).attribute(numbers(1, 3), method=method)

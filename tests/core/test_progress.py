@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from captum_ext.attr import RISE, BlurIG
+from captum_ext.attr import AGI, RISE, BlurIG
 from captum_ext.core import progress
 from captum_ext.references import ReferenceDistribution
 from captum_ext.upsampling import USUUpsampler
@@ -18,6 +18,7 @@ def model(x):
 
 CALLS = {
     "RISE": lambda show: RISE(model).attribute(IMAGES, target=1, n_samples=3, show_progress=show),
+    "AGI": lambda show: AGI(model).attribute(IMAGES, target=1, n_steps=3, show_progress=show),
     "BlurIG": lambda show: BlurIG(model).attribute(IMAGES, target=1, n_steps=3, show_progress=show),
     "fit": lambda show: ReferenceDistribution.fit(model, IMAGES, n_references=1, show_progress=show),
     "USU": lambda show: USUUpsampler(segmenter=torch.tensor([[0, 1] * 2] * 4), show_progress=show)(

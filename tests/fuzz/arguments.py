@@ -68,8 +68,8 @@ class Integer:
 class Number:
     """Real numbers that pass a test."""
 
-    def __init__(self, test, none=False, words=()):
-        self.test, self.none, self.words = test, none, words
+    def __init__(self, test, none=False, words=(), right=()):
+        self.test, self.none, self.words, self.right = test, none, words, right
 
     def odd(self, random, usual):
         return any_scalar(random)
@@ -77,6 +77,8 @@ class Number:
     def judge(self, name, value, usual):
         if (value is None and self.none) or (isinstance(value, str) and value in self.words):
             return Verdict.FINITE
+        if name in self.right:
+            return Verdict.EITHER
         if isinstance(value, bool | np.bool_ | torch.Tensor | np.ndarray) or not isinstance(value, Real):
             return Verdict.REFUSED
         try:

@@ -188,6 +188,13 @@ def _bounded_samp(loaded: LoadedModel, spec: MethodSpec) -> Any:
     return _make(method_class("samp++"), loaded, spec, {"step_bound": min(10, spec.budget / 4)})
 
 
+def _agi(loaded: LoadedModel, spec: MethodSpec) -> Any:
+    # The paper's step is one of images in [0, 1], and so are the bounds of its authors' code.
+    mean, std = (torch.tensor(one).reshape(1, -1, 1, 1) for one in (loaded.preparation.mean, loaded.preparation.std))
+    space = {"step_size": 0.05 / std, "bounds": (-mean / std, (1 - mean) / std)}
+    return _make(method_class("agi"), loaded, spec, {"n_false_classes": 1, **space})
+
+
 def _groups(budget: int) -> int:
     """Groups of pixels for each of two directions."""
     return max(1, budget // 2)
@@ -237,6 +244,10 @@ METHODS: dict[str, Entry] = {
     ),
     "guided-ig": Entry(_named("guided-ig"), "Guided IG: the path of features with small gradients first"),
     "blur-ig": Entry(_named("blur-ig"), "Blur IG: the path from a blurred image to the image"),
+    "agi": Entry(
+        _agi, "Adversarial Gradient Integration: at most n_steps steps towards one other class, drawn at random"
+    ),
+    "rise": Entry(_named("rise"), "RISE: 4,000 random masks, and the scores of what each of them leaves", ()),
     "saliency": Entry(_named("captum.attr:Saliency"), "Captum's absolute gradient", ()),
     "input-x-gradient": Entry(_named("captum.attr:InputXGradient"), "Captum's input times gradient", ()),
     "gradcam": Entry(

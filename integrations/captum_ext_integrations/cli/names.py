@@ -16,6 +16,8 @@ METHOD_NAMES = (
     "samp++",
     "guided-ig",
     "blur-ig",
+    "agi",
+    "rise",
     "saliency",
     "input-x-gradient",
     "gradcam",

@@ -23,8 +23,8 @@ def gradients_of(method, n_steps):
 
 @pytest.mark.parametrize("method", [name for name in METHODS if "n_steps" in METHODS[name].options])
 def test_every_method_spends_the_budget_of_gradients(method, here):
-    most = 25 if method == "samp++" else 20
-    assert 20 <= gradients_of(method, 20) <= most
+    least, most = (1 if method == "agi" else 20), (25 if method == "samp++" else 20)  # a path of AGI may arrive before
+    assert least <= gradients_of(method, 20) <= most
 
 
 @pytest.mark.parametrize(("n_steps", "spent"), [(1, 2), (2, 2), (5, 4), (14, 14)])

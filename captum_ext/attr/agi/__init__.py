@@ -1,0 +1,1 @@
+"""Adversarial Gradient Integration: the method, and the paths that it walks."""
