@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_ext.attr.paths.path_method import OnDone
 from captum_ext.core.autocast import own_precision
+from captum_ext.core.blur import LARGEST_SIGMA, blur_matrix
 from captum_ext.core.captum import log_usage
 from captum_ext.core.checks import MOST_STEPS, check_bool, check_choice, check_number, check_positive_int, describe
 from captum_ext.core.chunks import for_each_chunk
@@ -24,8 +25,6 @@ from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 BORDERS = ("reflect", "zero")
 METHODS = ("riemann_left", "riemann_middle")
-_LARGEST_SIGMA = 10_000
-_TRUNCATED = 4  # standard deviations, as SciPy's gaussian_filter
 
 
 class BlurIG(GradientAttribution):  # type: ignore[misc]
@@ -72,8 +71,8 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
         allow_batch_statistics: bool = False,
     ) -> None:
         super().__init__(forward_func)
-        expected = f"a positive number of at most {_LARGEST_SIGMA:,}"
-        self.max_sigma = check_number("max_sigma", max_sigma, expected, lambda value: 0 < value <= _LARGEST_SIGMA)
+        expected = f"a positive number of at most {LARGEST_SIGMA:,}"
+        self.max_sigma = check_number("max_sigma", max_sigma, expected, lambda value: 0 < value <= LARGEST_SIGMA)
         self.border = check_choice("border", border, BORDERS)
         self.allow_batch_statistics = check_bool("allow_batch_statistics", allow_batch_statistics)
 
@@ -229,21 +228,3 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
             request.evaluate(request.rows, values), request.scores, row_sum(attributions).to(images.device)
         )
         return request.left_out.blanked((explained - (end - begin)).to(attributions.dtype).to(attributions.device))
-
-
-def blur_matrix(size: int, sigma: float, border: str) -> Tensor:
-    """Weights (size, size), float64 on the CPU, of every pixel of a line in every blurred one; sigma 0 changes nothing.
-
-    The kernel ends at four standard deviations and sums to one, also where it is cut by the image's border.
-    """
-    radius = int(_TRUNCATED * sigma + 0.5)
-    offsets = torch.arange(-radius, radius + 1, device="cpu")
-    kernel = torch.exp(-(offsets.double() ** 2) / (2 * sigma**2)) if radius else torch.ones(1, dtype=torch.float64)
-    kernel = kernel / kernel.sum()
-    place = torch.arange(size, device="cpu")[:, None] + offsets
-    weights = torch.zeros(size, size, dtype=torch.float64, device="cpu")
-    if border == "zero":
-        inside = (place >= 0) & (place < size)
-        return weights.scatter_add_(1, place.clamp(0, size - 1), kernel * inside)
-    folded = place.remainder(2 * size)  # mirrored again and again
-    return weights.scatter_add_(1, torch.minimum(folded, 2 * size - 1 - folded), kernel.expand(size, -1).contiguous())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from captum_ext.core.blur import gaussian_blur
+from captum_ext.core.blur import Blur
 from captum_ext.core.checks import check_fill, describe
 from captum_ext.core.devices import on_device
 from captum_ext.core.types import Tensors
@@ -82,9 +83,17 @@ class KeptMean:
         return torch.where(count > 0, mean, whole).to(kept.dtype)
 
 
-def blurred(inputs: Tensors) -> ConstantFill:
+class BlurredFill(ConstantFill):
     """The blurred image."""
-    return ConstantFill(tuple(gaussian_blur(value) for value in inputs))
+
+    def __init__(self, inputs: Tensors, blur: Blur | None = None) -> None:
+        self.blur = Blur() if blur is None else blur
+        super().__init__(tuple(self.blur(value) for value in inputs))
+
+
+def blurred_as_rise(inputs: Tensors) -> BlurredFill:
+    """The image blurred as in the evaluation of RISE."""
+    return BlurredFill(inputs, Blur("rise"))
 
 
 def image_mean(inputs: Tensors) -> ConstantFill:
@@ -108,27 +117,32 @@ def zero(inputs: Tensors) -> ConstantFill:
 
 
 #: Words for images only: they need two dimensions of space.
-OF_IMAGES = (blurred, image_mean, corner_mean)
+OF_IMAGES = (BlurredFill, blurred_as_rise, image_mean, corner_mean)
+
+#: Those for a blurred image; where they are words, a `Blur` may be given, too.
+BLURRED: dict[str, FillWord] = {"blur": BlurredFill, "rise": blurred_as_rise}
 
 
 def make_fill(argument: str, given: Any, inputs: Tensors, words: Mapping[str, FillWord]) -> Fill:
-    """The fill that a caller named by a word, or gave as a number, a tensor or a tuple as baselines are given.
+    """The fill that a caller named by a word, or gave as a number, a tensor or a tuple as baselines are given; also
+    a `Blur` where "blur" is one of the words.
 
     Raises:
         ArgumentError: another word, a word for images with other inputs, or values that do not fit.
         ArgumentTypeError, NonFiniteError: values of another type, NaN or infinity.
     """
-    if not isinstance(given, str):
+    is_blur = isinstance(given, Blur) and "blur" in words
+    if not isinstance(given, str) and not is_blur:
         return ConstantFill(check_fill(argument, 0 if given is None else given, inputs))
-    if given not in words:
+    if not is_blur and given not in words:
         expected = "a number, a tensor or one of " + ", ".join(f'"{word}"' for word in words)
         raise ArgumentError(argument, expected, describe(given))
-    make = words[given]
-    if make in OF_IMAGES and any(value.dim() != 4 for value in inputs):
+    make: FillWord = partial(BlurredFill, blur=given) if is_blur else words[given]
+    if (is_blur or make in OF_IMAGES) and any(value.dim() != 4 for value in inputs):
         others = [f'"{word}"' for word, other in words.items() if other not in OF_IMAGES]
         shapes = ", ".join(str(tuple(value.shape)) for value in inputs)
         expected = " or ".join(["a number, a tensor", *others]) + f" for inputs that are not images, {shapes}"
-        raise ArgumentError(argument, expected, f'"{given}"')
+        raise ArgumentError(argument, expected, str(given) if is_blur else f'"{given}"')
     return make(inputs)
 
 

@@ -243,7 +243,7 @@ class BatchedModel:
         Captum.
         """
         if self.gradient_func is compute_gradients:
-            return self._differentiated(points, rows, one_score_a_row=count_batches(rows, self.n_rows) != 1)[1]
+            return self.scores_and_gradients(points, rows, strict=False)[1]
 
         def evaluate(laid_out: Tensors) -> Tensors:
             target, args = self._of(rows)  # fresh copies, should this be tried again in another layout
@@ -255,9 +255,13 @@ class BatchedModel:
 
         return cast(Tensors, self._in_best_layout(evaluate, points))
 
-    def scores_and_gradients(self, points: Tensors, rows: Tensor) -> tuple[Tensor, Tensors]:
-        """Score (P,) and gradient of each point from the same passes; not through `gradient_func`."""
-        return self._differentiated(points, rows, one_score_a_row=True)
+    def scores_and_gradients(self, points: Tensors, rows: Tensor, *, strict: bool = True) -> tuple[Tensor, Tensors]:
+        """Score (P,) and gradient of each point from the same passes; not through `gradient_func`.
+
+        Unless `strict`, a model may return another number of scores for one whole batch, as for `gradients`.
+        """
+        one_score_a_row = strict or count_batches(rows, self.n_rows) != 1
+        return self._differentiated(points, rows, one_score_a_row=one_score_a_row)
 
     def outputs_and_gradients(self, points: Tensors, rows: Tensor, read: ReadScores) -> tuple[Tensor, list[Tensors]]:
         """The model's whole output at each point, and the gradients there of each score that `read` makes of it."""

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
+from captum_ext.core.blur import Blur, warn_where_class_shows
 from captum_ext.core.checks import MOST_STEPS, check_choice, check_positive_int
-from captum_ext.core.fills import Fill
+from captum_ext.core.fills import BlurredFill, Fill
 from captum_ext.core.perturbation import check_fractions
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors
@@ -55,7 +56,7 @@ def insertion(
     target: Target = None,
     additional_forward_args: Any = None,
     *,
-    baselines: Baselines | str = "blur",
+    baselines: Baselines | str | Blur = "blur",
     n_steps: int = 10,
     normalize: str = "none",
     ranking: Ranking = Ranking(),
@@ -73,14 +74,17 @@ def insertion(
             its channels, for other inputs an element; over a tuple of inputs there is one ranking.
         target: as in Captum.
         additional_forward_args: as in Captum; tensors with N rows follow their row.
-        baselines: where nothing is inserted: "blur" (images), "corners" (images: the mean colour of their four corners,
-            each a tenth of their sides, with which Weighted IG deletes), "mean" (of the inserted pixels, for each
-            channel), a number, or a tensor of one row or N rows.
+        baselines: where nothing is inserted: "blur" (images; as strong as hides the class at every size), "rise" (the
+            weaker blur of RISE's evaluation, see `images.gaussian_blur`), an `images.Blur` of your own strength,
+            "corners" (images: the mean colour of their four corners, each a tenth of their sides, with which Weighted
+            IG deletes), "mean" (of the inserted pixels, for each channel), a number, or a tensor of one row or N rows.
         n_steps: the curve has n_steps + 1 points, costing as many forwards for each row.
         normalize: "none"; "input" divides by F(x) (valid where F(x) > 0); "range" is (s - low) / (F(x) - low) with the
             baseline's score as `low`, as in the appendix of SAMP (valid where F(x) - low is at least 0.2 |F(x)|).
         ranking: how the map orders pixels: by values or absolute values, and the seed of the order of equal ones.
         internal_batch_size: rows given to the model at once. None: chosen by device and row size.
+
+    A warning counts the rows of which the blurred input keeps more than half of the score: what was to be hidden shows.
 
     Raises:
         ArgumentError: shapes, target or options that do not fit.
@@ -108,7 +112,7 @@ def deletion(
     target: Target = None,
     additional_forward_args: Any = None,
     *,
-    baselines: Baselines | str = 0,
+    baselines: Baselines | str | Blur = 0,
     n_steps: int = 10,
     normalize: str = "none",
     ranking: Ranking = Ranking(),
@@ -141,7 +145,7 @@ def diff_id(
     target: Target = None,
     additional_forward_args: Any = None,
     *,
-    baselines: Baselines | str = "mean",
+    baselines: Baselines | str | Blur = "mean",
     fractions: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     normalize: str = "input",
     ranking: Ranking = Ranking(absolute=True),
@@ -211,6 +215,8 @@ def curve_of(game: Game, fill: Fill, n_steps: int, normalize: str, inserting: bo
     scores, correct = game.evaluate(fill, kept)
     whole, low = (scores[:, -1], scores[:, 0]) if inserting else (scores[:, 0], scores[:, -1])
     at_inputs, scores = game.at_inputs(whole), game.request.left_out.blanked(scores)
+    if isinstance(fill, BlurredFill):
+        warn_where_class_shows("baselines", fill.blur, low, at_inputs)
     normalized, valid = _normalize(scores, at_inputs, low, normalize)
     fractions = torch.linspace(0, 1, n_steps + 1, dtype=scores.dtype, device=scores.device)
     return PerturbationCurve(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
+from captum_ext.core.blur import Blur
 from captum_ext.core.checks import MOST_STEPS, check_number, check_positive_int, check_seed
 from captum_ext.core.devices import double
 from captum_ext.core.fills import Fill
@@ -58,7 +59,7 @@ def infidelity(
     target: Target = None,
     additional_forward_args: Any = None,
     *,
-    baselines: Baselines | str = 0,
+    baselines: Baselines | str | Blur = 0,
     n_samples: int = 50,
     patch: float = 0.25,
     seed: int = 0,
@@ -83,7 +84,8 @@ def infidelity(
         attributions: as for `insertion`.
         target: as in Captum.
         additional_forward_args: as in Captum.
-        baselines: what replaces pixels: a number, a tensor, "blur", "corners" or "mean" (of the pixels that are kept).
+        baselines: what replaces pixels: a number, a tensor, "blur", "rise", an `images.Blur`, "corners" or "mean" (of
+            the pixels that are kept).
         n_samples: number of perturbations.
         patch: side of the square as a share of the shorter side; for other inputs the share of the elements.
         seed: of the perturbations.
@@ -141,7 +143,7 @@ def sensitivity_n(
     additional_forward_args: Any = None,
     *,
     fractions: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8),
-    baselines: Baselines | str = 0,
+    baselines: Baselines | str | Blur = 0,
     n_samples: int = 50,
     seed: int = 0,
     internal_batch_size: int | None = None,
@@ -201,7 +203,7 @@ def monotonicity(
     target: Target = None,
     additional_forward_args: Any = None,
     *,
-    baselines: Baselines | str = 0,
+    baselines: Baselines | str | Blur = 0,
     n_steps: int = 10,
     ranking: Ranking = Ranking(absolute=True),
     internal_batch_size: int | None = None,

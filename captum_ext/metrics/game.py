@@ -5,16 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from captum_ext.core.blur import Blur
 from captum_ext.core.checks import describe
 from captum_ext.core.devices import double
-from captum_ext.core.fills import Fill, FillWord, KeptMean, blurred, corner_mean, make_fill
+from captum_ext.core.fills import BLURRED, Fill, FillWord, KeptMean, corner_mean, make_fill
 from captum_ext.core.perturbation import Perturbation, pixel_importance, ranks_of
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, TensorOrTensors
 from captum_ext.exceptions import ArgumentTypeError
 from captum_ext.metrics.ranking import Ranking
 
-_WORDS: dict[str, FillWord] = {"blur": blurred, "corners": corner_mean, "mean": KeptMean}
+_WORDS: dict[str, FillWord] = {**BLURRED, "corners": corner_mean, "mean": KeptMean}
 
 
 class Game:
@@ -39,8 +40,8 @@ class Game:
         self.ranks = ranks_of(self.importance, self.inputs, ranking.seed)
         self.n_pixels = self.importance.shape[1]
 
-    def fill(self, baselines: Baselines | str) -> Fill:
-        """What replaces pixels that are not kept: a key of `_WORDS`, a number or a tensor."""
+    def fill(self, baselines: Baselines | str | Blur) -> Fill:
+        """What replaces pixels that are not kept: a key of `_WORDS`, a `Blur`, a number or a tensor."""
         return make_fill("baselines", 0 if baselines is None else baselines, self.inputs, _WORDS)
 
     def count(self, fraction: float) -> int:

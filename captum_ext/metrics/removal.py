@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
+from captum_ext.core.blur import Blur
 from captum_ext.core.checks import MOST_STEPS, check_choice, check_number, check_positive_int, describe
 from captum_ext.core.devices import double
 from captum_ext.core.fills import KeptMean
@@ -37,7 +38,7 @@ def pixel_flipping(
     target: Target = None,
     additional_forward_args: Any = None,
     *,
-    baselines: Baselines | str = 0,
+    baselines: Baselines | str | Blur = 0,
     pixels_in_step: int = 1,
     normalize: str = "none",
     ranking: Ranking = Ranking(),
@@ -74,7 +75,7 @@ def irof(
     target: Target = None,
     additional_forward_args: Any = None,
     *,
-    baselines: Baselines | str | None = None,
+    baselines: Baselines | str | Blur | None = None,
     segments: Tensor | str | Segment | Segmenter = "slic",
     ranking: Ranking = Ranking(),
     internal_batch_size: int | None = None,

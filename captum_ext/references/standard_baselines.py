@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
+from captum_ext.core.blur import Sigma, check_sigma
 from captum_ext.core.checks import MOST_STEPS, check_count, check_number, check_seed, check_tensors, describe
 from captum_ext.core.types import TensorOrTensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
@@ -26,6 +27,7 @@ def standard_baselines(
     std: Numbers | None = None,
     n_noise: int = 2,
     seed: int = 0,
+    blur_sigma: Sigma = None,
 ) -> TensorOrTensors:
     """Baselines for every input, in this order: minimum, maximum, middle, mean, blur (images only), noise.
 
@@ -41,7 +43,7 @@ def standard_baselines(
     | maximum (white) | `high` | `(high - mean) / std` |
     | middle (mid-grey) | `(low + high) / 2` | the mean of the two above |
     | mean | the image's own mean colour | the input's mean of each channel |
-    | blur | the image blurred, sigma 12/224 of its shorter side | the same, as blurring is linear |
+    | blur | the image blurred (`images.gaussian_blur`) | the same, as blurring is linear |
     | noise | uniform from `low` to `high`, the same for every input | uniform between the two extremes |
 
     Args:
@@ -53,13 +55,16 @@ def standard_baselines(
         std: divided by, likewise.
         n_noise: number of noise baselines.
         seed: of the noise.
+        blur_sigma: how strong the blur is, as `sigma` of `images.gaussian_blur`: None hides the class at every size,
+            "rise" is that of RISE's evaluation, a number is a standard deviation in pixels.
 
     Returns:
         (N, K, ...) with K = 5 + n_noise for images, 4 + n_noise otherwise; for a tuple of inputs, a tuple. Blur is left
         out unless every tensor of a tuple is an image.
 
     Raises:
-        ArgumentError: a range that is not increasing, only one of mean and std, or statistics that do not fit.
+        ArgumentError: a range that is not increasing, only one of mean and std, statistics that do not fit, or a
+            `blur_sigma` that is none.
         NonFiniteError: NaN or infinity in the inputs.
 
     Example:
@@ -72,11 +77,17 @@ def standard_baselines(
     """
     tensors = tuple(tensor.detach() for tensor in check_tensors("inputs", inputs))
     n_noise, seed = check_count("n_noise", n_noise, MOST_STEPS), check_seed("seed", seed)
+    blur = check_sigma("blur_sigma", blur_sigma)
     limits = _check_range(value_range, mean, std)
     with_blur = all(tensor.dim() == 4 for tensor in tensors)
     generator = torch.Generator().manual_seed(seed)
-    sets = tuple(_baselines_of(tensor, limits, mean, std, with_blur, n_noise, generator) for tensor in tensors)
-    return sets if isinstance(inputs, tuple) else sets[0]
+    sets = []
+    for tensor in tensors:
+        parts = _colours(tensor, limits, mean, std)
+        parts += [gaussian_blur(tensor, blur)] if with_blur else []
+        parts += _noise(tensor, parts[0], parts[1], n_noise, generator)
+        sets.append(torch.stack([part.expand_as(tensor) for part in parts], 1))
+    return tuple(sets) if isinstance(inputs, tuple) else sets[0]
 
 
 def _check_range(
@@ -95,25 +106,22 @@ def _check_range(
     return low, high
 
 
-def _baselines_of(
-    tensor: Tensor,
-    limits: tuple[float, float] | None,
-    mean: Numbers | None,
-    std: Numbers | None,
-    with_blur: bool,
-    n_noise: int,
-    generator: torch.Generator,
-) -> Tensor:
+def _colours(
+    tensor: Tensor, limits: tuple[float, float] | None, mean: Numbers | None, std: Numbers | None
+) -> list[Tensor]:
+    """Minimum, maximum, middle and mean, broadcastable to the tensor."""
     low, high = _extremes(tensor, limits, mean, std)
     dims = tuple(range(2 if tensor.dim() == 4 else 1, tensor.dim()))
     own_mean = tensor.mean(dims, keepdim=True) if dims else tensor
-    parts = [low, high, (low + high) / 2, own_mean]
-    if with_blur:
-        parts.append(gaussian_blur(tensor))
+    return [low, high, (low + high) / 2, own_mean]
+
+
+def _noise(tensor: Tensor, low: Tensor, high: Tensor, n_noise: int, generator: torch.Generator) -> list[Tensor]:
+    parts = []
     for _ in range(n_noise):
         share = torch.rand(tensor.shape[1:], generator=generator, dtype=torch.float64, device="cpu")
         parts.append(low + share.to(tensor.device, tensor.dtype) * (high - low))
-    return torch.stack([part.expand_as(tensor) for part in parts], 1)
+    return parts
 
 
 def _extremes(

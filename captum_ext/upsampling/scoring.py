@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_ext.core.checks import MOST_STEPS, check_choice, check_number, check_positive_int, check_seed
 from captum_ext.core.chunks import for_each_chunk
-from captum_ext.core.fills import Fill, FillWord, blurred, image_mean, zero
+from captum_ext.core.fills import BLURRED, Fill, FillWord, image_mean, zero
 from captum_ext.core.model import BatchedModel
 from captum_ext.core.progress import counted
 from captum_ext.core.request import Request
@@ -21,7 +21,7 @@ Segments = list[Tensor]
 
 
 #: Words for what stands where a segment is missing.
-FILLS: dict[str, FillWord] = {"mean": image_mean, "blur": blurred, "zero": zero}
+FILLS: dict[str, FillWord] = {"mean": image_mean, **BLURRED, "zero": zero}
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
+from captum_ext.core.blur import BLUR_WORDS, Blur
 from captum_ext.core.checks import check_choice, check_finite, check_number, check_numbers, check_positive_int, describe
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.segmentation import METHODS, Segmenter, check_labels
 
 _MOST_PIXELS = 2**28  # a map of a gigabyte
-FILL_WORDS = ("mean", "blur", "zero")
-_FILL = 'a number, a tensor or one of "mean", "blur", "zero"'
+FILL_WORDS = ("mean", *BLUR_WORDS, "zero")
+_FILL = "a number, a tensor, a Blur or one of " + ", ".join(f'"{word}"' for word in FILL_WORDS)
 
 
 def check_positive(name: str, value: Any) -> float:
@@ -44,17 +45,19 @@ def check_size(name: str, value: Any) -> tuple[int, int]:
     return height, width
 
 
-def check_fill(fill: Any) -> str | float | Tensor:
+def check_fill(fill: Any) -> str | float | Tensor | Blur:
     """Return `fill` if it can stand for a missing segment, whatever the images.
 
     Raises:
-        ArgumentTypeError: not a word, a number or a tensor of numbers.
+        ArgumentTypeError: not a word, a `Blur`, a number or a tensor of numbers.
         ArgumentError: another word, a tensor that is no batch of images.
         NonFiniteError: NaN or infinity in a tensor.
     """
     if isinstance(fill, str):
         if fill not in FILL_WORDS:
             raise ArgumentError("fill", _FILL, describe(fill))
+        return fill
+    if isinstance(fill, Blur):
         return fill
     if not isinstance(fill, Tensor):
         return check_number("fill", fill, f"{_FILL}; finite", math.isfinite)

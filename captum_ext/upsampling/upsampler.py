@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext.core.autocast import own_precision
+from captum_ext.core.blur import Blur
 from captum_ext.core.checks import check_bool, check_choice, check_positive_int, check_tensors, describe
 from captum_ext.core.fills import make_fill
 from captum_ext.core.model import compute_gradients
@@ -47,8 +48,8 @@ class USUUpsampler:
         scorer: "deletion+insertion", "deletion", "insertion", "coalition", "gradient", "constant", "random" (the
             control), or an object such as `CoalitionScorer(n_passes=64)`.
         output: what is scored: "logit" (the model's outputs as they are) or "probability" (their softmax).
-        fill: what stands for a missing segment: "mean" (of each image's channels), "blur", "zero", a number or a
-            tensor.
+        fill: what stands for a missing segment: "mean" (of each image's channels), "blur", "rise" or an
+            `images.Blur`, "zero", a number or a tensor.
         refinement: None, or a `Refinement` for finer segments where scores change.
         mean: the model's input normalisation, undone for the segmenter; without it (and `std`) each image is scaled
             from its own minimum and maximum.
@@ -84,7 +85,7 @@ class USUUpsampler:
         segmenter: _Segments = None,
         scorer: str | Scorer | Tensor = "deletion+insertion",
         output: str = "logit",
-        fill: str | float | Tensor = "mean",
+        fill: str | float | Tensor | Blur = "mean",
         refinement: Refinement | None = None,
         mean: Any = None,
         std: Any = None,

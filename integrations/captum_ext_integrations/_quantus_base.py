@@ -17,6 +17,7 @@ from captum_ext.core.checks import check_choice, describe
 from captum_ext.core.optional import require
 from captum_ext.core.types import Baselines
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.images import Blur
 from captum_ext.metrics import PerturbationCurve
 from captum_ext_integrations.quantus_explain import is_ours
 
@@ -186,7 +187,8 @@ class CurveMetric(TorchMetric):
     """Areas under curves, or the curves themselves: a subclass says which in `curve`.
 
     Args:
-        baselines: what stands where pixels are missing: a number, a tensor, "blur", "corners" or "mean".
+        baselines: what stands where pixels are missing: a number, a tensor, "blur", "rise", an
+            `captum_ext.images.Blur`, "corners" or "mean".
         score_scale: "none", "input" (scores are divided by that of the input) or "range" (SAMP's appendix).
         return_auc_per_sample: the area under each curve rather than the curve.
         seed: of the order of pixels with equal importance.
@@ -196,7 +198,7 @@ class CurveMetric(TorchMetric):
 
     def __init__(
         self,
-        baselines: Baselines | str = None,
+        baselines: Baselines | str | Blur = None,
         score_scale: str = "none",
         return_auc_per_sample: bool = True,
         seed: int = 0,
@@ -224,7 +226,7 @@ class CurveMetric(TorchMetric):
             return torch.where(curve.valid, curve.auc, torch.nan)
         return torch.where(curve.valid[:, None], curve.scores, torch.nan)
 
-    def fill(self, x: Tensor) -> Baselines | str:
+    def fill(self, x: Tensor) -> Baselines | str | Blur:
         """The baselines as `x` has its dimensions: time steps that are pixels have one more."""
         given = self.baselines
         if isinstance(given, Tensor) and x.dim() == 4 and given.dim() == 3:

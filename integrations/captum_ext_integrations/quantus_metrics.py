@@ -25,6 +25,7 @@ from captum_ext.core.checks import check_choice
 from captum_ext.core.optional import require
 from captum_ext.core.types import Baselines
 from captum_ext.exceptions import ArgumentError
+from captum_ext.images import Blur
 from captum_ext.metrics import (
     PerturbationCurve,
     Ranking,
@@ -67,7 +68,7 @@ class Insertion(CurveMetric):
     def __init__(
         self,
         n_steps: int = 10,
-        baselines: Baselines | str = None,
+        baselines: Baselines | str | Blur = None,
         *,
         score_scale: str = "none",
         return_auc_per_sample: bool = True,
@@ -107,7 +108,7 @@ class Deletion(CurveMetric):
     def __init__(
         self,
         n_steps: int = 10,
-        baselines: Baselines | str = 0,
+        baselines: Baselines | str | Blur = 0,
         *,
         score_scale: str = "none",
         return_auc_per_sample: bool = True,
@@ -147,7 +148,7 @@ class DiffID(CurveMetric):
     def __init__(
         self,
         fractions: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-        baselines: Baselines | str = "mean",
+        baselines: Baselines | str | Blur = "mean",
         score_scale: str = "input",
         abs: bool = True,  # noqa: A002 (Quantus's name)
         *,
@@ -187,7 +188,7 @@ class PixelFlipping(CurveMetric):
     def __init__(
         self,
         features_in_step: int = 1,
-        baselines: Baselines | str = 0,
+        baselines: Baselines | str | Blur = 0,
         *,
         score_scale: str = "none",
         return_auc_per_sample: bool = True,

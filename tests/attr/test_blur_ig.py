@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from captum_ext import on_nonfinite
 from captum_ext.attr import BlurIG
-from captum_ext.attr.blur_ig import blur_matrix
+from captum_ext.core.blur import blur_matrix
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from tests.core.device_entries import model_with
 from tests.core.entries import numbers

@@ -272,7 +272,7 @@ def test_without_multiplying_by_inputs_elements_get_their_mean_gradient(x):
             "`step_bound` to be None or a positive number of at most 1,000,000, but got int 0",
         ),
         ({"step_bound": float("inf")}, ArgumentError, "`step_bound` to be None or a positive number"),
-        ({"insertion_baselines": "grey"}, ArgumentError, '`insertion_baselines` to be one of "blur"'),
+        ({"insertion_baselines": "grey"}, ArgumentError, '`insertion_baselines` to be one of "blur", "rise"'),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused(settings, error, reason):

@@ -24,7 +24,7 @@ def tiny(monkeypatch):
     torch.manual_seed(0)
     convolutions = [nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU()]
     model = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)).eval()
-    network = Network("tiny", model, SMALL, model[3], 5, blur_sigma=3.0)
+    network = Network("tiny", model, SMALL, model[3], 5)
     for module in (path_games, faithfulness):
         monkeypatch.setattr(module, "load_network", lambda *_: network)
         monkeypatch.setattr(module, "preparation_of", lambda _: SMALL)

@@ -99,7 +99,7 @@ OF_SAMP = Dense(
     integers=Verdict.EITHER,
     shape=Verdict.EITHER,
     none=Verdict.EITHER,
-    words=("blur",),
+    words=("blur", "rise"),
     like=REFERENCES[:2],
 )
 PIXELS = Dense(nonfinite=Verdict.EITHER, integers=Verdict.EITHER, shape=Verdict.EITHER)
@@ -157,7 +157,7 @@ def scored(metric, kinds, **usual):
                 integers=Verdict.EITHER,
                 shape=Verdict.EITHER,
                 none=Verdict.FINITE,
-                words=("blur", "corners", "mean"),
+                words=("blur", "rise", "corners", "mean"),
                 like=REFERENCES[:2],
             ),
             0,
@@ -383,7 +383,7 @@ ENTRIES = {
             "segmenter": Refused("None"),
             "scorer": Refused(),
             "output": Choice("logit", "probability"),
-            "fill": Number(lambda value: abs(value) < 3e38, words=("mean", "blur", "zero")),
+            "fill": Number(lambda value: abs(value) < 3e38, words=("mean", "blur", "rise", "zero")),
             "refinement": Refused("None"),
             "internal_batch_size": BATCH,
             "show_progress": Flag(),
@@ -454,14 +454,18 @@ ENTRIES = {
     ),
     "gaussian_blur": Entry(
         gaussian_blur,
-        {"images": IMAGES},
-        {"images": Dense(nonfinite=Verdict.EITHER, integers=Verdict.EITHER, shape=Verdict.EITHER)},
+        {"images": IMAGES, "sigma": None},
+        {
+            "images": Dense(nonfinite=Verdict.EITHER, integers=Verdict.EITHER, shape=Verdict.EITHER),
+            "sigma": Number(lambda value: 0 < value <= 10_000, none=True, words=("rise",)),
+        },
         nan_is_right=True,
     ),
     "standard_baselines": Entry(
         standard_baselines,
-        {"inputs": IMAGES, "n_noise": 2, "seed": 0},
+        {"inputs": IMAGES, "n_noise": 2, "seed": 0, "blur_sigma": None},
         {
+            "blur_sigma": Number(lambda value: 0 < value <= 10_000, none=True, words=("rise",)),
             "inputs": Dense(shape=Verdict.EITHER),
             "n_noise": Integer(0, STEPS),
             "seed": SEED,

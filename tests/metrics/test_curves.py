@@ -241,7 +241,7 @@ BAD = [
     (
         {"baselines": "white"},
         ArgumentError,
-        '`baselines` to be a number, a tensor or one of "blur", "corners", "mean", but',
+        '`baselines` to be a number, a tensor or one of "blur", "rise", "corners", "mean", but',
     ),
     ({"baselines": torch.zeros(5, 3, 4, 4)}, ArgumentError, "`baselines` to be of the input's shape"),
     ({"n_steps": 0}, ArgumentError, "`n_steps` to be an integer of at least 1"),

@@ -36,7 +36,12 @@ BAD = [
     (USU, {"potential": "linear"}, ArgumentError, '`potential` to be one of "tensor", "power", "log-odds"'),
     (USU, {"redistribution": "none"}, ArgumentError, '`redistribution` to be one of "local"'),
     (USU, {"output": "softmax"}, ArgumentError, '`output` to be one of "logit", "probability"'),
-    (USU, {"fill": "white"}, ArgumentError, '`fill` to be a number, a tensor or one of "mean", "blur", "zero", but'),
+    (
+        USU,
+        {"fill": "white"},
+        ArgumentError,
+        '`fill` to be a number, a tensor, a Blur or one of "mean", "blur", "rise", "zero", but',
+    ),
     (USU, {"fill": NAN}, ArgumentError, "`fill` to be a number, .*; finite, but got float nan"),
     (USU, {"fill": None}, ArgumentTypeError, "`fill` to be .* but got NoneType"),
     (USU, {"fill": [0.5]}, ArgumentTypeError, "`fill` to be .* but got list"),

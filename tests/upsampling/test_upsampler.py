@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from captum_ext.exceptions import ArgumentError, NonFiniteError
+from captum_ext.images import Blur
 from captum_ext.segmentation import Segmenter
 from captum_ext.upsampling import USU, CoalitionScorer, InterpolationUpsampler, USUUpsampler, redistribute
 from captum_ext.upsampling.scoring import GradientScorer, unit_scores
@@ -90,7 +91,7 @@ def test_the_mean_fill_is_each_images_own_channel_mean(model):
     torch.testing.assert_close(usu.score_map(IMAGES, model, target=0)[:, 0], expected)
 
 
-@pytest.mark.parametrize("fill", ["blur", "zero", 0.5, torch.ones(1, 1, 2, 4)])
+@pytest.mark.parametrize("fill", ["blur", "rise", Blur(2), "zero", 0.5, torch.ones(1, 1, 2, 4)])
 def test_every_fill_works(model, fill):
     assert USUUpsampler(segmenter=LABELS, fill=fill).score_map(IMAGES, model, target=0).shape == (2, 1, 2, 4)
 

@@ -14,6 +14,7 @@ from captum_ext.attr.paths.path_method import InputsT, PathMethod, progress
 from captum_ext.attr.paths.starts import Starts
 from captum_ext.attr.samp.walk import Manipulation, Settings, Trace
 from captum_ext.core.autocast import own_precision
+from captum_ext.core.blur import BLUR_WORDS, Blur, as_blur, warn_where_class_shows
 from captum_ext.core.captum import log_usage
 from captum_ext.core.checks import (
     MOST_STEPS,
@@ -24,12 +25,12 @@ from captum_ext.core.checks import (
     check_number,
     check_positive_int,
 )
+from captum_ext.core.devices import double
 from captum_ext.core.inspection import frozen_parameters
 from captum_ext.core.model import compute_gradients
 from captum_ext.core.pixels import Pixels
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
-from captum_ext.images import gaussian_blur
 
 _METHODS = ("riemann_left", "riemann_trapezoid")
 
@@ -74,8 +75,9 @@ class SalientManipulationPath(PathMethod):
         multiply_by_inputs: multiply gradients by the moves. False: by the share of each element's way instead (a mean
             gradient along the path; zero for elements equal to their baseline).
         direction: "both", "insertion" or "deletion".
-        insertion_baselines: where the insertion path starts: "blur" (images; zero for anything else) or baselines in
-            any of Captum's forms.
+        insertion_baselines: where the insertion path starts: "blur" (images; zero for anything else), "rise" (the
+            weaker blur of RISE's evaluation; see `images.gaussian_blur` for both), an `images.Blur` of your own
+            strength, or baselines in any of Captum's forms.
         deletion_baselines: where the deletion path ends, likewise. Zero is the mean colour of a normalised image, as in
             the paper's setting, not black.
         momentum: mu above, in [0, 1); 0 switches it off.
@@ -123,8 +125,8 @@ class SalientManipulationPath(PathMethod):
         multiply_by_inputs: bool = True,
         *,
         direction: str = "both",
-        insertion_baselines: Baselines | str = "blur",
-        deletion_baselines: Baselines | str = 0,
+        insertion_baselines: Baselines | str | Blur = "blur",
+        deletion_baselines: Baselines | str | Blur = 0,
         momentum: float = 0.5,
         step_bound: float | None = 10,
         feature_mask: TensorOrTensors | None = None,
@@ -134,7 +136,7 @@ class SalientManipulationPath(PathMethod):
         self.insertion_baselines, self.deletion_baselines = insertion_baselines, deletion_baselines
         for name, given in (("insertion", insertion_baselines), ("deletion", deletion_baselines)):
             if isinstance(given, str):
-                check_choice(f"{name}_baselines", given, ("blur",))
+                check_choice(f"{name}_baselines", given, BLUR_WORDS)
         self.momentum = check_number("momentum", momentum, "a number in [0, 1)", lambda v: 0 <= v < 1)
         if step_bound is not None:
             expected = f"None or a positive number of at most {MOST_STEPS:,}"
@@ -272,6 +274,8 @@ class SalientManipulationPath(PathMethod):
                 results.append(self.delta(problem, attributions))
             if return_path:
                 results.append(self._path_scores(problem, manipulation.traces))
+            known = double(request.scores).cpu() if return_convergence_delta or return_path else None
+            self._warn_of_blur(manipulation, baselines, known)
         return results[0] if len(results) == 1 else tuple(results)
 
     @staticmethod
@@ -307,11 +311,26 @@ class SalientManipulationPath(PathMethod):
         if baselines is not None:
             return check_baselines(baselines, request.inputs)
         given = getattr(self, f"{direction}_baselines")
-        if not isinstance(given, str):
+        blur = as_blur(given)
+        if blur is None:
             return check_fill(f"{direction}_baselines", given, request.inputs)
-        return tuple(
-            gaussian_blur(value) if value.dim() == 4 else torch.zeros_like(value[:1]) for value in request.inputs
-        )
+        return tuple(blur(value) if value.dim() == 4 else torch.zeros_like(value[:1]) for value in request.inputs)
+
+    def _warn_of_blur(self, manipulation: Manipulation, baselines: Baselines, at_inputs: Tensor | None) -> None:
+        """Warn where the insertion path starts from a blurred input that still shows the class.
+
+        Only from scores that are known anyway: those at the starts of the paths, and at the inputs, where the deletion
+        path starts.
+        """
+        blur = as_blur(self.insertion_baselines) if baselines is None else None
+        if blur is None or "insertion" not in self.directions:
+            return
+        if all(value.dim() != 4 for value in manipulation.problem.inputs):
+            return
+        at_starts = dict(zip(self.directions, manipulation.at_starts.T, strict=True))
+        at_inputs = at_starts.get("deletion") if at_inputs is None else at_inputs
+        if at_inputs is not None:
+            warn_where_class_shows("insertion_baselines", blur, at_starts["insertion"], at_inputs)
 
     def _path_scores(self, problem: PathProblem, traces: Mapping[tuple[int, int], Trace]) -> dict[str, PathScores]:
         """Scores along the paths of each direction, completed by those at their ends, which no gradient needed."""

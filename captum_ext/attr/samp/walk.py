@@ -17,6 +17,8 @@ from torch import Tensor
 
 from captum_ext.attr.paths.integration import PathProblem
 from captum_ext.core.chunks import for_each_chunk
+from captum_ext.core.devices import double, on_device
+from captum_ext.core.model import compute_gradients
 from captum_ext.core.pixels import Pixels
 from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, flat, row_sums
 from captum_ext.core.types import Tensors
@@ -122,11 +124,15 @@ class Trace:
 class Manipulation:
     """One computation: sends a walker along every path of the problem and sums what it credits.
 
-    With `traced`, `traces` maps (row, path) to the scores along the way, the end excepted.
+    With `traced`, `traces` maps (row, path) to the scores along the way, the end excepted. After `run`, `at_starts`
+    has the score (N, K) at the start of each path, as far as it is known: NaN where the path has no length, or where a
+    variant's gradients come without scores.
     """
 
     def __init__(self, problem: PathProblem, pixels: Pixels, settings: Settings, traced: bool = False) -> None:
         self.problem, self.pixels, self.settings, self.traced = problem, pixels, settings, traced
+        self.at_starts = torch.full(problem.starts.weight.shape, torch.nan, dtype=torch.float64, device="cpu")
+        self._first_scores: list[tuple[Tensor, Tensor, Tensor]] = []
         self.traces: dict[tuple[int, int], Trace] = {}
         self.lengths: dict[tuple[int, int], float] = {}
 
@@ -148,6 +154,8 @@ class Manipulation:
                 self.problem.on_done,
             )
             under_way = self._arrive(under_way, total)
+        for rows, paths, scores in self._first_scores:  # read here, where nothing has to wait for the device
+            self.at_starts[rows, paths] = double(scores).cpu()
         return total.result()
 
     def _set_out(self, row: Tensor, path: Tensor) -> Walkers:
@@ -200,8 +208,8 @@ class Manipulation:
         shares = self._shares(walkers, moves)
         credited = self._credited(walkers, gradients, shares)
         arrived = chosen & (~clipped).to(chosen.device)[:, None]
-        if scores is not None:
-            self._record(walkers, scores)
+        if scores is not None and len(scores) == len(walkers):
+            self._remember(walkers, scores)
         for old, new in zip((walkers.velocity, walkers.point, walkers.move), (velocities, points, shares), strict=True):
             for kept, value in zip(old, new, strict=False):  # no moves are kept for the left rule
                 kept.copy_(value)
@@ -212,12 +220,12 @@ class Manipulation:
         walkers.n_taken += 1
 
     def _gradients(self, walkers: Walkers) -> tuple[Tensor | None, Tensors]:
-        """Gradients at the walkers' points, in the dtype in which sums are kept, and scores if they are traced."""
+        """Gradients at the walkers' points, in the dtype in which sums are kept, and scores if they are known."""
         model, inputs = self.problem.model, self.problem.inputs
         points = tuple(point.to(value.dtype) for point, value in zip(walkers.point, inputs, strict=True))
         scores = None
-        if self.traced:
-            scores, gradients = model.scores_and_gradients(points, walkers.row)
+        if model.gradient_func is compute_gradients:
+            scores, gradients = model.scores_and_gradients(points, walkers.row, strict=self.traced)
         else:
             gradients = model.gradients(points, walkers.row)
         return scores, tuple(
@@ -230,6 +238,14 @@ class Manipulation:
             return gradients
         share = 1 - self.settings.momentum
         return tuple(old.lerp(new, share) for old, new in zip(walkers.velocity, gradients, strict=True))
+
+    def _remember(self, walkers: Walkers, scores: Tensor) -> None:
+        setting_out = walkers.n_taken == 0
+        if bool(setting_out.any()):
+            which = on_device(setting_out, scores.device)
+            self._first_scores.append((walkers.row[setting_out], walkers.path[setting_out], scores[which]))
+        if self.traced:
+            self._record(walkers, scores)
 
     def _record(self, walkers: Walkers, scores: Tensor) -> None:
         remaining = row_sums(tuple((end - point).abs() for end, point in zip(walkers.end, walkers.point, strict=True)))

@@ -31,7 +31,6 @@ class Network:
         n_classes: number of its outputs.
         layer: whose output CAM methods explain, the last before pooling.
         to_grid: tokens of that layer as maps, for transformers.
-        blur_sigma: of the blurred image from which insertion starts, in pixels; strong enough to hide the class.
     """
 
     name: str
@@ -40,11 +39,10 @@ class Network:
     layer: nn.Module
     n_classes: int
     to_grid: Callable[[Tensor], Tensor] | None = None
-    blur_sigma: float = 12.0
 
     def blurred(self, images: Tensor) -> Tensor:
-        """Images of which nothing can be made out."""
-        return gaussian_blur(images, self.blur_sigma)
+        """Images of which nothing can be made out, as the package's methods and metrics have them."""
+        return gaussian_blur(images)
 
 
 def preparation_of(spec: str) -> Preparation:
@@ -70,7 +68,7 @@ def load_network(spec: str, cache: Path, weights: Path | None = None, n_classes:
         return Network(spec, model, preparation_of(spec), model._bn1, 1000)  # its last ReLU6 is used twice
     if spec == "five-layers":
         model, _ = five_layers_on_digits(cache)
-        return Network(spec, model, preparation_of(spec), model[9], 10, blur_sigma=5.0)
+        return Network(spec, model, preparation_of(spec), model[9], 10)
     family, separator, name = spec.partition(":")
     if not separator or family != "torchvision":
         names = "efficientnet-lite0, five-layers or torchvision:NAME"
