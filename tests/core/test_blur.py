@@ -181,10 +181,8 @@ def test_digits_are_read_after_a_blur_that_hides_the_class_of_large_images_and_n
     assert kept[12 / 224 * 28] > 0.9
     assert kept[None] < 0.3
     games = {
-        sigma: insertion(
-            model, images, images, label.tolist(), baselines=Blur(sigma), n_steps=1, normalize="range"
-        ).valid
+        sigma: insertion(model, images, images, label.tolist(), baselines=Blur(sigma), n_steps=1, normalize="range")
         for sigma in kept
     }
-    assert games[12 / 224 * 28].valid.sum() < 80
-    assert games[None].valid.all()
+    assert games[12 / 224 * 28].valid.sum() < 70
+    assert games[None].valid.sum() > 90
