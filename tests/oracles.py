@@ -240,6 +240,57 @@ def globally_shared(coarse, scores, temperature, by_mass):
     return float(mass.sum()) * share / share.sum() / area
 
 
+def pooled(fine, grid):
+    """Equation 1 for one map (H, W): each cell's mass, the sum of its pixels, over their number."""
+    mass, pixels = [torch.zeros(grid, dtype=torch.float64) for _ in range(2)]
+    for i in range(fine.shape[0]):
+        for j in range(fine.shape[1]):
+            cell = cell_of(i, j, grid, fine.shape)
+            mass[cell] += float(fine[i, j])
+            pixels[cell] += 1
+    return mass / pixels
+
+
+def upsampling_errors(fine, truth, grid):
+    """Alpha and beta (H, W), equations 19 and 20, and mass excess and deficit (h, w) of section D, for one map."""
+    alpha, beta = [torch.zeros(fine.shape, dtype=torch.float64) for _ in range(2)]
+    given, true = [torch.zeros(grid, dtype=torch.float64) for _ in range(2)]
+    for i in range(fine.shape[0]):
+        for j in range(fine.shape[1]):
+            a, a_true = float(fine[i, j]), float(truth[i, j])
+            alpha[i, j] = max(0.0, abs(a) - abs(a_true))
+            beta[i, j] = max(0.0, abs(a_true) - abs(a))
+            cell = cell_of(i, j, grid, fine.shape)
+            given[cell] += a
+            true[cell] += a_true
+    excess, deficit = [torch.zeros(grid, dtype=torch.float64) for _ in range(2)]
+    for k in range(grid[0]):
+        for m in range(grid[1]):
+            excess[k, m] = max(0.0, float(given[k, m] - true[k, m]))
+            deficit[k, m] = max(0.0, float(true[k, m] - given[k, m]))
+    return alpha, beta, excess, deficit
+
+
+def h_map(scores):
+    """Equation 16 for one score map (H, W): K_DD over every 3 x 3 window, whose pixels beyond the border repeat it."""
+    kernel = [[-1, 0, 1], [0, 0, 0], [1, 0, -1]]
+    height, width = scores.shape
+    result = torch.zeros(height, width, dtype=torch.float64)
+    for i in range(height):
+        for j in range(width):
+            for di in range(3):
+                for dj in range(3):
+                    row, column = min(max(i + di - 1, 0), height - 1), min(max(j + dj - 1, 0), width - 1)
+                    result[i, j] += kernel[di][dj] * float(scores[row, column])
+    return result
+
+
+def merged_scores(coarse, fine, h, mu, tau):
+    """Equations 17 and 18 at one pixel."""
+    alpha = 1 / (1 + math.exp((abs(h) - mu) / tau))
+    return alpha * coarse + (1 - alpha) * fine
+
+
 def rise(model, images, target, kept, shift, probability):
     """Section 3.2 of Petsiuk et al.: one image and one mask after the other, (N, H, W)."""
     n_masks, grid = kept.shape[0], kept.shape[1]

@@ -35,8 +35,18 @@ def redistribute(
 
     $$\tilde A(x) = M_k \frac{\varphi(s(x))}{\sum_{y \in N_k} \varphi(s(y))}, \qquad M_k = a_k |N_k|$$
 
-    for the cell k of pixel x (equations 8 to 11): a cell's pixels share its mass, and sum to it. Equal scores give
-    nearest-neighbour interpolation exactly.
+    for the cell k of pixel x (equations 1 and 8 to 11): a cell's mass is the sum of its value over its pixels, and they
+    share it. Equal scores give nearest-neighbour interpolation exactly. `pool_attribution` is the way back.
+
+    The global redistributions share the whole mass among cells first, by importance (equations 13 and 14):
+
+    $$\tilde M_k = \rho_k \sum_j M_j, \qquad \rho_k \propto \exp(\lambda_k / \varepsilon_A) \, v_k, \qquad
+    \lambda_k = \max_{x \in N_k} s(x)$$
+
+    with the area $v_k = |N_k|$ in "global-area", the paper's formula, and the mass $v_k = M_k$ in "global-mass", ours.
+    The paper says that equal importances give the local redistribution back. Of its formula that is false: its shares
+    do not know the masses, so that equal importances give every cell the mean of the map, and any two coarse maps of
+    the same total the same result. Of "global-mass" it is true: importances move mass from where the coarse map has it.
 
     Args:
         coarse: (N, h, w) or (N, 1, h, w). The result is differentiable with respect to it.
@@ -45,21 +55,20 @@ def redistribute(
         potential: "tensor", exp((s - 0.5) / temperature); "power", s ** gamma, with s at least 1e-6; "log-odds",
             (s / (1 - s)) ** gamma, with s between 1e-3 and 1 - 1e-3.
         gamma: exponent of the last two.
-        redistribution: "local" keeps every cell's mass. "global-mass" and "global-area" share the whole mass among
-            cells by the potential of their largest score, times their own mass or times their area (the paper's
-            equation 13, which forgets the coarse map but for its total).
-        importance_temperature: of that potential; None: `temperature`.
+        redistribution: "local" keeps every cell's mass; "global-mass" and "global-area" (see above) keep the map's.
+        importance_temperature: the temperature of importances, in global redistributions; None: `temperature`.
 
     Returns:
         (N, 1, H, W), float64 for float64 maps, else float32.
 
     Convention: pixel (i, j) belongs to cell (i*h // H, j*w // W). With negative mass, high scores get the most negative
-    values: the operator is linear in mass, and keeps the order of scores only where mass is not negative.
+    values: the operator is linear in mass, and keeps the order of scores only where mass is not negative. Masses of
+    both signs cancel in the total that "global-area" shares.
 
     Raises:
         ArgumentTypeError: maps that are no tensors, numbers that are none.
-        ArgumentError: shapes, options or numbers that do not fit; scores outside of [0, 1]; negative mass with a global
-            redistribution.
+        ArgumentError: shapes, options or numbers that do not fit; scores outside of [0, 1]; negative mass with
+            "global-mass".
         NonFiniteError: NaN or infinity in the map or the scores.
 
     Example:
@@ -70,8 +79,8 @@ def redistribute(
         tensor([[[[0.3850, 2.8449],
                   [0.3850, 0.3850]]]])
 
-    Deviations from the paper: mass is a cell's value times its number of pixels, so that values compare with those of
-    interpolation. We do not repeat its claim that the operator is the only one with its desiderata.
+    Deviations from the paper: "global-mass" is ours; scores of 0 and 1 are clipped for "power" and "log-odds", which
+    have a zero or a pole there. We do not repeat its claim that the operator is the only one with its desiderata.
     """
     masses, scores = _validated(coarse, score_map)
     check_choice("potential", potential, POTENTIALS)
@@ -85,7 +94,7 @@ def redistribute(
     cells = Cells((masses.shape[1], masses.shape[2]), (scores.shape[1], scores.shape[2]), masses.device)
     masses = masses * cells.pixels
     if redistribution != "local":
-        masses = _shared_globally(masses, cells, scores, redistribution == "global-mass", importance)
+        masses = masses.sum((1, 2), keepdim=True) * _shares(masses, cells, scores, redistribution, importance)
     weights = _log_potential(scores, potential, sharpness, exponent)  # a tensor of our own, changed in place below
     cells.combine_(weights, cells.amax(weights), Tensor.sub_).exp_()
     share = masses / cells.sum(weights)
@@ -131,17 +140,18 @@ def _log_potential(scores: Tensor, potential: str, temperature: float, gamma: fl
     return gamma * torch.logit(scores, eps=clip)
 
 
-def _shared_globally(masses: Tensor, cells: Cells, scores: Tensor, by_mass: bool, temperature: float) -> Tensor:
-    """The whole mass of each map, shared among its cells by importance times mass, or times area."""
-    if bool((masses < 0).any()):
+def _shares(masses: Tensor, cells: Cells, scores: Tensor, redistribution: str, temperature: float) -> Tensor:
+    """Each cell's share of its map's mass (N, h, w): by importance, times mass or times area."""
+    by_mass = redistribution == "global-mass"
+    if by_mass and bool((masses < 0).any()):
         raise ArgumentError(
             "coarse",
-            "non-negative for a global redistribution, whose shares have no meaning for masses of both signs",
+            'non-negative for "global-mass", whose shares have no meaning for masses of both signs',
             f"a smallest value of {float(masses.detach().min()):.4g}",
         )
-    total = masses.sum((1, 2), keepdim=True)
+    weights = masses if by_mass else cells.pixels
     importance = cells.amax(scores)
-    share = ((importance - importance.amax((1, 2), keepdim=True)) / temperature).exp()
-    share = share * (masses if by_mass else cells.pixels)
+    highest = torch.where(weights > 0, importance, 0.0).amax((1, 2), keepdim=True)  # of the cells that can get mass
+    share = weights * ((importance - highest) / temperature).clamp(max=0).exp()
     whole = share.sum((1, 2), keepdim=True)
-    return total * share / torch.where(whole > 0, whole, torch.ones_like(whole))
+    return share / torch.where(whole > 0, whole, torch.ones_like(whole))

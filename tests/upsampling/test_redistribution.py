@@ -64,7 +64,7 @@ def test_the_result_equals_the_literal_equations(seed, shape, temperature, gamma
 
 @given(seed=seeds, shape=sizes, temperature=st.floats(0.05, 2), importance=st.floats(0.05, 2), by_mass=st.booleans())
 def test_global_redistributions_share_the_whole_mass_among_cells(seed, shape, temperature, importance, by_mass):
-    coarse, scores = random_case(seed, shape, signed=False)
+    coarse, scores = random_case(seed, shape, signed=not by_mass)
     fine = redistribute(
         coarse,
         scores,
@@ -76,6 +76,54 @@ def test_global_redistributions_share_the_whole_mass_among_cells(seed, shape, te
         shared = oracles.globally_shared(coarse[row], scores[row], importance, by_mass)
         expected = oracles.redistributed(shared, scores[row], lambda s: math.exp((s - 0.5) / temperature))
         torch.testing.assert_close(fine[row, 0], expected, rtol=1e-10, atol=1e-12)
+
+
+@given(seed=seeds, shape=sizes, temperature=st.floats(0.05, 2), importance=st.floats(0.05, 2))
+def test_equal_importances_give_usu_back_with_global_mass_and_with_global_area_equal_cells(
+    seed, shape, temperature, importance
+):
+    coarse, scores = random_case(seed, shape, signed=False)
+    cells = Cells(tuple(coarse.shape[1:]), tuple(scores.shape[1:]), torch.device("cpu"))
+    scores = scores - cells.spread(cells.amax(scores)) + 1  # the best score of every cell is 1
+    scores = scores.clamp(0, 1)
+    options = {"temperature": temperature, "importance_temperature": importance}
+    by_mass = redistribute(coarse, scores, redistribution="global-mass", **options)
+    torch.testing.assert_close(by_mass, redistribute(coarse, scores, temperature=temperature), rtol=1e-12, atol=1e-14)
+    by_area = redistribute(coarse, scores, redistribution="global-area", **options)
+    mean = (coarse * cells.pixels).sum((1, 2), keepdim=True) / cells.pixels.sum()
+    torch.testing.assert_close(cells.sum(by_area[:, 0]), mean * cells.pixels, rtol=1e-12, atol=1e-14)
+
+
+def test_equal_importances_do_not_give_usu_back_with_the_papers_equation_13():
+    coarse, scores = torch.tensor([[[1.0, 3.0]]]), torch.full((1, 1, 4), 0.5)
+    assert redistribute(coarse, scores, temperature=0.1).flatten().tolist() == [1, 1, 3, 3]
+    by_mass = redistribute(coarse, scores, temperature=0.1, redistribution="global-mass")
+    by_area = redistribute(coarse, scores, temperature=0.1, redistribution="global-area")
+    assert by_mass.flatten().tolist() == [1, 1, 3, 3]
+    assert by_area.flatten().tolist() == [2, 2, 2, 2]
+
+
+@given(seed=seeds, shape=sizes)
+def test_global_area_forgets_the_coarse_map_but_for_its_total_and_is_linear_in_it(seed, shape):
+    coarse, scores = random_case(seed, shape)
+    options = {"temperature": 0.1, "redistribution": "global-area"}
+    fine = redistribute(coarse, scores, **options)
+    cells = Cells(tuple(coarse.shape[1:]), tuple(scores.shape[1:]), torch.device("cpu"))
+    mean = (coarse * cells.pixels).sum((1, 2), keepdim=True) / cells.pixels.sum()
+    torch.testing.assert_close(redistribute(mean.expand_as(coarse), scores, **options), fine, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(redistribute(-2 * coarse, scores, **options), -2 * fine, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(fine.sum((1, 2, 3)), (coarse * cells.pixels).sum((1, 2)), rtol=1e-9, atol=1e-9)
+
+
+def test_masses_of_both_signs_cancel_in_the_total_that_global_area_shares():
+    coarse, scores = torch.tensor([[[1.0, -1.0]]]), torch.tensor([[[0.1, 0.9, 0.4, 0.2]]])
+    assert not bool(redistribute(coarse, scores, temperature=0.1, redistribution="global-area").any())
+
+
+def test_mass_is_kept_where_the_most_important_cell_has_none():
+    coarse, scores = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])
+    fine = redistribute(coarse, scores, temperature=1e-4, redistribution="global-mass")
+    assert fine.flatten().tolist() == [1, 1, 0, 0]
 
 
 @given(shape=sizes)
@@ -155,7 +203,12 @@ BAD = [
     ((ONES, SCORES * 3), {}, ArgumentError, "`score_map` to be between 0 and 1, but got values from"),
     ((ONES, torch.rand(3, 4, 4)), {}, ArgumentError, "`score_map` to be of 1 rows like the coarse map, or one"),
     ((torch.ones(1, 3, 2, 2), SCORES), {}, ArgumentError, r"`coarse` to be of shape \(N, h, w\) or \(N, 1, h, w\)"),
-    ((-ONES, SCORES), {"redistribution": "global-mass"}, ArgumentError, "non-negative for a global redistribution"),
+    (
+        (-ONES, SCORES),
+        {"redistribution": "global-mass"},
+        ArgumentError,
+        '`coarse` to be non-negative for "global-mass"',
+    ),
     ((ONES, SCORES), {"temperature": 0}, ArgumentError, "`temperature` to be a finite positive number, but got int 0"),
     ((ONES, SCORES), {"importance_temperature": -1.0}, ArgumentError, "`importance_temperature` to be a finite"),
     ((ONES, SCORES), {"potential": "linear"}, ArgumentError, '`potential` to be one of "tensor", "power", "log-odds"'),
