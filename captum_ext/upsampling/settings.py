@@ -45,6 +45,19 @@ def check_size(name: str, value: Any) -> tuple[int, int]:
     return height, width
 
 
+def check_grid(name: str, value: Any, size: tuple[int, int]) -> tuple[int, int]:
+    """Return `value` as the (h, w) of a grid of cells on a map of (H, W) pixels.
+
+    Raises:
+        ArgumentTypeError: not a sequence, or not of integers.
+        ArgumentError: not two of them, one below 1, or more cells than pixels along a side.
+    """
+    grid = check_size(name, value)
+    if grid[0] > size[0] or grid[1] > size[1]:
+        raise ArgumentError(name, f"no larger than the map's size {tuple(size)}", f"{grid}")
+    return grid
+
+
 def check_fill(fill: Any) -> str | float | Tensor | Blur:
     """Return `fill` if it can stand for a missing segment, whatever the images.
 

@@ -32,7 +32,15 @@ from captum_ext.metrics import (
     sensitivity_n,
 )
 from captum_ext.references import ReferenceDistribution, standard_baselines, weighted_ig_baselines
-from captum_ext.upsampling import InterpolationUpsampler, USUUpsampler
+from captum_ext.upsampling import (
+    InterpolationUpsampler,
+    USUUpsampler,
+    alpha_error,
+    beta_error,
+    mass_deficit,
+    mass_excess,
+    pool_attribution,
+)
 
 SEGMENTS = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 2, 2], [2, 2, 3, 3]])
 
@@ -129,6 +137,11 @@ WITHOUT_A_MODEL = {
     "weighted_ig_baselines": lambda f, x, r, m: weighted_ig_baselines(x, image=x[:1]),
     "InterpolationUpsampler": lambda f, x, r, m: InterpolationUpsampler("bicubic")(m[:, 0], x, f),
     "lanczos": lambda f, x, r, m: InterpolationUpsampler("lanczos")(m[:, 0], x, f),
+    "pool_attribution": lambda f, x, r, m: pool_attribution(m[:, :1], (2, 2)),
+    "alpha_error": lambda f, x, r, m: alpha_error(m[:, :1], x[:, :1]),
+    "beta_error": lambda f, x, r, m: beta_error(m[:, :1], x[:, :1]),
+    "mass_excess": lambda f, x, r, m: mass_excess(m[:, :1], x[:, :1], (2, 2)),
+    "mass_deficit": lambda f, x, r, m: mass_deficit(m[:, :1], x[:, :1], (2, 2)),
     "iou": lambda f, x, r, m: iou(m, SEGMENTS == 1),
     "concentration": lambda f, x, r, m: concentration(m, SEGMENTS == 1),
     "pointing_game": lambda f, x, r, m: pointing_game(m, SEGMENTS == 1),

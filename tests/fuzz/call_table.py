@@ -44,8 +44,13 @@ from captum_ext.upsampling import (
     InterpolationUpsampler,
     Refinement,
     USUUpsampler,
+    alpha_error,
+    beta_error,
     check_desiderata,
     make_upsampler,
+    mass_deficit,
+    mass_excess,
+    pool_attribution,
     redistribute,
 )
 from tests.core.device_entries import model_with
@@ -104,6 +109,9 @@ OF_SAMP = Dense(
 )
 PIXELS = Dense(nonfinite=Verdict.EITHER, integers=Verdict.EITHER, shape=Verdict.EITHER)
 NAMES_OF_MASK = ("booleans", "integers")
+OF_TWO_MAPS = {"attributions": SCORES, "truth": SCORES.flip(2)}
+TWO_MAPS = {"attributions": Dense(shape=Verdict.EITHER), "truth": Dense(shape=Verdict.EITHER)}
+TWO_NAMES = {"attributions": ("truth", "grid"), "truth": ("attributions",)}
 
 
 def fixed():
@@ -405,6 +413,16 @@ ENTRIES = {
         },
         aliases={"score_map": ("coarse",), "coarse": ("score_map",)},
     ),
+    "pool_attribution": Entry(
+        pool_attribution,
+        {"attributions": SCORES, "grid": (2, 2)},
+        {"attributions": Dense(shape=Verdict.EITHER), "grid": Size()},
+        aliases={"attributions": ("grid",)},
+    ),
+    "alpha_error": Entry(alpha_error, OF_TWO_MAPS, TWO_MAPS, TWO_NAMES),
+    "beta_error": Entry(beta_error, OF_TWO_MAPS, TWO_MAPS, TWO_NAMES),
+    "mass_excess": Entry(mass_excess, {**OF_TWO_MAPS, "grid": (2, 2)}, {**TWO_MAPS, "grid": Size()}, {**TWO_NAMES}),
+    "mass_deficit": Entry(mass_deficit, {**OF_TWO_MAPS, "grid": (2, 2)}, {**TWO_MAPS, "grid": Size()}, {**TWO_NAMES}),
     "InterpolationUpsampler": Entry(
         lambda mode, coarse, inputs, size: InterpolationUpsampler(mode)(coarse, inputs, size=size),
         {"mode": "bilinear", "coarse": COARSE, "inputs": IMAGES, "size": None},
