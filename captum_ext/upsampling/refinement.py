@@ -16,29 +16,53 @@ from captum_ext.upsampling.scoring import Segments, unit_scores
 from captum_ext.upsampling.settings import check_positive
 
 KERNELS = ("max-min", "diagonal")
+_DIAGONAL_DIFFERENCE = ((-1.0, 0.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, -1.0))  # K_DD
 _MOST_LEVELS = 16
-_MIXING_SHARPNESS = 10  # tau = theta / 10, so that a transition of twice the threshold is fully fine
+_MIXING_SHARPNESS = 10  # tau = theta / 10: scores are old below half the threshold, new above three halves
+_LOWEST, _HIGHEST = 1e-30, 1e30  # beyond them float32 over- or underflows; the results are those of the limits already
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """How segments are refined.
+    r"""How segments are refined where scores change (Buono et al., "Attribution Upsampling should Redistribute, Not
+    Interpolate", section C). `Refinement(kernel="diagonal")` is as in the paper.
+
+    A segment is refined where the transition $|H(x)|$ of the scores exceeds $\theta$ at one of its pixels
+    (definition 5). Its parts are scored, and mixed with what was known (equations 17 and 18), which drives the next
+    level:
+
+    $$\Phi_\text{merged} = \alpha \Phi^{d-1} + (1 - \alpha) \Phi^d, \qquad
+    \alpha(x) = \text{sigmoid}\Big({-\frac{|H(x)| - \mu}{\tau}}\Big)$$
 
     Attributes:
-        depth: levels of segmentation, the first included.
+        depth: levels of segmentation D, the first included, from 1 to 16.
         growth: how many times as many segments each level asks for.
-        kernel: what tells a transition of scores: "max-min" of the 3 x 3 neighbourhood, which is the step of the
-            scores; or "diagonal", the paper's difference kernel, a mixed second derivative that is zero on straight
-            horizontal and vertical edges.
-        threshold: a segment is refined where its transition exceeds this.
+        kernel: what tells a transition of scores: "diagonal", the absolute value of their convolution with the paper's
+            $K_{DD}$ (equation 16), from 0 to 2, a mixed second derivative that is zero on straight horizontal and
+            vertical edges; or "max-min" of the 3 x 3 neighbourhood, from 0 to 1, which is the step of the scores.
+        threshold: theta; a segment is refined where its transition exceeds this.
         budget: refine this many segments of each image instead, those with the largest transitions.
-        tolerance: stop when the scores of an image change by less than this, as root mean square over its pixels.
+        tolerance: stop when the scores of an image change by no more than this, as root mean square over its pixels:
+            the Frobenius norm L of the paper's comparator over the square root of the number of pixels, so that it does
+            not depend on the image's size.
+        mu: the transition where old and new scores have equal weights, at least zero. None: `threshold`.
+        tau: the width of that change of weights, positive. None: a tenth of `threshold`, with which scores are all but
+            new at one and a half times the threshold.
 
-    Deviations from the paper: scores are refined and mass is redistributed once, at the end (a pixelwise mixture of two
-    maps that keep the cells' masses does not keep them); coarse levels are unions of fine segments by majority vote,
-    since segmenters do not nest; the scores of refined parts are scaled between zero and the score of the segment they
-    were part of, since drops of large and small segments cannot be compared; borders are replicated. We
-    have not measured a gain by refinement that would pay for its passes.
+    Raises:
+        ArgumentTypeError, ArgumentError: a field of another type, or out of its range.
+
+    Example:
+        >>> from captum_ext.upsampling import USU, Refinement
+        >>> usu = USU.paper(refinement=Refinement(kernel="diagonal", threshold=0.2, mu=0.25, tau=0.05))
+
+    Deviations from the paper: it states no values for theta, mu, tau, L and D, for the number of segments and for how
+    scores of different depths compare; all defaults are ours. The scores of refined parts are scaled between zero and
+    the score of the segment they were part of, since drops of large and small segments cannot be compared. Scores are
+    refined and mass is redistributed once, at the end: the paper's definition 6 redistributes at every depth, but a
+    pixelwise mixture of two maps that keep the cells' masses does not keep them. H is that of the coarser scores, also
+    in the mixture. Coarse levels are unions of fine segments by majority vote, since segmenters do not nest. Borders
+    are replicated. We have not measured a gain by refinement that would pay for its passes.
     """
 
     depth: int = 3
@@ -47,6 +71,8 @@ class Refinement:
     threshold: float = 0.3
     budget: int | None = None
     tolerance: float = 1e-3
+    mu: float | None = None
+    tau: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "depth", check_positive_int("depth", self.depth, _MOST_LEVELS))
@@ -58,16 +84,44 @@ class Refinement:
         expected = "a finite non-negative number"
         tolerance = check_number("tolerance", self.tolerance, expected, lambda value: 0 <= value < math.inf)
         object.__setattr__(self, "tolerance", tolerance)
+        if self.mu is not None:
+            mu = check_number("mu", self.mu, expected, lambda value: 0 <= value < math.inf)
+            object.__setattr__(self, "mu", mu)
+        if self.tau is not None:
+            object.__setattr__(self, "tau", check_positive("tau", self.tau))
+
+
+def heterogeneity(scores: Tensor) -> Tensor:
+    """The H-map (N, H, W) of scores (N, H, W), equation 16: signed, linear, zero where a 3 x 3 window is constant."""
+    padded = functional.pad(scores[:, None], (1, 1, 1, 1), mode="replicate")
+    return functional.conv2d(padded, scores.new_tensor(_DIAGONAL_DIFFERENCE)[None, None])[:, 0]
 
 
 def transitions(scores: Tensor, kernel: str) -> Tensor:
     """How much scores (N, H, W) change around each pixel: zero where its 3 x 3 neighbourhood is constant."""
-    padded = functional.pad(scores[:, None], (1, 1, 1, 1), mode="replicate")
     if kernel == "diagonal":
-        weight = scores.new_tensor([[-1.0, 0, 1], [0, 0, 0], [1, 0, -1]])[None, None]
-        return functional.conv2d(padded, weight)[:, 0].abs()
+        return heterogeneity(scores).abs()
+    padded = functional.pad(scores[:, None], (1, 1, 1, 1), mode="replicate")
     highest, lowest = functional.max_pool2d(padded, 3, 1), -functional.max_pool2d(-padded, 3, 1)
     return (highest - lowest)[:, 0]
+
+
+def mixing_coefficient(transition: Tensor, refinement: Refinement) -> Tensor:
+    """The weight alpha of the coarser scores at each pixel, equation 17: one half where the transition is mu."""
+    theta, mu, tau = refinement.threshold, refinement.mu, refinement.tau
+    centre = min(theta if mu is None else mu, _HIGHEST)
+    width = min(max(theta / _MIXING_SHARPNESS if tau is None else tau, _LOWEST), _HIGHEST)
+    return torch.sigmoid(-(transition - centre) / width)
+
+
+def merged(coarse: Tensor, fine: Tensor, alpha: Tensor) -> Tensor:
+    """Scores alpha * coarse + (1 - alpha) * fine, equation 18, between them and equal to both where both are equal."""
+    return torch.lerp(fine, coarse, alpha)
+
+
+def has_changed(scores: Tensor, before: Tensor, tolerance: float) -> Tensor:
+    """The comparator: whether each image's scores (N, H, W) differ, as root mean square, by more than `tolerance`."""
+    return (scores - before).square().mean((1, 2)).sqrt() > tolerance
 
 
 def nested(levels: list[Tensor]) -> list[Tensor]:
@@ -117,9 +171,9 @@ def refine(
         if not bool((labels > 0).any()):
             return score_map
         refined = _anchored(score_map, labels, score(labels))
-        stay = torch.sigmoid(-(transition - refinement.threshold) * _MIXING_SHARPNESS / refinement.threshold)
-        mixed = torch.where(labels > 0, stay * score_map + (1 - stay) * refined, score_map)
-        active = (mixed - score_map).square().mean((1, 2)).sqrt() > refinement.tolerance
+        mixed = merged(score_map, refined, mixing_coefficient(transition, refinement))
+        mixed = torch.where(labels > 0, mixed, score_map)
+        active = has_changed(mixed, score_map, refinement.tolerance)
         score_map = mixed
     return score_map
 

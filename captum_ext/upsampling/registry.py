@@ -15,11 +15,19 @@ from captum_ext.upsampling.upsampler import USUUpsampler
 #: What `make_upsampler` knows by name, each with one line.
 UPSAMPLERS: dict[str, str] = {
     "usu": "redistribution of each cell's mass by what masking segments does to the model",
-    "usu-paper": "the same with the paper's settings (global redistribution)",
+    "usu-paper": "the same with the paper's settings, and segments refined where scores change",
+    "usu-fixed": "the paper's settings with one segmentation",
+    "usu-iwmr": "the paper's global redistribution, which forgets the coarse map but for its total",
     "nearest": "nearest neighbour",
     "bilinear": "bilinear interpolation",
     "bicubic": "bicubic interpolation",
     "lanczos": "Lanczos interpolation",
+}
+_REDISTRIBUTING = {
+    "usu": USUUpsampler,
+    "usu-paper": USUUpsampler.paper,
+    "usu-fixed": USUUpsampler.fixed,
+    "usu-iwmr": USUUpsampler.iwmr,
 }
 _CALL = "upsampler(coarse, inputs, forward_func, target=None, additional_forward_args=None, size=None)"
 
@@ -28,9 +36,10 @@ def make_upsampler(upsampler: str | Upsampler, mean: Any = None, std: Any = None
     """The upsampler of this name; an object or function with an upsampler's call is returned as it is.
 
     Args:
-        upsampler: "usu", "usu-paper", "nearest", "bilinear", "bicubic", "lanczos", or any `Upsampler`.
-        mean: the model's input normalisation, which "usu" and "usu-paper" undo for the segmenter; an object has its
-            own, and interpolation does not look at the image.
+        upsampler: "usu" (`USU`), "usu-paper", "usu-fixed", "usu-iwmr" (its presets), "nearest", "bilinear", "bicubic",
+            "lanczos", or any `Upsampler`.
+        mean: the model's input normalisation, which the first four undo for the segmenter; an object has its own, and
+            interpolation does not look at the image.
         std: see `mean`.
 
     Raises:
@@ -46,10 +55,8 @@ def make_upsampler(upsampler: str | Upsampler, mean: Any = None, std: Any = None
     if not isinstance(upsampler, str):
         return _check_call(upsampler)
     check_choice("upsampler", upsampler, UPSAMPLERS)
-    if upsampler == "usu":
-        return USUUpsampler(mean=mean, std=std)
-    if upsampler == "usu-paper":
-        return USUUpsampler.paper(mean=mean, std=std)
+    if upsampler in _REDISTRIBUTING:
+        return _REDISTRIBUTING[upsampler](mean=mean, std=std)
     return InterpolationUpsampler(upsampler)
 
 

@@ -28,6 +28,8 @@ from captum_ext.upsampling.settings import (
 )
 
 _Segments = Segmenter | Segment | str | Tensor | None
+_PAPER_TEMPERATURE = 0.1
+_PAPER_REFINEMENT = Refinement(kernel="diagonal")
 
 
 class USUUpsampler:
@@ -38,10 +40,12 @@ class USUUpsampler:
     mass over its pixels in proportion to $\exp(s / \text{temperature})$ of their segments' scores (see `redistribute`).
 
     Args:
-        temperature: of the potential. The paper has 0.1, which makes maps far more peaked.
+        temperature: of the potential. The paper has 0.1, which makes maps far more peaked than 0.3.
         potential: "tensor", "power" or "log-odds"; `gamma` is the exponent of the last two.
         gamma: see `potential`.
-        redistribution: "local" keeps each cell's mass; "global-mass" and "global-area" share it among cells.
+        redistribution: "local" keeps each cell's mass. The others share the map's mass among cells by their importance,
+            "global-area" (the paper's formula) times their area and "global-mass" times their own mass: equal
+            importances give "local" back with "global-mass" only (see `redistribute`).
         importance_temperature: of that sharing; None: `temperature`.
         segmenter: None for SLIC with 50 segments, a method's name, a `Segmenter`, a function from one image (H, W, C)
             in [0, 1] to labels (H, W), or a label tensor (H, W) or (N, H, W).
@@ -69,9 +73,10 @@ class USUUpsampler:
         >>> usu(torch.ones(1, 1, 1), image, lambda x: x[..., 2:].sum((1, 2, 3))).squeeze()
         tensor([0.0689, 0.0689, 1.9311, 1.9311])
 
-    Deviations from the paper, whose `paper()` preset restores its settings where it states them: scores are the sum of
-    deletion and insertion instead of deletion alone, the temperature is 0.3, and mass is a cell's value times its area.
-    We have not reproduced the paper's gains in Infidelity, and do not repeat its claim of uniqueness.
+    Deviations from the paper: scores are the sum of deletion and insertion instead of deletion alone, the temperature
+    is 0.3, segments are not refined. The presets have the paper's settings: `paper()` its method, `fixed()` the same
+    with one segmentation, `iwmr()` its global redistribution. We have not reproduced the paper's gains in Infidelity,
+    and do not repeat its claim of uniqueness.
     """
 
     def __init__(
@@ -104,7 +109,7 @@ class USUUpsampler:
         self.scorer = _check_scorer(scorer)
         self.probability = check_choice("output", output, ("logit", "probability")) == "probability"
         self.fill = check_fill(fill)
-        self.refinement = _check_refinement(refinement, self.segmenter)
+        self.refinement = _check_refinement(refinement, self.segmenter, self.scorer)
         self.mean, self.std = check_normalisation(mean, std)
         self.internal_batch_size = (
             None if internal_batch_size is None else check_positive_int("internal_batch_size", internal_batch_size)
@@ -113,13 +118,140 @@ class USUUpsampler:
         self.allow_batch_statistics = check_bool("allow_batch_statistics", allow_batch_statistics)
 
     @classmethod
-    def paper(cls, *, mean: Any = None, std: Any = None) -> USUUpsampler:
-        """The paper's settings where it states them: temperature 0.1, deletion scores, its global redistribution.
+    def paper(
+        cls,
+        *,
+        refinement: Refinement | None = _PAPER_REFINEMENT,
+        segmenter: _Segments = None,
+        scorer: str | Scorer | Tensor = "deletion",
+        fill: str | float | Tensor = "mean",
+        mean: Any = None,
+        std: Any = None,
+        internal_batch_size: int | None = None,
+    ) -> USUUpsampler:
+        """The paper's method: each cell keeps its mass, segments are refined where their scores change.
 
-        `mean` and `std` are those of the constructor. The global redistribution forgets the coarse map but for its
-        total: two maps of equal total give the same result.
+        Equations 8 to 11 at temperature 0.1 with the tensor potential, and the refinement of section C. D1 to D4 hold.
+        Scores come from "masked perturbation", which we take for deletion. The paper does not state what is masked
+        with, which of the model's outputs is scored, how images are segmented, nor the refinement's numbers: there we
+        have this class's and `Refinement`'s defaults.
+
+        Args:
+            refinement: as in the paper with our numbers where it has none; None is `fixed()`.
+            segmenter: as in the constructor; label maps and functions have one level, and are for `fixed()`.
+            scorer: as in the constructor, as what follows.
+            fill: what stands for a missing segment.
+            mean: the model's input normalisation.
+            std: see `mean`.
+            internal_batch_size: rows given to the model at once.
+
+        Raises:
+            ArgumentTypeError, ArgumentError, NonFiniteError: a setting that cannot be used.
+
+        Example:
+            >>> from captum_ext.upsampling import USU, check_desiderata
+            >>> report = check_desiderata(USU.paper(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]))
+            >>> [d.satisfied for d in (report.d1, report.d2, report.d3, report.d4)], report.d1.error < 1e-6
+            ([True, True, True, True], True)
         """
-        return cls(temperature=0.1, scorer="deletion", redistribution="global-area", mean=mean, std=std)
+        return cls(
+            temperature=_PAPER_TEMPERATURE,
+            refinement=refinement,
+            segmenter=segmenter,
+            scorer=scorer,
+            fill=fill,
+            mean=mean,
+            std=std,
+            internal_batch_size=internal_batch_size,
+        )
+
+    @classmethod
+    def fixed(
+        cls,
+        *,
+        segmenter: _Segments = None,
+        scorer: str | Scorer | Tensor = "deletion",
+        fill: str | float | Tensor = "mean",
+        mean: Any = None,
+        std: Any = None,
+        internal_batch_size: int | None = None,
+    ) -> USUUpsampler:
+        """`paper()` with one segmentation instead of refined ones: "USU-Fixed" of the paper's Table 2, as we read it.
+
+        The paper does not explain that name, which may also mean fixed masses in contrast to the row "USU-IWMR". D1 to
+        D4 hold. Arguments and errors as `paper`; a label map or function can be the segmenter, a score map the scorer.
+
+        Example:
+            >>> import torch
+            >>> from captum_ext.upsampling import USU
+            >>> usu = USU.fixed(segmenter=torch.tensor([[0, 0, 1, 1]]))
+            >>> image = torch.tensor([[[[1.0, 1.0, 5.0, 5.0]]]])
+            >>> usu(torch.ones(1, 1, 1), image, lambda x: x[..., 2:].sum((1, 2, 3))).squeeze()
+            tensor([9.0796e-05, 9.0796e-05, 1.9999e+00, 1.9999e+00])
+        """
+        return cls.paper(
+            refinement=None,
+            segmenter=segmenter,
+            scorer=scorer,
+            fill=fill,
+            mean=mean,
+            std=std,
+            internal_batch_size=internal_batch_size,
+        )
+
+    @classmethod
+    def iwmr(
+        cls,
+        *,
+        importance_temperature: float | None = None,
+        refinement: Refinement | None = _PAPER_REFINEMENT,
+        segmenter: _Segments = None,
+        scorer: str | Scorer | Tensor = "deletion",
+        fill: str | float | Tensor = "mean",
+        mean: Any = None,
+        std: Any = None,
+        internal_batch_size: int | None = None,
+    ) -> USUUpsampler:
+        """The paper's soft IWMR (importance-weighted mass redistribution): `paper()` with "global-area", equation 13.
+
+        D1 and D4 are lost: cells share the map's mass by their importance, which is their best-scored segment's, and
+        every pixel depends on all importances. By theorem 6 there remain D2, D3, D1-G (each cell's pixels sum to its
+        redistributed mass, and all cells to the map's mass) and D4' (a pixel depends on its cell's redistributed mass
+        and the scores within its cell alone). The coarse map is forgotten but for its total: two maps of equal total
+        give the same result. So equal importances do not give `paper()` back, as the paper says, but a map of equal
+        cells; with `USU(redistribution="global-mass")`, a variant of ours, they do.
+
+        Args:
+            importance_temperature: of the sharing among cells. None: 0.1, the only temperature that the paper states.
+            refinement: as in `paper`, as what follows; None for one segmentation.
+            segmenter: what divides the image.
+            scorer: how segments are scored.
+            fill: what stands for a missing segment.
+            mean: the model's input normalisation.
+            std: see `mean`.
+            internal_batch_size: rows given to the model at once.
+
+        Raises:
+            ArgumentTypeError, ArgumentError, NonFiniteError: a setting that cannot be used.
+
+        Example:
+            >>> from captum_ext.upsampling import USU, check_desiderata
+            >>> report = check_desiderata(USU.iwmr())
+            >>> report.d1.satisfied, report.d4.satisfied, report.d1_g.satisfied, report.d4_prime.satisfied
+            (False, False, True, True)
+        """
+        return cls(
+            temperature=_PAPER_TEMPERATURE,
+            redistribution="global-area",
+            importance_temperature=importance_temperature,
+            refinement=refinement,
+            segmenter=segmenter,
+            scorer=scorer,
+            fill=fill,
+            mean=mean,
+            std=std,
+            internal_batch_size=internal_batch_size,
+        )
 
     @own_precision
     def __call__(
@@ -252,13 +384,18 @@ def _check_scorer(scorer: Any) -> Scorer | Tensor:
     return scorer  # type: ignore[no-any-return]
 
 
-def _check_refinement(refinement: Any, segmenter: Segmenter | Tensor) -> Refinement | None:
+def _check_refinement(refinement: Any, segmenter: Segmenter | Tensor, scorer: Scorer | Tensor) -> Refinement | None:
     if refinement is None:
         return None
     if not isinstance(refinement, Refinement):
         raise ArgumentTypeError("refinement", "a Refinement or None", describe(refinement))
     if isinstance(segmenter, Tensor) or callable(segmenter.method):
-        raise ArgumentError("refinement", "None with a label map or function, which have one level", "a Refinement")
+        expected = "None with a label map or function, which have one level, as in USU.fixed"
+        raise ArgumentError("refinement", expected, "a Refinement")
+    if isinstance(scorer, Tensor):
+        raise ArgumentError(
+            "refinement", "None with a score map, which has no segments, as in USU.fixed", "a Refinement"
+        )
     return refinement
 
 

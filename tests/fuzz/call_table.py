@@ -436,7 +436,7 @@ ENTRIES = {
     "make_upsampler": Entry(
         lambda **given: type(make_upsampler(**given)).__name__,
         {"upsampler": "nearest"},
-        {"upsampler": Choice("usu", "usu-paper", "nearest", "bilinear", "bicubic", "lanczos")},
+        {"upsampler": Choice("usu", "usu-paper", "usu-fixed", "usu-iwmr", "nearest", "bilinear", "bicubic", "lanczos")},
     ),
     "check_desiderata": Entry(
         lambda **given: check_desiderata("nearest", **given).d1.error,
@@ -458,6 +458,8 @@ ENTRIES = {
             "threshold": POSITIVE,
             "budget": Integer(1, 10**500, none=True, same=False),
             "tolerance": Number(lambda value: 0 <= value < math.inf),
+            "mu": Number(lambda value: 0 <= value < math.inf, none=True),
+            "tau": Number(lambda value: 0 < value < math.inf, none=True),
         },
     ),
     "Segmenter": Entry(

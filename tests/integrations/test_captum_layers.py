@@ -117,7 +117,7 @@ def test_bad_arguments_are_named(model, images, attribution, dims, error, messag
 @pytest.mark.parametrize(
     ("upsampler", "error", "message"),
     [
-        ("cubic", ArgumentError, '`upsampler` to be one of "usu", "usu-paper", "nearest"'),
+        ("cubic", ArgumentError, '`upsampler` to be one of "usu", "usu-paper", "usu-fixed", "usu-iwmr", "nearest"'),
         (3, ArgumentTypeError, r'`upsampler` to be "usu", .* or a callable upsampler\(coarse, .* but got int 3'),
         (
             lambda *arguments: None,

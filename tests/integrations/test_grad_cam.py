@@ -205,7 +205,9 @@ def test_the_hosts_arguments_keep_their_names_places_and_defaults_and_ours_are_k
     assert all(one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) for one in mine.values())
 
 
-@pytest.mark.parametrize("upsampler", ["usu", "usu-paper", "nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize(
+    "upsampler", ["usu", "usu-paper", "usu-fixed", "usu-iwmr", "nearest", "bilinear", "bicubic", "lanczos"]
+)
 def test_upsamplers_are_taken_by_name(upsampler, model, images):
     fine = ours.GradCAM(model, [model.second], upsampler=upsampler, normalize=False)(images, [TARGET(1), TARGET(3)])
     assert fine.shape == (2, 16, 24)
@@ -213,7 +215,9 @@ def test_upsamplers_are_taken_by_name(upsampler, model, images):
 
 def test_what_is_no_upsampler_is_refused_when_the_cam_is_made_and_leaves_no_hook(model):
     for name in ALL:
-        with pytest.raises(ArgumentError, match='`upsampler` to be one of "usu", "usu-paper", "nearest"'):
+        with pytest.raises(
+            ArgumentError, match='`upsampler` to be one of "usu", "usu-paper", "usu-fixed", "usu-iwmr", "nearest"'
+        ):
             getattr(ours, name)(model, [model.second], upsampler="cubic")
     with pytest.raises(ArgumentTypeError, match="`upsampler` to be .* but got type"):
         ours.GradCAM(model, [model.second], upsampler=USUUpsampler)

@@ -43,12 +43,16 @@ class ByBrightness:
 
 
 def test_every_name_makes_an_upsampler_and_the_settings_of_names_are_those_of_their_classes():
-    assert list(UPSAMPLERS) == ["usu", "usu-paper", "nearest", "bilinear", "bicubic", "lanczos"]
+    presets = ["usu-paper", "usu-fixed", "usu-iwmr"]
+    assert list(UPSAMPLERS) == ["usu", *presets, "nearest", "bilinear", "bicubic", "lanczos"]
     for name in ("nearest", "bilinear", "bicubic", "lanczos"):
         assert make_upsampler(name).mode == name
-    usu, paper = make_upsampler("usu", mean=0.5, std=[0.25] * 3), make_upsampler("usu-paper", mean=0.5, std=0.25)
+    usu = make_upsampler("usu", mean=0.5, std=[0.25] * 3)
     assert (usu.temperature, usu.redistribution, usu.mean, usu.std) == (0.3, "local", (0.5,), (0.25,) * 3)
-    assert (paper.temperature, paper.redistribution, paper.std) == (0.1, "global-area", (0.25,))
+    for name, redistribution, refined in zip(presets, ["local", "local", "global-area"], [1, 0, 1], strict=True):
+        made = make_upsampler(name, mean=0.5, std=0.25)
+        assert (made.temperature, made.redistribution, made.std) == (0.1, redistribution, (0.25,))
+        assert (made.refinement is not None) == refined
 
 
 @pytest.mark.parametrize("upsampler", [repeated, ByBrightness(), USU(), nn.Identity(), lambda *arguments: None])
@@ -66,7 +70,7 @@ def takes_too_little(coarse, inputs):
         (
             ("cubic",),
             ArgumentError,
-            '`upsampler` to be one of "usu", "usu-paper", "nearest", "bilinear", "bicubic", "l',
+            '`upsampler` to be one of "usu", "usu-paper", "usu-fixed", "usu-iwmr", "nearest", "bilinear", "bicubic"',
         ),
         (
             (None,),

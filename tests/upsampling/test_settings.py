@@ -86,6 +86,13 @@ BAD = [
     (USU, {"internal_batch_size": 0}, ArgumentError, "`internal_batch_size` to be an integer of at least 1, but got 0"),
     (USU, {"internal_batch_size": 2.0}, ArgumentTypeError, "`internal_batch_size` to be an integer of at least 1"),
     (USU.paper, {"mean": 0.5}, ArgumentError, "`mean` to be given together with std"),
+    (USU.paper, {"refinement": "diagonal"}, ArgumentTypeError, "`refinement` to be a Refinement or None, but got str"),
+    (USU.paper, {"segmenter": LABELS}, ArgumentError, "`refinement` to be None with a label map .*, as in USU.fixed"),
+    (USU.paper, {"scorer": torch.zeros(1, 2, 2)}, ArgumentError, "`refinement` to be None with a score map"),
+    (USU.fixed, {"scorer": "best"}, ArgumentError, '`scorer` to be one of "deletion'),
+    (USU.fixed, {"fill": NAN}, ArgumentError, "`fill` to be a number, .*; finite, but got float nan"),
+    (USU.iwmr, {"importance_temperature": -0.1}, ArgumentError, f"`importance_temperature` {POSITIVE} float -0.1"),
+    (USU.iwmr, {"std": 0.5}, ArgumentError, "`std` to be given together with mean"),
     (InterpolationUpsampler, {"mode": "cubic"}, ArgumentError, '`mode` to be one of "nearest", "bilinear", "bicubic"'),
     (CoalitionScorer, {"n_passes": 0}, ArgumentError, "`n_passes` to be an integer of at least 1"),
     (CoalitionScorer, {"ridge": 0}, ArgumentError, "`ridge` to be a number from 1e-9 to 1e6, but got int 0"),
@@ -105,6 +112,15 @@ BAD = [
     (Refinement, {"kernel": "sobel"}, ArgumentError, '`kernel` to be one of "max-min", "diagonal"'),
     (Refinement, {"threshold": 0}, ArgumentError, f"`threshold` {POSITIVE} int 0"),
     (Refinement, {"threshold": INF}, ArgumentError, f"`threshold` {POSITIVE} float inf"),
+    (Refinement, {"threshold": -0.3}, ArgumentError, f"`threshold` {POSITIVE} float -0.3"),
+    (Refinement, {"mu": -0.1}, ArgumentError, "`mu` to be a finite non-negative number, but got float -0.1"),
+    (Refinement, {"mu": NAN}, ArgumentError, "`mu` to be a finite non-negative number, but got float nan"),
+    (Refinement, {"mu": "theta"}, ArgumentTypeError, "`mu` to be a finite non-negative number, but got str"),
+    (Refinement, {"mu": True}, ArgumentTypeError, "`mu` to be a finite non-negative number, but got bool True"),
+    (Refinement, {"tau": 0}, ArgumentError, f"`tau` {POSITIVE} int 0"),
+    (Refinement, {"tau": -1.0}, ArgumentError, f"`tau` {POSITIVE} float -1.0"),
+    (Refinement, {"tau": NAN}, ArgumentError, f"`tau` {POSITIVE} float nan"),
+    (Refinement, {"tau": torch.ones(2)}, ArgumentTypeError, f"`tau` {POSITIVE}"),
     (Refinement, {"budget": 0}, ArgumentError, "`budget` to be an integer of at least 1"),
     (Refinement, {"tolerance": -1}, ArgumentError, "`tolerance` to be a finite non-negative number, but got int -1"),
     (
@@ -143,6 +159,7 @@ GOOD = [
     {"segmenter": lambda image: image[..., 0] > 0.5},
     {"scorer": CoalitionScorer(n_passes=8, ridge=1, seed=3)},
     {"refinement": Refinement(tolerance=0), "segmenter": "grid"},
+    {"refinement": Refinement(kernel="diagonal", mu=0, tau=np.float32(0.1)), "segmenter": "grid"},
 ]
 
 
@@ -195,6 +212,7 @@ def test_what_depends_on_the_images_is_named_when_they_are_given(upsampler, opti
     [
         ({"size": 4}, ArgumentTypeError, "`size` to be two integers"),
         ({"grid": (2,)}, ArgumentError, "`grid` to be two integers"),
+        ({"grid": (5, 2)}, ArgumentError, r"`grid` to be no larger than the map's size \(4, 4\), but got \(5, 2\)"),
         ({"seed": 0.5}, ArgumentTypeError, "`seed` to be an integer"),
         ({"n_cases": 0}, ArgumentError, "`n_cases` to be an integer of at least 1"),
         ({"upsampler": "best"}, ArgumentError, '`upsampler` to be one of "usu"'),

@@ -8,7 +8,7 @@ from torch import nn
 from captum_ext.exceptions import ArgumentError, NonFiniteError
 from captum_ext.images import Blur
 from captum_ext.segmentation import Segmenter
-from captum_ext.upsampling import USU, CoalitionScorer, InterpolationUpsampler, USUUpsampler, redistribute
+from captum_ext.upsampling import USU, CoalitionScorer, InterpolationUpsampler, Refinement, USUUpsampler, redistribute
 from captum_ext.upsampling.scoring import GradientScorer, unit_scores
 
 # Two images of two halves; the model weighs pixels by their column.
@@ -131,10 +131,52 @@ def test_without_a_target_the_largest_output_is_explained(model):
     torch.testing.assert_close(usu.score_map(IMAGES, single), usu.score_map(IMAGES, single, None))
 
 
-def test_the_papers_preset_differs_from_our_defaults():
-    paper = USUUpsampler.paper()
-    assert (paper.temperature, paper.redistribution, paper.scorer.kind) == (0.1, "global-area", "deletion")
+def test_the_presets_have_the_papers_settings():
+    paper, fixed, iwmr = USU.paper(), USU.fixed(), USU.iwmr()
+    for preset in (paper, fixed, iwmr):
+        assert (preset.temperature, preset.potential, preset.scorer.kind) == (0.1, "tensor", "deletion")
+    assert [preset.redistribution for preset in (paper, fixed, iwmr)] == ["local", "local", "global-area"]
+    assert paper.refinement == iwmr.refinement == Refinement(kernel="diagonal")
+    assert fixed.refinement is None
+    assert iwmr.importance_temperature is None
     assert USU is USUUpsampler
+
+
+@pytest.mark.parametrize("preset", [USU.paper, USU.fixed, USU.iwmr])
+def test_a_preset_takes_what_belongs_to_the_model_and_the_images(preset):
+    settings = {"segmenter": "grid", "fill": 0.5, "mean": 0.5, "std": 0.25, "internal_batch_size": 3}
+    made = preset(scorer="insertion", **settings)
+    assert (made.segmenter.method, made.scorer.kind, made.fill) == ("grid", "insertion", 0.5)
+    assert (made.mean, made.std, made.internal_batch_size) == ((0.5,), (0.25,), 3)
+
+
+def test_presets_without_refinement_take_labels_and_are_the_constructors_upsampler(model):
+    coarse = torch.rand(2, 1, 2)
+    plain = USU(temperature=0.1, scorer="deletion", segmenter=LABELS)(coarse, IMAGES, model, 0)
+    torch.testing.assert_close(USU.fixed(segmenter=LABELS)(coarse, IMAGES, model, 0), plain)
+    torch.testing.assert_close(USU.paper(segmenter=LABELS, refinement=None)(coarse, IMAGES, model, 0), plain)
+    options = {"temperature": 0.1, "redistribution": "global-area", "importance_temperature": 0.3}
+    shared = redistribute(coarse, USU.fixed(segmenter=LABELS).score_map(IMAGES, model, 0), **options)
+    iwmr = USU.iwmr(segmenter=LABELS, refinement=None, importance_temperature=0.3)
+    torch.testing.assert_close(iwmr(coarse, IMAGES, model, 0), shared)
+
+
+def test_the_papers_method_is_local_to_each_cell_and_its_global_one_is_not():
+    images = torch.rand(2, 3, 24, 32, generator=torch.Generator().manual_seed(0))
+    weight = torch.linspace(-1, 1, 24 * 32).reshape(24, 32)
+    coarse = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(1))
+    other = coarse.clone()
+    other[:, 1:] += 1
+
+    def changed_in_the_first_row(preset):
+        fine, again = (
+            preset(one, images, lambda x: (x.mean(1) * weight).sum((1, 2)).tanh()) for one in (coarse, other)
+        )
+        return not torch.equal(fine[..., :8, :], again[..., :8, :])
+
+    refinement = Refinement(kernel="diagonal", threshold=0.05)
+    assert not changed_in_the_first_row(USU.paper(segmenter="grid", refinement=refinement))
+    assert changed_in_the_first_row(USU.iwmr(segmenter="grid", refinement=refinement))
 
 
 def test_nothing_is_changed_and_progress_is_shown_on_request(model, capsys):

@@ -24,7 +24,7 @@ METHOD_NAMES = (
     "cam",
 )
 METRIC_NAMES = ("insertion", "deletion", "diff_id")
-UPSAMPLER_NAMES = ("usu", "usu-paper", "nearest", "bilinear", "bicubic", "lanczos")
+UPSAMPLER_NAMES = ("usu", "usu-paper", "usu-fixed", "usu-iwmr", "nearest", "bilinear", "bicubic", "lanczos")
 UPSAMPLER = "usu"
 STEPS = 20
 CODE_IS_RUN = (

@@ -14,7 +14,7 @@ UPSAMPLERS: dict[str, Any] = {
     "USU, power potential": USU(potential="power"),
     "USU, log-odds potential": USU(potential="log-odds"),
     "IWMR by mass": USU(redistribution="global-mass"),
-    "IWMR, paper": USU(temperature=0.1, redistribution="global-area"),
+    "IWMR, paper": USU.iwmr(),
 }
 NAMES = ("d1", "d2", "d3", "d4")
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from captum_ext import USU, InterpolationUpsampler
 from captum_ext.metrics import concentration, iou, pointing_game
 from captum_ext.segmentation import Segmenter
-from captum_ext.upsampling import Refinement, redistribute
+from captum_ext.upsampling import redistribute
 from examples.benchmarks.engine.experiment import Options
 from examples.benchmarks.engine.metric_columns import Cost, measured_cost, numbers, randomised
 from examples.benchmarks.engine.pictures import heat_map, photograph
@@ -167,7 +167,7 @@ def score_maps(model: nn.Module, drawn: Drawn, seeds: list[int]) -> dict[str, Sc
     ways = {
         "50 segments": USU(),
         "8 segments": USU(segmenter=Segmenter(n_segments=8)),
-        "paper": USU(scorer="deletion", refinement=Refinement()),
+        "paper": USU.paper(),
     }
     scored = {}
     for name, usu in ways.items():

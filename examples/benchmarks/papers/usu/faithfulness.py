@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from captum_ext import USU, InterpolationUpsampler
-from captum_ext.upsampling import Refinement
 from captum_ext_integrations import grad_cam
 from examples.benchmarks.engine.experiment import Options
 from examples.benchmarks.engine.metric_columns import (
@@ -152,7 +151,7 @@ class Faithfulness:
         normalisation = {"mean": preparation.mean, "std": preparation.std}
         ways = {
             "ours": USU(**normalisation),
-            "paper": USU(scorer="deletion", refinement=Refinement(), **normalisation),
+            "paper": USU.paper(**normalisation),
         }
         scored, costs = {}, {}
         for name, usu in ways.items():
