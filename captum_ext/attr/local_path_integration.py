@@ -58,8 +58,11 @@ class LocalPathIntegration(ReferencePathAttribution):
         * All references of the neighbourhood are used with their densities, and the points on their paths are
           stratified (`method="stratified"`), instead of one independent random point for each.
         * x itself is left out of its own references.
-        * Example 2 of the paper (attributions in the ratio of the weights) holds for references that differ from x by
-          the same amount in every feature, not in general.
+        * Lemma 1 (weak dependence on x) holds for the mean gradients (`multiply_by_inputs=False`) where the references
+          lie in x's own linear piece; the factor x - r depends on x and on the references.
+        * Example 2 of the paper (attributions in the ratio of the weights, 3 : 1) holds for references that differ from
+          x by the same amount in every feature, not in general: with (1.1, 3) for (4, 4) the ratio is 8.7 : 1.
+        * The paper's numbers of neighbourhoods are `ReferenceDistribution.paper`; the default is one neighbourhood.
 
     Keep the neighbourhoods coarser than the classes: references from a neighbourhood as fine as a class share what is
     to be explained. We make no claim that this method is better than Expected Gradients (README).

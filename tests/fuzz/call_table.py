@@ -522,6 +522,18 @@ ENTRIES = {
             "show_progress": Flag(),
         },
     ),
+    "ReferenceDistribution.paper": Entry(
+        lambda **given: ReferenceDistribution.paper(MODEL, **given).references[0],
+        {"samples": REFERENCES, "network": "vgg16", "n_inputs": 1, "seed": 0},
+        {
+            "samples": Dense(shape=Verdict.EITHER),
+            "network": Choice("vgg16", "resnet34"),
+            "n_inputs": Integer(1, 1),
+            "seed": Integer(0, 2**32 - 1),
+            "internal_batch_size": BATCH,
+            "show_progress": Flag(),
+        },
+    ),
     "ReferenceDistribution.assign": Entry(
         lambda outputs: ReferenceDistribution([REFERENCES], [torch.full((4,), 0.25)], OUTPUTS[:1]).assign(outputs),
         {"outputs": OUTPUTS},

@@ -191,7 +191,9 @@ def fit_references(
     folder: Folder,
     model: Model,
     out: Annotated[Path, typer.Option(help="File for the references.")] = Path("references.safetensors"),
-    n_neighborhoods: Annotated[int, typer.Option(min=1, help="Keep it well below the number of classes.")] = 1,
+    n_neighborhoods: Annotated[
+        int, typer.Option(min=1, help="Keep it well below the number of classes (the paper: 9 or 7).")
+    ] = 1,
     n_references: Annotated[int, typer.Option(min=1, help="For each neighbourhood, at most.")] = 20,
     overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there.")] = False,
     limit: Limit = None,
