@@ -6,6 +6,8 @@ import os
 import platform
 from collections.abc import Sequence
 
+from torch import Tensor
+
 
 def versions() -> str:
     """One line: the versions that a figure depends on."""
@@ -22,3 +24,8 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
     print("|" + " --- |" * len(header))
     for row in rows:
         print("| " + " | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row) + " |")
+
+
+def with_error(values: Tensor) -> str:
+    """The mean of values (N,), with its standard error in parentheses."""
+    return f"{float(values.mean()):+.3f} ({float(values.std() / len(values) ** 0.5):.3f})"
