@@ -310,8 +310,11 @@ def rise(model, images, target, kept, shift, probability):
     return (maps / (n_masks * probability)).to(images.dtype)
 
 
-def blur_ig(function, image, max_sigma, n_steps, mode, middle):
-    """Equation 4 of Xu et al. for one image (C, H, W): the path of blurred images, one step after the other."""
+def blur_ig(function, image, max_sigma, n_steps, mode, middle, derivative_step=None):
+    """Equation 4 of Xu et al. for one image (C, H, W): the path of blurred images, one step after the other.
+
+    With `derivative_step` as in the authors' program, which takes the derivative of the blur by a difference.
+    """
 
     def blurred(sigma):
         blurry = ndimage.gaussian_filter(image.numpy(), (0, sigma, sigma), mode=mode) if sigma else image.numpy()
@@ -321,7 +324,10 @@ def blur_ig(function, image, max_sigma, n_steps, mode, middle):
     for step in range(n_steps):
         low, high = max_sigma * step / n_steps, max_sigma * (step + 1) / n_steps
         at = (low + high) / 2 if middle else low
-        total += gradient(function, blurred(at)) * (blurred(low) - blurred(high))
+        change = blurred(low) - blurred(high)
+        if derivative_step is not None:
+            change = (blurred(at) - blurred(at + derivative_step)) / derivative_step * (high - low)
+        total += gradient(function, blurred(at)) * change
     return total
 
 
@@ -384,3 +390,34 @@ def agi(model, x, target, false_classes, step_size, n_steps, bounds=None, from_i
             total -= explained * (end - begin)
             point = end
     return total
+
+
+def xrai(attribution, masks, min_pixels, area=1.0, fast=False):
+    """Algorithm 1 of Kapishnikov et al. with what their program adds, one segment and one pixel after the other."""
+    height, width = attribution.shape
+    places = [(i, j) for i in range(height) for j in range(width)]
+    segments = [{place for place in places if bool(mask[place])} for mask in masks]
+
+    def density(segment):
+        return sum(float(attribution[place]) for place in segment) / len(segment) if segment else -math.inf
+
+    covered, open_segments, added = set(), list(range(len(segments))), []
+    if fast:
+        open_segments.sort(key=lambda k: -density(segments[k]))
+    while open_segments and (fast or len(covered) / len(places) <= area):
+        open_segments = [k for k in open_segments if len(segments[k] - covered) >= min_pixels]
+        if not open_segments:
+            break
+        best = open_segments[0] if fast else max(open_segments, key=lambda k: density(segments[k] - covered))
+        new = segments[best] - covered
+        added.append((new, density(new)))
+        covered |= new
+        open_segments.remove(best)
+    added.sort(key=lambda pair: -pair[1])
+    if rest := set(places) - covered:
+        added.append((rest, density(rest)))
+    values, ranks = torch.zeros(height, width, dtype=torch.float64), torch.zeros(height, width, dtype=torch.long)
+    for rank, (new, value) in enumerate(added, start=1):
+        for place in new:
+            values[place], ranks[place] = value, rank
+    return values, ranks

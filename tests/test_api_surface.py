@@ -54,6 +54,7 @@ PUBLIC = {
     ],
     captum_ext.attr: [
         "AGI",
+        "XRAI",
         "EG",
         "LPI",
         "METHODS",

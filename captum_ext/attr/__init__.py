@@ -15,6 +15,7 @@ from captum_ext.attr.weighted_ig.weighted_integrated_gradients import (
     WeightedIG,
     WeightedIntegratedGradients,
 )
+from captum_ext.attr.xrai.xrai import XRAI
 
 __all__ = [
     "AGI",
@@ -23,6 +24,7 @@ __all__ = [
     "METHODS",
     "RISE",
     "SAMP",
+    "XRAI",
     "BaselineFitness",
     "BlurIG",
     "ExpectedGradients",

@@ -17,6 +17,7 @@ from captum_ext.attr.local_path_integration import LocalPathIntegration
 from captum_ext.attr.rise import RISE
 from captum_ext.attr.samp.salient_manipulation_path import SalientManipulationPath
 from captum_ext.attr.weighted_ig.weighted_integrated_gradients import WeightedIntegratedGradients
+from captum_ext.attr.xrai.xrai import XRAI
 from captum_ext.core.checks import describe
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
@@ -32,6 +33,7 @@ _SHORT_NAMES: Mapping[type[Any], tuple[str, ...]] = {
     BlurIG: ("blur-ig",),
     GuidedIG: ("guided-ig",),
     AGI: ("agi",),
+    XRAI: ("xrai",),
 }
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {"samp": {"momentum": 0, "step_bound": None}}
 

@@ -94,6 +94,11 @@ def explain(
     max_dist: float = _NOT_GIVEN,
     max_sigma: float = _NOT_GIVEN,
     border: str = _NOT_GIVEN,
+    derivative_step: float | None = _NOT_GIVEN,
+    segmenter: Any = _NOT_GIVEN,
+    algorithm: str = _NOT_GIVEN,
+    min_pixels: int | None = _NOT_GIVEN,
+    area: float = _NOT_GIVEN,
     grid: int = _NOT_GIVEN,
     probability: float = _NOT_GIVEN,
     n_false_classes: int = _NOT_GIVEN,
@@ -180,6 +185,11 @@ def explain(
         max_dist: of GuidedIG.
         max_sigma: of BlurIG.
         border: of BlurIG.
+        derivative_step: of BlurIG.
+        segmenter: of XRAI.
+        algorithm: of XRAI.
+        min_pixels: of XRAI.
+        area: of XRAI.
         grid: of RISE.
         probability: of RISE.
         n_false_classes: of AGI.

@@ -45,6 +45,23 @@ def test_the_map_is_the_formula_with_scipys_blur(height, width, steps, sigma, bo
     torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-9)
 
 
+@given(
+    steps=st.integers(1, 6),
+    sigma=st.floats(0.5, 20),
+    derivative_step=st.floats(0.001, 1),
+    border=st.sampled_from(sorted(SCIPYS)),
+    middle=st.booleans(),
+)
+def test_with_a_derivative_it_is_the_program_of_the_authors(steps, sigma, derivative_step, border, middle):
+    image, weights = numbers(2, 6, 9).double(), numbers(3, 2, 6, 9).flip(1).double()
+    model = model_with(weights)
+    method = BlurIG(model, max_sigma=sigma, border=border, derivative_step=derivative_step)
+    actual = method.attribute(image[None], target=1, n_steps=steps, method="riemann_middle" if middle else None)
+    mode = SCIPYS[border]
+    expected = oracle(lambda x: model(x)[:, 1], image, sigma, steps, mode, middle, derivative_step)
+    torch.testing.assert_close(actual[0], expected, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize("border", SCIPYS)
 @pytest.mark.parametrize("sigma", [0.0, 0.1, 0.7, 3.3, 50.0])
 def test_the_matrix_blurs_as_scipy(sigma, border):
@@ -113,6 +130,7 @@ def test_half_precision_is_explained_in_float32():
     [
         ({"max_sigma": 0}, ArgumentError, "`max_sigma` to be a positive number of at most 10,000, but got int 0"),
         ({"max_sigma": float("nan")}, ArgumentError, "`max_sigma` to be a positive number"),
+        ({"derivative_step": 0}, ArgumentError, "`derivative_step` to be None, or a number from 1e-6 to 1"),
         ({"border": "wrap"}, ArgumentError, '`border` to be one of "reflect", "zero"'),
     ],
 )

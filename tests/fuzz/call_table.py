@@ -9,6 +9,7 @@ import torch
 from captum_ext.attr import (
     AGI,
     RISE,
+    XRAI,
     BlurIG,
     ExpectedGradients,
     GuidedIG,
@@ -239,14 +240,23 @@ ENTRIES = {
         {"fraction": 0.25, "max_dist": 0.1},
     ),
     "BlurIG": Entry(
-        lambda inputs, max_sigma, border, **given: BlurIG(MODEL, max_sigma=max_sigma, border=border).attribute(
-            inputs, **given, return_convergence_delta=True
-        ),
-        {"inputs": IMAGES, "max_sigma": 3.0, "border": "reflect", "target": 1, "n_steps": 3, "method": None},
+        lambda inputs, max_sigma, border, derivative_step, **given: BlurIG(
+            MODEL, max_sigma=max_sigma, border=border, derivative_step=derivative_step
+        ).attribute(inputs, **given, return_convergence_delta=True),
+        {
+            "inputs": IMAGES,
+            "max_sigma": 3.0,
+            "border": "reflect",
+            "derivative_step": None,
+            "target": 1,
+            "n_steps": 3,
+            "method": None,
+        },
         {
             "inputs": INPUTS,
             "max_sigma": Number(lambda value: 0 < value <= 10_000),
             "border": Choice("reflect", "zero"),
+            "derivative_step": Number(lambda value: 1e-6 <= value <= 1, none=True),
             "target": Target(),
             "n_steps": Integer(1, STEPS),
             "method": Choice(None, "riemann_left", "riemann_middle"),
@@ -290,6 +300,36 @@ ENTRIES = {
             "n_steps": Integer(1, STEPS),
             "internal_batch_size": BATCH,
             "generator": GENERATOR,
+            "show_progress": Flag(),
+        },
+        {"inputs": BESIDE},
+    ),
+    "XRAI": Entry(
+        lambda inputs, segmenter, algorithm, min_pixels, area, **given: XRAI(
+            MODEL, segmenter=segmenter, algorithm=algorithm, min_pixels=min_pixels, area=area
+        ).attribute(inputs, **given, return_segments=True),
+        {
+            "inputs": IMAGES,
+            "segmenter": SEGMENTS,
+            "algorithm": "full",
+            "min_pixels": None,
+            "area": 1.0,
+            "target": 1,
+            "n_steps": 3,
+            "method": None,
+            "baselines": None,
+        },
+        {
+            "inputs": INPUTS,
+            "segmenter": Refused("None"),
+            "algorithm": Choice("full", "fast"),
+            "min_pixels": Integer(1, STEPS, none=True),
+            "area": Number(lambda value: 0 <= value <= 1),
+            "target": Target(),
+            "n_steps": Integer(1, STEPS),
+            "method": Choice(None, *(rule for rule in RULES if rule != "stratified")),
+            "baselines": BASELINES,
+            "internal_batch_size": BATCH,
             "show_progress": Flag(),
         },
         {"inputs": BESIDE},

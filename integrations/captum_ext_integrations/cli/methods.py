@@ -247,6 +247,11 @@ METHODS: dict[str, Entry] = {
     "agi": Entry(
         _agi, "Adversarial Gradient Integration: at most n_steps steps towards one other class, drawn at random"
     ),
+    "xrai": Entry(
+        _named("xrai"),
+        "XRAI: segments by Integrated Gradients, n_steps // 2 from each of a dark and a bright image",
+        n_steps=_groups,
+    ),
     "rise": Entry(_named("rise"), "RISE: 4,000 random masks, and the scores of what each of them leaves", ()),
     "saliency": Entry(_named("captum.attr:Saliency"), "Captum's absolute gradient", ()),
     "input-x-gradient": Entry(_named("captum.attr:InputXGradient"), "Captum's input times gradient", ()),

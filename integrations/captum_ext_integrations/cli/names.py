@@ -17,6 +17,7 @@ METHOD_NAMES = (
     "guided-ig",
     "blur-ig",
     "agi",
+    "xrai",
     "rise",
     "saliency",
     "input-x-gradient",

@@ -190,7 +190,7 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         (
             ["explain", "cat.png", *FEW_STEPS, "--method", "saliency"],
             "--n-steps to be given with a method that has it "
-            "(ig, eg, lpi, weighted-ig, idgi, samp, samp++, guided-ig, blur-ig, agi)",
+            "(ig, eg, lpi, weighted-ig, idgi, samp, samp++, guided-ig, blur-ig, agi, xrai)",
         ),
         (
             ["evaluate", "photos", *TINY, "--method", "ig", "--method", "saliency", "--layer", "0"],

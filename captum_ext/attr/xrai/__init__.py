@@ -1,0 +1,1 @@
+"""XRAI: the method, and the ranking of segments by density."""
