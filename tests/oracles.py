@@ -421,3 +421,39 @@ def xrai(attribution, masks, min_pixels, area=1.0, fast=False):
         for place in new:
             values[place], ranks[place] = value, rank
     return values, ranks
+
+
+def winning_probabilities(layers, x, target, dual=False):
+    """Excitation Backprop, unit by unit: the probabilities of all responses, those of x (n,) first.
+
+    A layer is ("affine", weights, bias), ("relu",) or ("max", groups), groups being lists of the units below. Responses
+    below an affine layer are not negative. Of the dual unit the weights of the last layer are turned.
+    """
+    responses = [x]
+    for kind, *parts in layers:
+        below = responses[-1]
+        if kind == "affine":
+            assert below.min() >= 0
+            responses.append(
+                np.array([sum(w * a for w, a in zip(row, below, strict=True)) for row in parts[0]]) + parts[1]
+            )
+        elif kind == "relu":
+            responses.append(np.array([max(a, 0.0) for a in below]))
+        else:
+            responses.append(np.array([max(below[j] for j in group) for group in parts[0]]))
+    probabilities = [np.zeros(len(responses[-1]))]
+    probabilities[0][target] = 1.0
+    for place, ((kind, *parts), below) in reversed(list(enumerate(zip(layers, responses[:-1], strict=True)))):
+        above, won = probabilities[0], np.zeros(len(below))
+        for i, probability in enumerate(above):
+            if kind == "relu":
+                won[i] = probability
+            elif kind == "max":
+                won[max(parts[0][i], key=lambda j: below[j])] += probability
+            else:
+                turned = -1 if dual and place == len(layers) - 1 else 1
+                excitation = [a * max(turned * w, 0.0) for w, a in zip(parts[0][i], below, strict=True)]
+                for j, part in enumerate(excitation):
+                    won[j] += probability * part / sum(excitation) if sum(excitation) > 0 else 0.0
+        probabilities.insert(0, won)
+    return probabilities

@@ -2,6 +2,7 @@
 
 from captum_ext.attr.agi.adversarial_gradient_integration import AGI
 from captum_ext.attr.blur_ig import BlurIG
+from captum_ext.attr.excitation.excitation_backprop import MWP, ExcitationBackprop
 from captum_ext.attr.expected_gradients import EG, ExpectedGradients
 from captum_ext.attr.guided_ig import GuidedIG
 from captum_ext.attr.important_direction_ig import ImportantDirectionIG
@@ -22,11 +23,13 @@ __all__ = [
     "EG",
     "LPI",
     "METHODS",
+    "MWP",
     "RISE",
     "SAMP",
     "XRAI",
     "BaselineFitness",
     "BlurIG",
+    "ExcitationBackprop",
     "ExpectedGradients",
     "GuidedIG",
     "ImportantDirectionIG",

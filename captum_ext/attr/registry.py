@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 from captum_ext.attr.agi.adversarial_gradient_integration import AGI
 from captum_ext.attr.blur_ig import BlurIG
+from captum_ext.attr.excitation.excitation_backprop import ExcitationBackprop
 from captum_ext.attr.expected_gradients import ExpectedGradients
 from captum_ext.attr.guided_ig import GuidedIG
 from captum_ext.attr.important_direction_ig import ImportantDirectionIG
@@ -34,8 +35,12 @@ _SHORT_NAMES: Mapping[type[Any], tuple[str, ...]] = {
     GuidedIG: ("guided-ig",),
     AGI: ("agi",),
     XRAI: ("xrai",),
+    ExcitationBackprop: ("MWP", "mwp", "c-mwp"),
 }
-_SETTINGS: Mapping[str, Mapping[str, Any]] = {"samp": {"momentum": 0, "step_bound": None}}
+_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "samp": {"momentum": 0, "step_bound": None},
+    "c-mwp": {"contrastive": True},
+}
 
 #: Every name of every method to its class.
 METHODS: Mapping[str, type[Any]] = MappingProxyType(

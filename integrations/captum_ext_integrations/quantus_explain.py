@@ -107,6 +107,8 @@ def explain(
     bounds: Any = _NOT_GIVEN,
     steps_from: str = _NOT_GIVEN,
     n_samples: int = _NOT_GIVEN,
+    layer: Any = _NOT_GIVEN,
+    contrastive: bool = _NOT_GIVEN,
     baselines: Any = _NOT_GIVEN,
     additional_forward_args: Any = _NOT_GIVEN,
     n_steps: int = _NOT_GIVEN,
@@ -198,6 +200,8 @@ def explain(
         bounds: of AGI.
         steps_from: of AGI.
         n_samples: of RISE.
+        layer: of ExcitationBackprop: the name of a module, with an `upsampler`, whose maps have the size of the images.
+        contrastive: of ExcitationBackprop.
         baselines: of `attribute`; they replace references.
         additional_forward_args: of `attribute`.
         n_steps: of `attribute`.
@@ -207,7 +211,7 @@ def explain(
             `as_quantus_explain`.
         show_progress: of `attribute`.
         target_layers: of CAMs: modules of the model, or their names.
-        upsampler: of CAMs.
+        upsampler: of CAMs and ExcitationBackprop.
         reshape_transform: of CAMs.
         gc_layer: Quantus's, as are all that follow.
         interpolate: Quantus's.

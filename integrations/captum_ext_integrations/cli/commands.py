@@ -33,6 +33,8 @@ _UNITS = {
     "input-x-gradient": "input times gradient, in units of the score",
     "gradcam": "mass of the CAM in a pixel, not normalised",
     "cam": "mass of the CAM in a pixel, not normalised",
+    "mwp": "winning probability",
+    "c-mwp": "winning probability less that of the dual class",
 }
 _ATTRIBUTION = "attribution of a pixel"
 _SUMS_TO_SCORE = f"{_ATTRIBUTION}, in units of the score"

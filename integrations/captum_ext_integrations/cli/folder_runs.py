@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from captum_ext.dataset import DatasetAttributions, MapFormat, RunOptions, attribute_dataset
 from captum_ext.dataset.run import default_fields
 from captum_ext.exceptions import ArgumentError
@@ -93,8 +95,10 @@ class FolderRun:
 
 
 def layer_of(method: Any) -> str | None:
-    """The layer that a CAM explains, chosen or given; None: the method has none."""
+    """The layer that a CAM or MWP explains, chosen or given; None: the method has none."""
     layer = getattr(method, "layer", None)
+    if isinstance(layer, nn.Module):
+        return next((name for name, part in method.forward_func.named_modules() if part is layer), None)
     return layer if isinstance(layer, str) else None
 
 

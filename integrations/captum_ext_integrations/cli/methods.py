@@ -20,7 +20,7 @@ from captum_ext.exceptions import ArgumentError
 from captum_ext.references import standard_baselines
 from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, import_from_here, load_model
 from captum_ext_integrations.cli.references import fitted_references, reference_images
-from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS
+from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS, upsampler
 
 DEFAULT_STEPS = 20
 #: What the help says of MODULE:CLASS.
@@ -40,8 +40,9 @@ class MethodSpec:
         model: what is explained.
         references: a folder of images or a file of fitted references.
         n_steps: gradients for each image; None: 20, where the method has steps.
-        layer: of CAMs, as in `model.named_modules()`; None: the last one with positions.
-        upsampler: of CAMs, a key of `UPSAMPLERS`; None: "usu".
+        layer: of CAMs and MWP, as in `model.named_modules()`; None: of CAMs the last one with positions, of MWP the
+            input.
+        upsampler: of CAMs, and of MWP in a layer, a key of `UPSAMPLERS`; None: "usu".
         seed: of random points.
 
     Raises:
@@ -206,6 +207,13 @@ def _cam(cam: str, loaded: LoadedModel, spec: MethodSpec) -> Any:
     return Cam(loaded, spec.layer, spec.upsampler or DEFAULT_UPSAMPLER, cam)
 
 
+def _excitation_backprop(name: str, loaded: LoadedModel, spec: MethodSpec) -> Any:
+    settings = {**method_settings(name), "layer": spec.layer}
+    if spec.layer is not None or spec.upsampler is not None:
+        settings["upsampler"] = upsampler(spec.upsampler or DEFAULT_UPSAMPLER, loaded.preparation)
+    return _make(method_class(name), loaded, spec, settings)
+
+
 def _named(name: str) -> Callable[[LoadedModel, MethodSpec], Any]:
     """How a method of the registry is made, with what its name stands for."""
     return partial(_make, method_class(name), settings=method_settings(name))
@@ -253,6 +261,16 @@ METHODS: dict[str, Entry] = {
         n_steps=_groups,
     ),
     "rise": Entry(_named("rise"), "RISE: 4,000 random masks, and the scores of what each of them leaves", ()),
+    "mwp": Entry(
+        partial(_excitation_backprop, "mwp"),
+        "Excitation Backprop: winning probabilities of pixels, or of a layer (--layer), upsampled (--upsampler)",
+        ("layer", "upsampler"),
+    ),
+    "c-mwp": Entry(
+        partial(_excitation_backprop, "c-mwp"),
+        "Contrastive Excitation Backprop: the same less the probabilities of the opposite class",
+        ("layer", "upsampler"),
+    ),
     "saliency": Entry(_named("captum.attr:Saliency"), "Captum's absolute gradient", ()),
     "input-x-gradient": Entry(_named("captum.attr:InputXGradient"), "Captum's input times gradient", ()),
     "gradcam": Entry(

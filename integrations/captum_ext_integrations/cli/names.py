@@ -19,6 +19,8 @@ METHOD_NAMES = (
     "agi",
     "xrai",
     "rise",
+    "mwp",
+    "c-mwp",
     "saliency",
     "input-x-gradient",
     "gradcam",

@@ -182,10 +182,13 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
             ["explain", "cat.png", *TINY, "--references", "photos"],
             "--references to be given with a method that has it (eg, lpi, weighted-ig), but got it with ig",
         ),
-        (["explain", "cat.png", *TINY, "--layer", "0"], "a method that has it (gradcam, cam), but got it with ig"),
+        (
+            ["explain", "cat.png", *TINY, "--layer", "0"],
+            "a method that has it (mwp, c-mwp, gradcam, cam), but got it with ig",
+        ),
         (
             ["explain", "cat.png", *TINY, "--upsampler", "usu"],
-            "a method that has it (gradcam, cam), but got it with ig",
+            "a method that has it (mwp, c-mwp, gradcam, cam), but got it with ig",
         ),
         (
             ["explain", "cat.png", *FEW_STEPS, "--method", "saliency"],
@@ -194,7 +197,7 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         ),
         (
             ["evaluate", "photos", *TINY, "--method", "ig", "--method", "saliency", "--layer", "0"],
-            "a method that has it (gradcam, cam), but got it with ig, saliency",
+            "a method that has it (mwp, c-mwp, gradcam, cam), but got it with ig, saliency",
         ),
         (
             ["run", "photos", *TINY, "--workers", "2"],
