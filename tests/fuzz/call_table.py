@@ -11,6 +11,7 @@ from captum_ext.attr import (
     RISE,
     XRAI,
     BlurIG,
+    ExcitationBackprop,
     ExpectedGradients,
     GuidedIG,
     ImportantDirectionIG,
@@ -331,6 +332,20 @@ ENTRIES = {
             "baselines": BASELINES,
             "internal_batch_size": BATCH,
             "show_progress": Flag(),
+        },
+        {"inputs": BESIDE},
+    ),
+    "ExcitationBackprop": Entry(
+        lambda inputs, layer, contrastive, **given: ExcitationBackprop(MODEL, layer, contrastive=contrastive).attribute(
+            inputs, **given
+        ),
+        {"inputs": IMAGES, "layer": None, "contrastive": False, "target": 1},
+        {
+            "inputs": INPUTS,
+            "layer": Refused("None"),
+            "contrastive": Flag(),
+            "target": Target(),
+            "internal_batch_size": BATCH,
         },
         {"inputs": BESIDE},
     ),

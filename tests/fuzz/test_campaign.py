@@ -21,7 +21,7 @@ SECONDS = 12
 
 # Public names that are not in the table, and why.
 ELSEWHERE = {
-    **dict.fromkeys(("EG", "LPI", "SAMP", "USU", "WeightedIG"), "a short name"),
+    **dict.fromkeys(("EG", "LPI", "MWP", "SAMP", "USU", "WeightedIG"), "a short name"),
     **dict.fromkeys(("METHODS", "UPSAMPLERS"), "a table of names"),
     **dict.fromkeys(("BaselineFitness", "PathScores", "Comparison", "Infidelity", "PerturbationCurve"), "a result"),
     **dict.fromkeys(("DesiderataReport",), "a result"),
