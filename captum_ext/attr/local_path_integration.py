@@ -12,6 +12,7 @@ from captum_ext.attr.paths.starts import Starts
 from captum_ext.core.autocast import is_callers_autocast
 from captum_ext.core.captum import run_forward
 from captum_ext.core.checks import check_same_rows, describe
+from captum_ext.core.ids import ids_in_range
 from captum_ext.core.model import BatchedModel, model_outputs
 from captum_ext.core.request import Request
 from captum_ext.core.types import ForwardFunc, TensorOrTensors, Tensors
@@ -125,7 +126,8 @@ class LocalPathIntegration(ReferencePathAttribution):
                 describe(samples[0]),
             )
         # The next call, with other arguments or weights, looks whether it still fits.
-        self._fitted = _fit(request, samples, self.allow_batch_statistics)
+        with ids_in_range(request.model.forward_func, "references"):
+            self._fitted = _fit(request, samples, self.allow_batch_statistics)
         return self._fitted
 
     def _check_model(self, distribution: ReferenceDistribution, request: Request) -> None:
@@ -173,6 +175,7 @@ def _fit(request: Request, samples: Tensors, allow_batch_statistics: bool) -> Re
         n_references=min(_MOST_REFERENCES, len(samples[0])),
         internal_batch_size=request.limit.rows if request.limit.fixed else None,
         allow_batch_statistics=allow_batch_statistics,
+        token_ids=not samples[0].is_floating_point(),
     )
 
 

@@ -36,6 +36,11 @@ def run_forward(forward_func: ForwardFunc, inputs: Tensors, forward_args: tuple[
     return _run_forward(forward_func, inputs, None, forward_args)
 
 
+def is_neuron_gradient(gradient_func: Callable[..., Any]) -> bool:
+    """Whether Captum's neuron variants made this function: it explains the inputs, not the activations of a layer."""
+    return getattr(gradient_func, "__module__", None) == "captum._utils.gradient"
+
+
 def select_targets(outputs: Tensor, target: Target) -> Tensor:
     """The entries of `outputs` that `target` names, by Captum's rules."""
     return cast(Tensor, _select_targets(outputs, cast(Any, target)))

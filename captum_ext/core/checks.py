@@ -21,6 +21,8 @@ from captum_ext.exceptions import (
 )
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+#: What an embedding takes: token ids.
+IDS = (torch.int64, torch.int32)
 #: Steps, samples, passes of a call: more would not end in a day, or not fit as a plan.
 MOST_STEPS = 1_000_000
 _LONGEST = 60  # characters of a value in a message
@@ -83,21 +85,27 @@ def check_gradients_possible() -> None:
         )
 
 
-def check_tensors(name: str, value: Any, first_row: int = 0, *, finite: bool = True) -> Tensors:
+def check_tensors(
+    name: str, value: Any, first_row: int = 0, *, finite: bool = True, allow_ids: bool = False
+) -> Tensors:
     """Return `value` as a tuple of floating tensors that agree in their number of rows, counted from `first_row`.
 
     Raises:
-        ArgumentTypeError: not a tensor or a tuple of tensors, or not floating point.
+        ArgumentTypeError: not a tensor or a tuple of tensors, or not floating point; `allow_ids` allows int64 and
+            int32, too.
         ArgumentError: no row, or numbers of rows that differ.
         NonFiniteError: NaN or infinity; the message names tensor and row. With `finite` off it is not looked for.
     """
+    expected = "of a floating point dtype, of at least 16 bits"
+    if allow_ids:
+        expected += ", or token ids (int64 or int32)"
     tensors = value if isinstance(value, tuple) else (value,)
     if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
         raise ArgumentTypeError(name, "a tensor or a non-empty tuple of tensors", describe(value))
     for position, tensor in enumerate(tensors):
         label = name if len(tensors) == 1 else f"{name}[{position}]"
-        if tensor.dtype not in FLOATS:
-            raise ArgumentTypeError(label, "of a floating point dtype, of at least 16 bits", describe(tensor))
+        if tensor.dtype not in FLOATS and not (allow_ids and tensor.dtype in IDS):
+            raise ArgumentTypeError(label, expected, describe(tensor))
         check_dense(label, tensor)
         if tensor.dim() == 0 or tensor.shape[0] == 0:
             raise ArgumentError(label, "a batch (N, ...) with at least one row", describe(tensor))
@@ -138,7 +146,7 @@ def check_baselines(baselines: Baselines, inputs: Tensors) -> Tensors:
     result = []
     for position, (baseline, tensor) in enumerate(zip(given, inputs, strict=True)):
         label = "baselines" if len(inputs) == 1 else f"baselines[{position}]"
-        result.append(_as_rows(label, 0.0 if baseline is None else baseline, tensor))
+        result.append(_as_rows(label, 0 if baseline is None else baseline, tensor))
     return tuple(result)
 
 
@@ -161,12 +169,17 @@ def _as_rows(label: str, baseline: Any, tensor: Tensor) -> Tensor:
     row_shape = tuple(tensor.shape[1:])
     if isinstance(baseline, bool):
         raise ArgumentTypeError(label, "a tensor or a number", describe(baseline))
-    if isinstance(baseline, Real):
+    if isinstance(baseline, Real) and tensor.dtype in IDS:
+        token = _bounded(label, baseline, 0, torch.iinfo(tensor.dtype).max, "a token id, as the inputs are")
+        rows = torch.full((1, *row_shape), token, dtype=tensor.dtype, device=tensor.device)
+    elif isinstance(baseline, Real):
         number = _as_float(label, "a tensor or a finite number", baseline)
         rows = torch.tensor(number, dtype=torch.float64, device="cpu").to(tensor.dtype).to(tensor.device)
         rows = rows.expand(1, *row_shape).contiguous()
     elif isinstance(baseline, Tensor):
         check_numbers(label, baseline)
+        if tensor.dtype in IDS:
+            check_same_kind(label, baseline, tensor)
         fits = baseline.dim() > 0 and (
             baseline.shape == tensor.shape or (baseline.shape[0] == 1 and _broadcasts(baseline.shape[1:], row_shape))
         )
@@ -190,17 +203,35 @@ def _broadcasts(shape: Sequence[int], wanted: Sequence[int]) -> bool:
     return len(shape) == len(wanted) and all(size in (1, full) for size, full in zip(shape, wanted, strict=True))
 
 
+def check_same_kind(name: str, value: Tensor, tensor: Tensor) -> None:
+    """Raise unless `value` is of the kind of the input `tensor`: numbers beside numbers, token ids beside token ids.
+
+    Raises:
+        ArgumentTypeError: one is floating point, the other is not.
+        ArgumentError: ids that the input's dtype does not hold.
+    """
+    if value.is_floating_point() != tensor.is_floating_point():
+        kind = "numbers of a floating point dtype" if tensor.is_floating_point() else "token ids (integers)"
+        raise ArgumentTypeError(name, f"{kind}, as the inputs are", describe(value))
+    if value.dtype != tensor.dtype and not tensor.is_floating_point() and value.numel():
+        most = torch.iinfo(tensor.dtype).max
+        if int(value.max()) > most:
+            raise ArgumentError(name, f"ids up to {most:,}, which {tensor.dtype} of the inputs holds", describe(value))
+
+
 def check_same_rows(name: str, values: Tensors, inputs: Tensors) -> None:
-    """Raise unless each tensor of `values` has rows of the same shape as the matching input.
+    """Raise unless each tensor of `values` has rows of the shape and of the kind of the matching input's.
 
     Raises:
         ArgumentError: with both shapes.
+        ArgumentTypeError: token ids beside numbers.
     """
     if len(values) != len(inputs):
         raise ArgumentError(name, f"a tuple of {len(inputs)} tensor(s) like the inputs", f"{len(values)} tensor(s)")
     for position, (value, tensor) in enumerate(zip(values, inputs, strict=True)):
+        label = name if len(inputs) == 1 else f"{name}[{position}]"
+        check_same_kind(label, value, tensor)
         if value.shape[1:] != tensor.shape[1:]:
-            label = name if len(inputs) == 1 else f"{name}[{position}]"
             expected = f"of shape (K, {', '.join(map(str, tensor.shape[1:]))}) to match the input {tuple(tensor.shape)}"
             raise ArgumentError(label, expected, describe(value))
 

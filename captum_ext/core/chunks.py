@@ -130,6 +130,13 @@ def for_each_chunk(
 
 def in_chunks(n_points: int, limit: RowLimit, evaluate: Callable[[slice], Tensor], *, batches: bool = False) -> Tensor:
     """What `evaluate` returns for consecutive slices of `range(n_points)`, joined."""
-    parts: list[Tensor] = []
+    return all_in_chunks(n_points, limit, lambda part: (evaluate(part),), batches=batches)[0]
+
+
+def all_in_chunks(
+    n_points: int, limit: RowLimit, evaluate: Callable[[slice], Tensors], *, batches: bool = False
+) -> Tensors:
+    """Like `in_chunks`, of a function that returns several tensors."""
+    parts: list[Tensors] = []
     for_each_chunk(n_points, limit, lambda part: parts.append(evaluate(part)), batches=batches)
-    return torch.cat(parts)
+    return tuple(torch.cat(same) for same in zip(*parts, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.checks import check_gradients_possible, check_tensors
-from captum_ext.core.chunks import RowLimit, in_chunks
+from captum_ext.core.chunks import RowLimit, all_in_chunks, default_rows
 from captum_ext.core.devices import on_device
 from captum_ext.core.inspection import check_gradients_right, check_rows_independent
 from captum_ext.core.model import BatchedModel, GradientFunc, compute_gradients, model_outputs
@@ -31,6 +32,7 @@ class Request:
         gradient_func: Captum's seam for layer and neuron variants, where gradients are taken; None where none are.
         channels_last: layout of images; see `BatchedModel`.
         allow_batch_statistics: allow batch norm that mixes the rows of a batch.
+        allow_ids: allow inputs of token ids (int64, int32), at which no gradient is taken.
 
     Attributes:
         inputs: a tuple of tensors (N, ...), detached.
@@ -61,12 +63,13 @@ class Request:
         gradient_func: GradientFunc | None = None,
         channels_last: bool | None = None,
         allow_batch_statistics: bool = False,
+        allow_ids: bool = False,
     ) -> None:
         if gradient_func is not None:
             check_gradients_possible()
             check_gradients_right(forward_func)
         self.left_out = LeftOut()
-        tensors = check_tensors("inputs", inputs, finite=False)
+        tensors = check_tensors("inputs", inputs, finite=False, allow_ids=allow_ids)
         self.inputs: Tensors = self.left_out.stand_ins("inputs", tuple(tensor.detach() for tensor in tensors))
         check_rows_independent(forward_func, allow_batch_statistics)
         self.is_tuple = isinstance(inputs, tuple)
@@ -80,6 +83,34 @@ class Request:
         )
         self.limit = RowLimit(internal_batch_size, self.inputs)
         self.limit.indivisible = self.model.keeps_batches
+        self._roles_uncertain = self.model.depends_on_row
+
+    def elsewhere(
+        self, forward_func: ForwardFunc, name: str, inputs: Tensors, forward_args: Any, target: Target
+    ) -> Request:
+        """The same rows with another function of other inputs in place of the model: the model from a layer on.
+
+        Args:
+            forward_func: called with rows of `inputs` and then `forward_args`.
+            name: of these inputs in messages.
+            inputs: (N, ...), detached.
+            forward_args: what follows them. Tensors with N rows follow the rows.
+            target: of what the function returns.
+
+        Raises:
+            NonFiniteError: inputs that are not finite, unless such rows are left out.
+        """
+        other = copy.copy(self)
+        other.__dict__.pop("outputs", None)
+        other.inputs = self.left_out.stand_ins(name, inputs)
+        other.model = BatchedModel(
+            forward_func, self.n_rows, target, forward_args, self.model.gradient_func, self.model.channels_last
+        )
+        other.limit = copy.copy(self.limit)
+        other.limit.indivisible = self.limit.indivisible or other.model.keeps_batches
+        if not self.limit.fixed:
+            other.limit.rows = min(self.limit.rows, default_rows(inputs))
+        return other
 
     @property
     def n_rows(self) -> int:
@@ -95,7 +126,7 @@ class Request:
     def fills_batches(self) -> bool:
         """Whether rows with fewer points than others repeat one, so that every batch is whole: where an argument could
         mean something else to rows that are taken out of their batch (two graphs, and their edges (2, E))."""
-        return self.limit.indivisible or (self.model.depends_on_row and self.n_rows <= self.limit.rows)
+        return self.limit.indivisible or (self._roles_uncertain and self.n_rows <= self.limit.rows)
 
     @functools.cached_property
     def outputs(self) -> Tensor:
@@ -120,6 +151,12 @@ class Request:
         `model.scores` or `model.outputs` about them. The points go step by step, as whole batches where every row has
         as many. `pad` (None: `fills_batches`) fills batches up with points that do not count.
         """
+        return self.evaluate_all(rows, lambda numbers, of: (values(numbers, of),), pad=pad)[0]
+
+    def evaluate_all(
+        self, rows: Tensor, values: Callable[[Tensor, Tensor], Tensors], *, pad: bool | None = None
+    ) -> Tensors:
+        """Like `evaluate`, of a function that returns several tensors."""
         pad = self.fills_batches if pad is None else pad
         present = rows
         if pad:  # a row without a point is in its batch all the same, with any point
@@ -130,13 +167,11 @@ class Request:
         points = order.where(order < len(rows), 0)
         in_order_of_steps = present[order]
         are_batches = count_batches(in_order_of_steps, self.n_rows) is not None
-        results = in_chunks(
+        results = all_in_chunks(
             len(order), self.limit, lambda part: values(points[part], in_order_of_steps[part]), batches=are_batches
         )
-        in_order = torch.empty_like(results[: len(rows)])
         kept = counts.nonzero().squeeze(1)
-        in_order[on_device(order[kept], results.device)] = results[on_device(kept, results.device)]
-        return in_order
+        return tuple(_put(order[kept], kept, result, len(rows)) for result in results)
 
     def formatted(self, results: Tensors) -> TensorOrTensors:
         """Results (N, ...) in the form in which the inputs were given, a tuple or a tensor; NaN in rows that are left
@@ -149,3 +184,10 @@ class Request:
             self.left_out.check(one, "forward_func", "scores and gradients wherever it is asked")
         blanked = tuple(self.left_out.blanked(one) for one in results)
         return blanked if self.is_tuple else blanked[0]
+
+
+def _put(places: Tensor, kept: Tensor, result: Tensor, length: int) -> Tensor:
+    """The entries `kept` of a result at their places among `length`."""
+    in_order = torch.empty_like(result[:length])
+    in_order[on_device(places, result.device)] = result[on_device(kept, result.device)]
+    return in_order

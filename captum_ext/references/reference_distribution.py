@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.checks import check_choice, check_positive_int, check_seed, check_tensors, describe
+from captum_ext.core.checks import (
+    check_bool,
+    check_choice,
+    check_positive_int,
+    check_seed,
+    check_tensors,
+    describe,
+)
 from captum_ext.core.inspection import check_rows_independent
 from captum_ext.core.types import ForwardFunc, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
@@ -84,7 +91,7 @@ class ReferenceDistribution:
             if not isinstance(density, Tensor):
                 raise ArgumentTypeError(f"density[{i}]", "a tensor", describe(density))
             check_tensors(f"density[{i}]", density)
-            for tensor in check_tensors(f"references[{i}]", self.references[i]):
+            for tensor in check_tensors(f"references[{i}]", self.references[i], allow_ids=True):
                 if density.shape != (len(tensor),):
                     expected = f"one number for each of the {len(tensor)} references"
                     raise ArgumentError(f"density[{i}]", expected, describe(density))
@@ -106,6 +113,7 @@ class ReferenceDistribution:
         internal_batch_size: int | None = None,
         show_progress: bool = False,
         allow_batch_statistics: bool = False,
+        token_ids: bool = False,
     ) -> ReferenceDistribution:
         """Cluster the model's outputs at the samples and keep the samples nearest to the clusters' centres.
 
@@ -125,9 +133,11 @@ class ReferenceDistribution:
             internal_batch_size: rows given to the model at once. None: chosen by device and row size.
             show_progress: show a bar for each pass over the samples.
             allow_batch_statistics: allow batch norm that mixes the rows of a batch; running statistics are put back.
+            token_ids: allow samples of token ids (int64, int32), for methods at layers.
 
         Raises:
-            ArgumentError: fewer than two samples, or samples that are not the same at the second reading.
+            ArgumentError: fewer than two samples, samples that are not the same at the second reading, or token ids
+                that an embedding does not have.
             ArgumentTypeError: samples that cannot be read twice, or elements that are not tensors.
             NonFiniteError: NaN or infinity in a sample or in the model's outputs.
             ModelOutputError: `forward_func` did not return one row for each sample.
@@ -136,13 +146,16 @@ class ReferenceDistribution:
         n_references = check_positive_int("n_references", n_references)
         n_inputs, seed = check_positive_int("n_inputs", n_inputs), check_seed("seed", seed, _MOST_SEED)
         check_rows_independent(forward_func, allow_batch_statistics)
-        source = SampleSource(samples, n_inputs, internal_batch_size, show_progress)
+        token_ids = check_bool("token_ids", token_ids)
+        source = SampleSource(samples, n_inputs, internal_batch_size, show_progress, token_ids)
 
         def collect(indices: list[int]) -> Tensors:
             chosen = source.collect(indices)
             return tuple(torch.stack(parts) for parts in zip(*(chosen[index] for index in indices), strict=True))
 
-        return cls.fit_outputs(source.outputs(forward_func), collect, n_neighborhoods, n_references, seed=seed)
+        return cls.fit_outputs(
+            source.outputs(forward_func), collect, n_neighborhoods, n_references, seed=seed, token_ids=token_ids
+        )
 
     @classmethod
     def paper(
@@ -214,6 +227,7 @@ class ReferenceDistribution:
         n_references: int = 20,
         *,
         seed: int = 0,
+        token_ids: bool = False,
     ) -> ReferenceDistribution:
         """The same from outputs that were computed elsewhere, such as on a cluster.
 
@@ -223,6 +237,7 @@ class ReferenceDistribution:
             n_neighborhoods: as in `fit`.
             n_references: as in `fit`.
             seed: as in `fit`.
+            token_ids: as in `fit`.
 
         Raises:
             ArgumentError: fewer than two samples, or `collect` returned another number of them.
@@ -243,7 +258,8 @@ class ReferenceDistribution:
         outputs = outputs.detach().reshape(len(outputs), -1).to("cpu", torch.float32)
         neighborhoods = find_neighborhoods(outputs, n_neighborhoods, n_references, seed)
         indices = [index for part in neighborhoods for index in part.members.tolist()]
-        collected = tuple(part.detach().cpu() for part in check_tensors("collect(indices)", collect(indices)))
+        samples = check_tensors("collect(indices)", collect(indices), allow_ids=token_ids)
+        collected = tuple(part.detach().cpu() for part in samples)
         if len(collected[0]) != len(indices):
             raise ArgumentError("collect", f"a function that returns {len(indices)} samples", describe(collected[0]))
         chosen = {index: tuple(tensor[place] for tensor in collected) for place, index in enumerate(indices)}

@@ -27,6 +27,7 @@ _FORMAT = "captum_ext.ReferenceDistribution"
 _VERSION = 1  # files without a digest are of version 0.1
 _LARGEST_HEADER = 1 << 24
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # bytes of the numbers that references may have
+_ID_SIZES = {"I64": 8, "I32": 4}  # references may be token ids
 
 _Size = Annotated[int, Meta(ge=0, le=1 << 40)]
 _Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -152,7 +153,8 @@ def _checked_header(path: str | PathLike[str], content: bytes, n_bytes: int) -> 
     for name, tensor in checked(header, dict[str, _Tensor]).items():
         first, last = tensor.data_offsets
         end = max(end, last)
-        if not 0 < math.prod(tensor.shape) * _SIZES.get(tensor.dtype, 0) == last - first:
+        sizes = {**_SIZES, **_ID_SIZES} if name.startswith("references.") else _SIZES
+        if not 0 < math.prod(tensor.shape) * sizes.get(tensor.dtype, 0) == last - first:
             raise ValueError(f"{name!r} is {tensor.dtype} {tensor.shape} in bytes {first} to {last}")
     if end != n_bytes:
         raise ValueError(f"{n_bytes} bytes of numbers, where {end} are expected")

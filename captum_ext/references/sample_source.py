@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 from captum_ext.core.checks import check_bool, check_finite, check_tensors, describe
 from captum_ext.core.chunks import RowLimit, in_chunks
 from captum_ext.core.devices import double
+from captum_ext.core.ids import ids_in_range
 from captum_ext.core.inspection import device_of
 from captum_ext.core.model import BatchedModel
 from captum_ext.core.progress import counted
@@ -26,8 +27,15 @@ _LOADED_AT_ONCE = 64
 class SampleSource:
     """Batches of model inputs from a tensor, a data set or a re-iterable of batches, in an order that repeats."""
 
-    def __init__(self, samples: Any, n_inputs: int, internal_batch_size: int | None, show_progress: bool) -> None:
-        self.n_inputs = n_inputs
+    def __init__(
+        self,
+        samples: Any,
+        n_inputs: int,
+        internal_batch_size: int | None,
+        show_progress: bool,
+        token_ids: bool = False,
+    ) -> None:
+        self.n_inputs, self.token_ids = n_inputs, token_ids
         self.internal_batch_size = internal_batch_size
         self.show_progress = check_bool("show_progress", show_progress)
         self.fingerprints = torch.zeros(0, 2)
@@ -51,7 +59,7 @@ class SampleSource:
     def _take_tensors(self, samples: Any) -> None:
         if isinstance(samples, Tensor) and not samples.is_nested and samples.dim() > 0 and len(samples) == 0:
             raise ArgumentError("samples", "at least two samples", "none")
-        self.tensors = tuple(tensor.detach() for tensor in check_tensors("samples", samples))
+        self.tensors = tuple(tensor.detach() for tensor in check_tensors("samples", samples, allow_ids=self.token_ids))
         if self.n_inputs > len(self.tensors):
             raise ArgumentError("n_inputs", f"at most {len(self.tensors)}, the tensors of samples", str(self.n_inputs))
         self.n_inputs = len(self.tensors)
@@ -70,7 +78,7 @@ class SampleSource:
         fingerprints: list[Tensor] = []
         whole: Tensor | None = None  # filled in place where the length is known: no second copy at the end
         done = 0
-        with self._progress("outputs of samples", n_samples) as on_done:
+        with self._progress("outputs of samples", n_samples) as on_done, self._checked_ids(forward_func):
             for batch in self._read():
                 computed = self._outputs_of(forward_func, batch, device)
                 check_finite("forward_func(samples)", computed, done)
@@ -150,7 +158,7 @@ class SampleSource:
                     raise ArgumentTypeError(
                         "samples", "elements that are tensors, or start with them", str(error)
                     ) from error
-                tensors = check_tensors("samples", self._inputs_of(batch), done)
+                tensors = check_tensors("samples", self._inputs_of(batch), done, allow_ids=self.token_ids)
                 yield tuple(tensor.detach() for tensor in tensors)
                 done += len(tensors[0])
 
@@ -166,6 +174,9 @@ class SampleSource:
             if not isinstance(part, Tensor):
                 raise ArgumentTypeError("samples", "elements that are tensors, or start with them", describe(part))
         return inputs
+
+    def _checked_ids(self, forward_func: ForwardFunc) -> AbstractContextManager[None]:
+        return ids_in_range(forward_func, "samples") if self.token_ids else nullcontext()
 
     def _length(self) -> int | None:
         if self.tensors is not None:

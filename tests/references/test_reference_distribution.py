@@ -290,3 +290,16 @@ def test_a_distribution_can_be_pickled_and_shows_its_counts():
     fitted = ReferenceDistribution.fit(identity, GROUPS, 3, 2)
     assert equal(pickle.loads(pickle.dumps(fitted)), fitted)
     assert repr(fitted).startswith("ReferenceDistribution(3 neighbourhoods with [2, 2, 2] references")
+
+
+def test_token_ids_are_fitted_on_request_saved_and_loaded(tmp_path):
+    model = torch.nn.Embedding.from_pretrained(torch.arange(6.0).reshape(6, 1))
+    ids = torch.tensor([[0], [0], [5]])
+    fitted = ReferenceDistribution.fit(lambda x: model(x).sum(1), ids, n_references=2, token_ids=True)
+    assert fitted.references[0].flatten().sort().values.tolist() == [0, 5]
+    assert fitted.references[0].dtype == torch.int64
+    fitted.save(tmp_path / "ids.safetensors")
+    loaded = ReferenceDistribution.load(tmp_path / "ids.safetensors")
+    assert torch.equal(loaded.references[0], fitted.references[0])
+    with pytest.raises(ArgumentError, match="`samples` to be of ids from 0 to 5, those of the embedding '', but got 6"):
+        ReferenceDistribution.fit(model, ids + 1, token_ids=True)

@@ -16,6 +16,7 @@ from captum_ext.attr.paths.integration import (
 )
 from captum_ext.attr.paths.path_attribution import Explanation, PathAttribution
 from captum_ext.attr.paths.path_method import InputsT, OnDone, PathMethod, progress
+from captum_ext.attr.paths.place import Place, Wanted
 from captum_ext.attr.paths.plan import METHODS, Generators, Plan, generators_for
 from captum_ext.attr.paths.points import Points, default_points, interpolate, rule_points, stratified_points
 from captum_ext.attr.paths.quadrature import quadrature
@@ -38,11 +39,13 @@ __all__ = [
     "PathAttribution",
     "PathMethod",
     "PathProblem",
+    "Place",
     "Plan",
     "Points",
     "ReferencePathAttribution",
     "ReferencesOfInputs",
     "Starts",
+    "Wanted",
     "baseline_starts",
     "default_points",
     "equal_starts",

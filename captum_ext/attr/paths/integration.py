@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from captum_ext.core.rows import count_batches, step_by_step
 from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, displacement
 from captum_ext.core.types import Tensors
 from captum_ext.exceptions import OutputRowsError
+
+#: Told after each chunk how many gradients it took.
+OnDone: TypeAlias = Callable[[int], object]
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class PathProblem:
     request: Request
     starts: Starts
     multiply_by_inputs: bool = True
-    on_done: Callable[[int], object] | None = None
+    on_done: OnDone | None = None
 
     @property
     def model(self) -> BatchedModel:
@@ -170,3 +174,9 @@ def starting_scores(problem: PathProblem) -> Tensor:
     return torch.zeros(len(weight), dtype=weighted.dtype, device=weighted.device).index_add_(
         0, row.to(weighted.device), weighted
     )
+
+
+def explained_scores(problem: PathProblem) -> Tensor:
+    """Score (N,) at the end of each row's paths minus that which they start from, float64 on the CPU."""
+    begin, end = starting_scores(problem).cpu(), double(problem.request.scores).cpu()
+    return end - begin

@@ -8,12 +8,13 @@ from typing import Any, Literal, overload
 from torch import Tensor
 
 from captum_ext.attr.paths.integration import PathProblem
-from captum_ext.attr.paths.path_method import InputsT, PathMethod, progress
+from captum_ext.attr.paths.path_method import InputsT, PathMethod, gap, progress
+from captum_ext.attr.paths.place import Place, Wanted
 from captum_ext.attr.paths.plan import Generators, Plan, generators_for
 from captum_ext.attr.paths.starts import Starts, baseline_starts
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.captum import log_usage
-from captum_ext.core.checks import check_baselines, check_bool
+from captum_ext.core.checks import check_baselines
 from captum_ext.core.inspection import check_rows_independent, frozen_parameters
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, Target, TensorOrTensors, Tensors
@@ -42,7 +43,8 @@ class PathAttribution(PathMethod):
     A subclass says in `starts` which references r_j every input has and with which weights w_j; validation, memory,
     integration and convergence delta are done here. A subclass that sums something else along the paths says so in
     `explain`, and what it refuses in `check`. Captum's `NoiseTunnel` works on every subclass, and its layer and neuron
-    variants can put their own `gradient_func` in place; those always pass `baselines`, which win over references.
+    variants can put their own `gradient_func` in place. For layers there are classes of this package (`LayerLPI`, ...):
+    Captum's always passes `baselines`, so that a method that holds references refuses to be put there.
 
     Example:
         >>> import torch
@@ -201,18 +203,21 @@ class PathAttribution(PathMethod):
         request = self.request(inputs, baselines, target, additional_forward_args, internal_batch_size)
         plan = Plan(n_steps, method, generators_for(generator, request.n_rows), tol)
         self.check(request, plan)
-        show_progress = check_bool("show_progress", show_progress)
-        return_n_gradients = check_bool("return_n_gradients", return_n_gradients)
+        wanted = Wanted(return_convergence_delta, return_n_gradients, show_progress)
         with frozen_parameters(self.forward_func):
-            starts = self.starts(request, baselines)
-            with progress(self.get_name(), plan.n_gradients(starts) if show_progress else None) as on_done:
-                problem = PathProblem(request, starts, self.multiply_by_inputs, on_done)
-                explanation = self.explain(problem, plan)
-            self.check_inputs_used(problem)
-            results: list[Any] = [request.formatted(explanation.attributions)]
-            if return_convergence_delta:
-                weighed = PathProblem(request, explanation.starts)
-                results.append(self.delta(weighed, explanation.attributions))
-        if return_n_gradients:
+            return self.explain_at(Place(request), plan, baselines, wanted)
+
+    def explain_at(self, place: Place, plan: Plan, baselines: Baselines, wanted: Wanted) -> Any:
+        """What `attribute` returns, taken at a place: the inputs, a layer's activations, or the inputs of a neuron."""
+        starts = self.starts(place.request, baselines)
+        with progress(self.get_name(), plan.n_gradients(starts) if wanted.progress else None) as on_done:
+            problem = place.problem(starts, self.multiply_by_inputs, on_done)
+            explanation = self.explain(problem, plan)
+        place.check(problem)
+        self.check_inputs_used(problem, place)
+        results: list[Any] = [place.formatted(explanation.attributions)]
+        if wanted.delta:
+            results.append(gap(explanation.attributions, place.explained(explanation.starts)))
+        if wanted.n_gradients:
             results.append(explanation.n_gradients)
         return results[0] if len(results) == 1 else tuple(results)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -12,7 +12,9 @@ from captum.attr import GradientAttribution
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_ext.attr.paths.integration import PathProblem, starting_scores
+from captum_ext.attr.paths.integration import OnDone as OnDone
+from captum_ext.attr.paths.integration import PathProblem, explained_scores
+from captum_ext.attr.paths.place import Place
 from captum_ext.core.checks import check_bool
 from captum_ext.core.devices import double
 from captum_ext.core.model import compute_gradients, model_outputs
@@ -21,7 +23,6 @@ from captum_ext.core.tensors import row_sums
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ModelOutputError, OutputRowsError
 
-OnDone = Callable[[int], object]
 InputsT = TypeVar("InputsT", Tensor, tuple[Tensor, ...])
 # A score that moves by less than this share of itself may do so by rounding.
 _MOVES = 1e-5
@@ -128,8 +129,10 @@ class PathMethod(GradientAttribution):  # type: ignore[misc]
         request.model.channels_last = self.layout(request.inputs, baselines)
         return request
 
-    def check_inputs_used(self, problem: PathProblem) -> None:
+    def check_inputs_used(self, problem: PathProblem, place: type[Place] | Place = Place) -> None:
         """Refuse an input that moves the score and has no gradient: its attributions of zero would be wrong.
+
+        `place` says what the problem's inputs are, in the message.
 
         Raises:
             ModelOutputError: names the input.
@@ -150,23 +153,19 @@ class PathMethod(GradientAttribution):  # type: ignore[misc]
             return
         noise = (scores(request.inputs) - at_inputs).abs()  # of a model that draws random numbers
         pairs = list(zip(request.inputs, ends, strict=True))
-        for place in sorted(request.model.unused):
-            moved = tuple(end if k == place else value for k, (value, end) in enumerate(pairs))
+        for position in sorted(request.model.unused):
+            moved = tuple(end if k == position else value for k, (value, end) in enumerate(pairs))
             change = (scores(moved) - at_inputs).abs()
             if bool(((change > _MOVES * at_inputs.abs()) & (noise == 0)).any()):
-                name = "inputs" if len(request.inputs) == 1 else f"inputs[{place}]"
+                name = place.name if len(request.inputs) == 1 else f"{place.name}[{position}]"
                 raise ModelOutputError(
                     f"The score of forward_func moves with {name}, but no gradient reaches it (the model rounds it, "
-                    "turns it into integers or detaches it), so that its attributions would be zero. Pass it in "
-                    "additional_forward_args, or explain the layer that embeds it."
+                    f"turns it into integers or detaches it), so that its attributions would be zero. {place.advice}"
                 )
 
     def delta(self, problem: PathProblem, attributions: Tensors) -> Tensor:
         """Sum of the attributions minus the difference of scores that they explain, (N,)."""
-        explained = row_sums(attributions)
-        begin, end = starting_scores(problem).cpu(), double(problem.request.scores).cpu()
-        first = attributions[0]
-        return (explained - (end - begin)).to(first.dtype).to(first.device)
+        return gap(attributions, explained_scores(problem))
 
     def check_scores_available(self, argument: str, expected: str, received: str) -> None:
         """Refuse what needs scores where `gradient_func` is not this package's own.
@@ -185,6 +184,12 @@ def _any_channels_last(inputs: Tensors) -> bool:
         value.dim() == 4 and value.is_contiguous(memory_format=torch.channels_last) and not value.is_contiguous()
         for value in inputs
     )
+
+
+def gap(attributions: Tensors, explained: Tensor) -> Tensor:
+    """Sum of the attributions minus the scores (N,) that they explain, as the attributions are (dtype, device)."""
+    first = attributions[0]
+    return (row_sums(attributions) - explained).to(first.dtype).to(first.device)
 
 
 @contextmanager

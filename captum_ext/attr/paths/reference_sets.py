@@ -10,11 +10,13 @@ from torch import Tensor
 
 from captum_ext.attr.paths.path_attribution import PathAttribution
 from captum_ext.attr.paths.starts import Starts
-from captum_ext.core.checks import check_same_rows, check_tensors, describe
+from captum_ext.core.captum import is_neuron_gradient
+from captum_ext.core.checks import check_same_kind, check_same_rows, check_tensors, describe
+from captum_ext.core.model import compute_gradients
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, TensorOrTensors, Tensors
 from captum_ext.core.warn import warn_caller
-from captum_ext.exceptions import ArgumentError
+from captum_ext.exceptions import ArgumentError, ArgumentsConflictError
 
 #: A function from inputs (N, ...) to references (N, K, ...) of their own; tuples for tuple inputs.
 ReferencesOfInputs: TypeAlias = Callable[[Any], TensorOrTensors]
@@ -24,7 +26,12 @@ class ReferencePathAttribution(PathAttribution):
     """Paths from a set of references that the object holds; `baselines` given to `attribute` replace the set.
 
     Every reference counts alike for every input, unless a subclass says otherwise in `reference_starts`.
+
+    Attributes:
+        allow_ids: whether references may be token ids, as at layers: what is explained there are activations.
     """
+
+    allow_ids = False
 
     def __init__(
         self,
@@ -51,12 +58,23 @@ class ReferencePathAttribution(PathAttribution):
         """The references in the form in which the method keeps them: a tuple of tensors, or a function."""
         if callable(value) and not isinstance(value, Tensor | type):
             return value
-        return tuple(tensor.detach() for tensor in check_tensors("references", value))
+        return tuple(tensor.detach() for tensor in check_tensors("references", value, allow_ids=self.allow_ids))
 
     def starts(self, request: Request, baselines: Baselines) -> Starts:
-        """Paths from `baselines` where they are given, else from the set."""
+        """Paths from `baselines` where they are given, else from the set.
+
+        Raises:
+            ArgumentsConflictError: Captum's layer variant gives the baselines, and the set would be ignored.
+        """
         if self.uses_references(baselines):
             return self.reference_starts(request)
+        if baselines is not None and self.holds_references and not self._explains_inputs():
+            raise ArgumentsConflictError(
+                ("references", "baselines"),
+                f"Captum's layer variant passes baselines of its own, so that {type(self).__name__} would be "
+                "Integrated Gradients and its references ignored. Use "
+                f"{_layer_variant(type(self))}(forward_func, layer, references=...), or a method without references",
+            )
         if baselines is None and not self._warned:
             self._warned = True
             warn_caller(
@@ -69,9 +87,26 @@ class ReferencePathAttribution(PathAttribution):
         """Whether a call with these baselines starts from the set."""
         return baselines is None and self.references is not None
 
+    @property
+    def holds_references(self) -> bool:
+        """Whether there are references that baselines would replace."""
+        return self.references is not None
+
+    def _explains_inputs(self) -> bool:
+        """Whether gradients are those of the inputs: the model's, or those of a neuron."""
+        return self.gradient_func is compute_gradients or is_neuron_gradient(self.gradient_func)
+
     def reference_starts(self, request: Request) -> Starts:
         """Paths from `self.references`, which is not None."""
         return equal_starts(self.references, request.inputs)
+
+
+def _layer_variant(kind: type[Any]) -> str:
+    """Name of the class that does at layers what a method does at inputs."""
+    for one in kind.__mro__:
+        if one.__module__.startswith("captum_ext.attr.") and not one.__module__.startswith("captum_ext.attr.paths"):
+            return f"captum_ext.attr.Layer{one.__name__}"
+    return "a layer class of captum_ext.attr, such as LayerExpectedGradients"
 
 
 def equal_starts(references: Tensors | ReferencesOfInputs, inputs: Tensors, warn: bool = False) -> Starts:
@@ -104,11 +139,12 @@ def _own_references(function: ReferencesOfInputs, inputs: Tensors) -> tuple[Tens
     copies = tuple(tensor.clone() for tensor in inputs)  # the function is the caller's
     returned = function(copies if len(copies) > 1 else copies[0])
     label = "references(inputs)"
-    sets = tuple(tensor.detach() for tensor in check_tensors(label, returned))
+    sets = tuple(tensor.detach() for tensor in check_tensors(label, returned, allow_ids=True))
     if len(sets) != len(inputs):
         raise ArgumentError(label, f"a tuple of {len(inputs)} tensor(s) like the inputs", f"{len(sets)} tensor(s)")
     n_rows = len(inputs[0])
     for value, tensor in zip(sets, inputs, strict=True):
+        check_same_kind(label, value, tensor)
         fits = value.dim() == tensor.dim() + 1 and len(value) == n_rows and value.shape[1] == sets[0].shape[1] > 0
         if not fits or value.shape[2:] != tensor.shape[1:]:
             shape = ", ".join(map(str, tensor.shape[1:]))
