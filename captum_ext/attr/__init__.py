@@ -7,6 +7,24 @@ from captum_ext.attr.expected_gradients import EG, ExpectedGradients
 from captum_ext.attr.guided_ig import GuidedIG
 from captum_ext.attr.important_direction_ig import ImportantDirectionIG
 from captum_ext.attr.integrated_gradients import IntegratedGradients
+from captum_ext.attr.layers import (
+    LayerEG,
+    LayerExpectedGradients,
+    LayerImportantDirectionIG,
+    LayerIntegratedGradients,
+    LayerLocalPathIntegration,
+    LayerLPI,
+    LayerWeightedIG,
+    LayerWeightedIntegratedGradients,
+    NeuronEG,
+    NeuronExpectedGradients,
+    NeuronImportantDirectionIG,
+    NeuronIntegratedGradients,
+    NeuronLocalPathIntegration,
+    NeuronLPI,
+    NeuronWeightedIG,
+    NeuronWeightedIntegratedGradients,
+)
 from captum_ext.attr.local_path_integration import LPI, LocalPathIntegration
 from captum_ext.attr.registry import METHODS, method_class, method_settings
 from captum_ext.attr.rise import RISE
@@ -34,7 +52,23 @@ __all__ = [
     "GuidedIG",
     "ImportantDirectionIG",
     "IntegratedGradients",
+    "LayerEG",
+    "LayerExpectedGradients",
+    "LayerImportantDirectionIG",
+    "LayerIntegratedGradients",
+    "LayerLPI",
+    "LayerLocalPathIntegration",
+    "LayerWeightedIG",
+    "LayerWeightedIntegratedGradients",
     "LocalPathIntegration",
+    "NeuronEG",
+    "NeuronExpectedGradients",
+    "NeuronImportantDirectionIG",
+    "NeuronIntegratedGradients",
+    "NeuronLPI",
+    "NeuronLocalPathIntegration",
+    "NeuronWeightedIG",
+    "NeuronWeightedIntegratedGradients",
     "PathScores",
     "SalientManipulationPath",
     "WeightedIG",

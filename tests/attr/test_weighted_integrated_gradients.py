@@ -15,7 +15,7 @@ from captum_ext.attr import (
 )
 from captum_ext.attr.weighted_ig import weighted_integrated_gradients
 from captum_ext.core.fills import corner_mean
-from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
+from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, ArgumentTypeError, NonFiniteError
 from captum_ext.references import standard_baselines
 from captum_ext.testing import SmoothModel, TinyConvNet
 
@@ -394,12 +394,12 @@ def test_a_tuple_of_an_image_and_numbers_is_filled_by_kind():
     assert filled_numbers.tolist() == [0.5, 1.0, 1.5]
 
 
-def test_layer_variants_that_replace_the_gradient_function_still_work():
+def test_captums_layer_variant_is_refused_since_no_reference_would_be_weighted():
     net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     import captum.attr
 
     layer = captum.attr.LayerIntegratedGradients(net, net[0])
-    expected = layer.attribute(torch.ones(2, 3, dtype=torch.float64), target=1, n_steps=9)
-    layer.ig = WeightedIntegratedGradients(net)
-    actual = layer.attribute(torch.ones(2, 3, dtype=torch.float64), target=1, n_steps=9)
-    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-8)
+    for references in (None, torch.rand(2, 3).double()):
+        layer.ig = WeightedIntegratedGradients(net, references=references)
+        with pytest.raises(ArgumentsConflictError, match="Use captum_ext.attr.LayerWeightedIntegratedGradients"):
+            layer.attribute(torch.ones(2, 3, dtype=torch.float64), target=1, n_steps=9)

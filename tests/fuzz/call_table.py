@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -16,7 +16,17 @@ from captum_ext.attr import (
     GuidedIG,
     ImportantDirectionIG,
     IntegratedGradients,
+    LayerExpectedGradients,
+    LayerImportantDirectionIG,
+    LayerIntegratedGradients,
+    LayerLocalPathIntegration,
+    LayerWeightedIntegratedGradients,
     LocalPathIntegration,
+    NeuronExpectedGradients,
+    NeuronImportantDirectionIG,
+    NeuronIntegratedGradients,
+    NeuronLocalPathIntegration,
+    NeuronWeightedIntegratedGradients,
     SalientManipulationPath,
     WeightedIntegratedGradients,
 )
@@ -142,7 +152,7 @@ def method(kind, own=(), kinds=None, usual=None):
     }
     if kind is SalientManipulationPath:
         shared["method"] = (Choice(None, "riemann_left", "riemann_trapezoid"), None)
-    if kind in (ImportantDirectionIG, GuidedIG):
+    if issubclass(kind, (ImportantDirectionIG, LayerImportantDirectionIG, NeuronImportantDirectionIG, GuidedIG)):
         shared["multiply_by_inputs"] = (Refused("True", "bool_(True)"), True)
         shared["method"] = (Choice(None, "riemann_left"), None)
     taken = {name: one for name, one in shared.items() if name in parameters or name == "multiply_by_inputs"}
@@ -150,6 +160,29 @@ def method(kind, own=(), kinds=None, usual=None):
     start = {name: value for name, (_, value) in taken.items()}
     start |= {"generator": fixed} if "generator" in start else {}
     return Entry(call, start, {name: one for name, (one, _) in taken.items()}, {"inputs": BESIDE})
+
+
+class Behind(torch.nn.Module):
+    """The model behind a layer that lets images pass, and one whose outputs are its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = torch.nn.Identity(), torch.nn.Identity()
+
+    def forward(self, x, *others):
+        return self.last(MODEL(self.first(x), *others))
+
+
+def inside(kind, layer, own, kinds, usual):
+    """A method at a layer of `Behind`, or for a neuron of it; token ids pass the first layer and are refused there."""
+
+    class Inside(kind):
+        def __init__(self, _forward_func, multiply_by_inputs=True, **settings):
+            model = Behind()
+            super().__init__(model, getattr(model, layer), multiply_by_inputs=multiply_by_inputs, **settings)
+
+    entry = method(Inside, own, kinds, usual)
+    return replace(entry, aliases={**entry.aliases, "inputs": (*BESIDE, "layer")})
 
 
 REFERENCES_KIND = Dense(integers=Verdict.REFUSED, shape=Verdict.EITHER, none=Verdict.FINITE)
@@ -190,7 +223,67 @@ SHARE = Number(lambda value: 0 < value < 1)
 POSITIVE = Number(lambda value: 0 < value < math.inf)
 STATISTIC = Anything()
 
+OF_SETS = (("references",), {"references": REFERENCES_KIND}, {"references": REFERENCES})
+WEIGHTED = (
+    ("references", "alpha", "keep", "score", "fill", "ranking", "search", "rtol"),
+    {
+        "references": REFERENCES_KIND,
+        "alpha": Number(lambda value: 0 < value < 1),
+        "keep": Number(lambda value: 0 < value <= 1, none=True),
+        "score": Choice(None, "softmax", "logit"),
+        "ranking": Choice("signed", "absolute"),
+        "search": Choice("bisection", "grid"),
+        "rtol": Number(lambda value: 0 <= value < 1),
+    },
+    {"references": REFERENCES, "alpha": 0.5, "ranking": "signed", "search": "bisection", "rtol": 0.01},
+)
+ARGUMENTS = {
+    "ExpectedGradients": OF_SETS,
+    "ImportantDirectionIG": ((), {}, {}),
+    "IntegratedGradients": ((), {}, {}),
+    "LocalPathIntegration": OF_SETS,
+    "WeightedIntegratedGradients": WEIGHTED,
+}
+AT_LAYER = ({"attribute_to_layer_input": Flag()}, {"attribute_to_layer_input": False})
+OF_NEURON = (
+    {"neuron_selector": Integer(-3, 2), "attribute_to_neuron_input": Flag()},
+    {"neuron_selector": 1, "attribute_to_neuron_input": False},
+)
+INSIDE = {
+    kind.__name__: inside(
+        kind,
+        "first" if own_kinds is AT_LAYER[0] else "last",
+        ARGUMENTS[name][0],
+        {**ARGUMENTS[name][1], **own_kinds},
+        {**ARGUMENTS[name][2], **own_usual},
+    )
+    for own_kinds, own_usual, kinds in (
+        (
+            *AT_LAYER,
+            (
+                LayerExpectedGradients,
+                LayerImportantDirectionIG,
+                LayerIntegratedGradients,
+                LayerLocalPathIntegration,
+                LayerWeightedIntegratedGradients,
+            ),
+        ),
+        (
+            *OF_NEURON,
+            (
+                NeuronExpectedGradients,
+                NeuronImportantDirectionIG,
+                NeuronIntegratedGradients,
+                NeuronLocalPathIntegration,
+                NeuronWeightedIntegratedGradients,
+            ),
+        ),
+    )
+    for name, kind in zip(ARGUMENTS, kinds, strict=True)
+}
+
 ENTRIES = {
+    **INSIDE,
     "IntegratedGradients": method(IntegratedGradients),
     "ExpectedGradients": method(
         ExpectedGradients, ("references",), {"references": REFERENCES_KIND}, {"references": REFERENCES}
@@ -198,20 +291,7 @@ ENTRIES = {
     "LocalPathIntegration": method(
         LocalPathIntegration, ("references",), {"references": REFERENCES_KIND}, {"references": REFERENCES}
     ),
-    "WeightedIntegratedGradients": method(
-        WeightedIntegratedGradients,
-        ("references", "alpha", "keep", "score", "fill", "ranking", "search", "rtol"),
-        {
-            "references": REFERENCES_KIND,
-            "alpha": Number(lambda value: 0 < value < 1),
-            "keep": Number(lambda value: 0 < value <= 1, none=True),
-            "score": Choice(None, "softmax", "logit"),
-            "ranking": Choice("signed", "absolute"),
-            "search": Choice("bisection", "grid"),
-            "rtol": Number(lambda value: 0 <= value < 1),
-        },
-        {"references": REFERENCES, "alpha": 0.5, "ranking": "signed", "search": "bisection", "rtol": 0.01},
-    ),
+    "WeightedIntegratedGradients": method(WeightedIntegratedGradients, *WEIGHTED),
     "ImportantDirectionIG": method(ImportantDirectionIG),
     "SalientManipulationPath": method(
         SalientManipulationPath,
@@ -598,7 +678,7 @@ ENTRIES = {
         lambda references, density, centers: ReferenceDistribution([references], [density], centers).density,
         {"references": REFERENCES, "density": torch.full((4,), 0.25), "centers": OUTPUTS[:1]},
         {
-            "references": Dense(shape=Verdict.EITHER),
+            "references": Dense(shape=Verdict.EITHER, integers=Verdict.EITHER),  # token ids
             "density": Dense(shape=Verdict.EITHER),
             "centers": Dense(shape=Verdict.EITHER),
         },

@@ -22,6 +22,7 @@ SECONDS = 12
 # Public names that are not in the table, and why.
 ELSEWHERE = {
     **dict.fromkeys(("EG", "LPI", "MWP", "SAMP", "USU", "WeightedIG"), "a short name"),
+    **dict.fromkeys(("LayerEG", "LayerLPI", "LayerWeightedIG", "NeuronEG", "NeuronLPI", "NeuronWeightedIG"), "short"),
     **dict.fromkeys(("METHODS", "UPSAMPLERS"), "a table of names"),
     **dict.fromkeys(("BaselineFitness", "PathScores", "Comparison", "Infidelity", "PerturbationCurve"), "a result"),
     **dict.fromkeys(("DesiderataReport",), "a result"),
@@ -37,7 +38,7 @@ CALLERS = {"forward_func", "additional_forward_args", "self", "cls", "feature_ma
 # Arguments that change what is returned, allow something, or are checked in tests of their own.
 SWITCHES = {
     *("return_convergence_delta", "return_path", "tol", "allow_batch_statistics", "allow_other_model", "masked"),
-    *("metadata", "probe_outputs"),
+    *("metadata", "probe_outputs", "token_ids", "layer", "device_ids"),
 }
 
 

@@ -26,6 +26,7 @@ from captum_ext.core.request import Request
 from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, displacement
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.core.warn import warn_caller
+from captum_ext.exceptions import ArgumentError
 from captum_ext.references import standard_baselines
 
 # The maps of all references of an input are kept until they are weighted: so many bytes of them at once.
@@ -94,8 +95,9 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
 
     Raises:
         ArgumentError: a setting that cannot be used. `attribute` also raises it for softmax without classes, a corner
-            fill without corners, or several references inside Captum's layer and neuron variants, which give no scores;
-            and NonFiniteError for a map that is not finite.
+            fill without corners, or several references inside Captum's neuron variants, which give no scores; and
+            NonFiniteError for a map that is not finite. Inside Captum's layer variant, which passes baselines of its
+            own, it raises ArgumentsConflictError: there is `LayerWeightedIntegratedGradients`.
 
     References that a function gives, the default ones included, are made for all inputs of a call at once: K times the
     size of the inputs. Explain large sets in batches.
@@ -209,8 +211,15 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         """Whether references are weighted: without `baselines`, unless a variant that gives no scores has none."""
         return baselines is None and (self.references is not None or self.gradient_func is compute_gradients)
 
+    @property
+    def holds_references(self) -> bool:
+        """Whether there are references that baselines would replace: always, `standard_baselines` if no others."""
+        return True
+
     def reference_starts(self, request: Request) -> Starts:
         """Equally weighted paths: fitness decides later."""
+        if self.references is None and not all(value.is_floating_point() for value in request.inputs):
+            raise ArgumentError("references", "given where inputs are token ids, which have no standard ones", "None")
         references = standard_baselines if self.references is None else self.references
         return equal_starts(references, request.inputs, warn=True)
 
