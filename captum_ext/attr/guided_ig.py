@@ -40,7 +40,7 @@ class GuidedIG(PathMethod):
     Args:
         forward_func: the model.
         multiply_by_inputs: only True: the path itself is made of differences of inputs.
-        fraction: share of the features that go at once; the paper and its code have 0.25.
+        fraction: share of the features that go at once; the authors' code has 0.25.
         max_dist: how far from the straight path a feature may be, as a share of the path: 0 is Integrated Gradients
             with points at the beginning of every step, 1 lets features go in any order. The code has 0.02.
         allow_batch_statistics: allow batch norm that mixes the rows of a batch.

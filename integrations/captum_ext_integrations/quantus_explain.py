@@ -420,6 +420,8 @@ def _explain_by_class(method: str, model: nn.Module, x: Tensor, y: Tensor, given
 def _settings(kind: type[Any], method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of the constructor: what the name stands for, what was given, and `xai_lib_kwargs` over all."""
     known = _constructor(kind)
+    if "layer" in known and given.get("layer") is None:
+        known -= {"upsampler"}  # of CAMs, then
     settings = method_settings(method)
     if given.get("softmax") and "score" in known:
         settings["score"] = _as_it_is  # the model gives probabilities already

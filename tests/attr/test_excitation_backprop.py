@@ -24,6 +24,8 @@ from captum_ext.exceptions import (
 from captum_ext.testing import MethodCase, check_layouts, check_nothing_is_changed
 from tests.oracles import winning_probabilities as oracle
 
+pytestmark = pytest.mark.filterwarnings("ignore:No winning probability arrives")
+
 
 def seeded(seed, *shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -177,6 +179,15 @@ def test_what_nothing_excites_leaves_its_probability_behind():
     model = nn.Sequential(model, linear(torch.tensor([[1.0, 1.0]]).double()))
     won = ExcitationBackprop(model).attribute(torch.ones(1, 1).double())  # units 2, by its bias, and 2
     torch.testing.assert_close(won, torch.tensor([[0.5]]).double())
+
+
+def test_a_class_that_nothing_excites_has_no_map_and_a_warning():
+    model = linear(torch.tensor([[-1.0, -2.0]]).double())
+    x = torch.tensor([[1.0, 2.0], [1.0, -1.0], [0.0, 1.0]]).double()
+    with pytest.warns(UserWarning, match=r"probability arrives in 2 of 3 rows, whose maps are zero: \[0, 2\]"):
+        won = ExcitationBackprop(model).attribute(x)
+    assert won.tolist() == [[0, 0], [0, 1], [0, 0]]
+    assert ExcitationBackprop(model, contrastive=True).attribute(x[2:]).tolist() == [[0, -1]]
 
 
 def test_batch_norm_whose_input_others_read_is_a_layer_of_its_own_and_no_probability_cancels():
@@ -519,6 +530,18 @@ def test_of_a_photograph_the_last_maps_win_in_proportion_to_their_weights():
     inner = ExcitationBackprop(model, "_blocks.10").attribute(image, target=target)
     assert inner.shape == (1, 112, 14, 14)
     assert 0.05 < float(inner.sum()) < 1  # units that are active by their bias alone keep the rest
+
+
+def test_quantus_takes_the_arguments_of_a_layer_and_leaves_those_of_cams():
+    pytest.importorskip("quantus")
+    from captum_ext_integrations.quantus_explain import explain
+
+    model, x = Convolutional().float(), seeded(3, 2, 1, 4, 4).float()
+    maps = explain(model, x.numpy(), np.array([0, 1]), method="MWP", layer="pool", upsampler="nearest")
+    expected = MWP(model, "pool", upsampler="nearest").attribute(x, target=[0, 1])
+    np.testing.assert_allclose(maps, expected)
+    shared = explain(model, x.numpy(), np.array([0, 1]), method="c-mwp", target_layers="pool", upsampler="nearest")
+    np.testing.assert_allclose(shared, MWP(model, contrastive=True).attribute(x, target=[0, 1]))
 
 
 def test_its_names_are_registered():

@@ -22,6 +22,7 @@ from captum_ext.core.model_search import find_module, modules_behind
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import accumulation_dtype
 from captum_ext.core.types import ForwardFunc, Target, TensorOrTensors, Tensors
+from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, ModelOutputError
 from captum_ext.upsampling import Upsampler, make_upsampler, upsample_maps
 
@@ -123,8 +124,9 @@ class ExcitationBackprop(Attribution):  # type: ignore[misc]
         Returns:
             Probabilities of the inputs' shapes; with a layer those of its units, in its shape (N, C, h, w) for a layer
             of positions; with an upsampler too, (N, 1, H, W). float32 for half precision, else the inputs' dtype. MWP
-            sums to 1 in each row, less what came to units that nothing excites, and less what passes the layer by;
-            c-MWP to the difference of two such sums.
+            sums to 1 in each row, less what came to units that nothing excites (as those that are active by their bias
+            alone), and less what passes the layer by; c-MWP to the difference of two such sums. A warning says
+            where nothing arrives and MWP is zero.
 
         Raises:
             ArgumentTypeError, ArgumentError: arguments that cannot be used; an operation of the model without a rule; a
@@ -150,9 +152,9 @@ class ExcitationBackprop(Attribution):  # type: ignore[misc]
         with frozen_parameters(self.forward_func):
             for_each_chunk(request.n_rows, request.limit, pass_down, batches=True)
         won = tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        if self.layer is None:
-            return request.formatted(won)
-        request.is_tuple = False
+        if not self.contrastive:
+            _warn_of_nothing(won, request)
+        request.is_tuple = request.is_tuple and self.layer is None
         result = request.formatted(won)
         if self.upsampler is None:
             return result
@@ -235,6 +237,16 @@ def _sizes(scores: Tensor, units: Tensors, top: float, again: bool = False) -> T
         torch.zeros_like(unit, dtype=dtype) if one is None else one.to(dtype).abs() / _TOP
         for one, unit, dtype in zip(signed, units, wide, strict=True)
     )
+
+
+def _warn_of_nothing(won: Tensors, request: Request) -> None:
+    totals = torch.stack([one.flatten(1).sum(1) for one in won]).sum(0).tolist()
+    rows = [row for row, total in enumerate(totals) if total == 0 and row not in request.left_out.rows]
+    if rows:
+        warn_caller(
+            f"No winning probability arrives in {len(rows)} of {len(totals)} rows, whose maps are zero: {rows[:5]}. "
+            "Nothing excites the class there, or what leads to it."
+        )
 
 
 def _check_layer(forward_func: ForwardFunc, layer: Any) -> nn.Module:

@@ -86,6 +86,8 @@ def test_of_several_maps_each_has_its_share_beyond_the_scale():
         ("saliency", "change of the score with the pixel"),
         ("input-x-gradient", "input times gradient, in units of the score"),
         ("gradcam", "mass of the CAM in a pixel, not normalised"),
+        ("mwp", "winning probability"),
+        ("c-mwp", "winning probability less that of the dual class"),
     ],
 )
 def test_the_colour_bar_has_the_unit_of_the_method(method, unit, drawn, here):
@@ -102,6 +104,8 @@ def test_every_command_says_the_layer_of_a_cam(drawn, here):
     assert "gradcam of layer 1\n" in succeed("run", "photos", *TINY, *cam, "--out", "out")
     assert "gradcam of layer 1\n" in succeed("evaluate", "photos", *TINY, *cam, "--metric", "deletion")
     assert "gradcam of layer 0\n" in succeed("run", "photos", *TINY, *cam, "--layer", "0", "--out", "other")
+    assert "mwp of layer 1: class " in succeed("explain", "cat.png", *TINY, "--method", "mwp", "--layer", "1")
+    assert "mwp of layer 1\n" in succeed("run", "photos", *TINY, "--method", "mwp", "--layer", "1", "--out", "third")
 
 
 def test_maps_of_a_class_without_a_delta_have_no_unit_of_the_score(drawn, here):
