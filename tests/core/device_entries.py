@@ -3,7 +3,11 @@
 import torch
 
 from captum_ext.attr import (
+    MWP,
+    RISE,
+    BlurIG,
     ExpectedGradients,
+    GuidedIG,
     ImportantDirectionIG,
     IntegratedGradients,
     LocalPathIntegration,
@@ -56,6 +60,11 @@ ENTRIES = {
     **{f"EG {rule}": integrated(ExpectedGradients, rule) for rule in RULES},
     **{f"LPI {rule}": integrated(LocalPathIntegration, rule) for rule in RULES},
     **{f"WeightedIG {rule}": integrated(WeightedIntegratedGradients, rule) for rule in RULES},
+    "MWP": lambda f, x, r, m: MWP(f).attribute(x, target=1),
+    "c-MWP": lambda f, x, r, m: MWP(f, contrastive=True).attribute(x, target=1),
+    "RISE": lambda f, x, r, m: RISE(f, grid=2).attribute(x, target=1, n_samples=20),
+    "GuidedIG": lambda f, x, r, m: GuidedIG(f, max_dist=0.2).attribute(x, target=1, n_steps=9),
+    "BlurIG": lambda f, x, r, m: BlurIG(f, max_sigma=3).attribute(x, target=1, n_steps=9),
     "WeightedIG grid": integrated(
         WeightedIntegratedGradients, "riemann_left", search="grid", rtol=0, keep=0.9, fill="references", score="logit"
     ),
