@@ -10,7 +10,11 @@ from captum_ext.attr import (
     GuidedIG,
     ImportantDirectionIG,
     IntegratedGradients,
+    LayerExpectedGradients,
+    LayerLocalPathIntegration,
+    LayerWeightedIntegratedGradients,
     LocalPathIntegration,
+    NeuronExpectedGradients,
     SalientManipulationPath,
     WeightedIntegratedGradients,
 )
@@ -41,6 +45,32 @@ def integrated(method, rule, **given):
         )
 
     return call
+
+
+class Behind(torch.nn.Module):
+    """A function behind a layer that lets its input pass, and before one that lets its outputs pass."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.first, self.last = function, torch.nn.Identity(), torch.nn.Identity()
+
+    def forward(self, x):
+        return self.last(self.function(self.first(x)))
+
+
+def at_layer(method, **given):
+    def call(f, x, r, m):
+        model = Behind(f)
+        return method(model, model.first, references=r, **given).attribute(
+            x, target=1, n_steps=9, generator=generator(), return_convergence_delta=True
+        )
+
+    return call
+
+
+def of_neuron(f, x, r, m):
+    model = Behind(f)
+    return NeuronExpectedGradients(model, model.last, references=r).attribute(x, 1, n_steps=9, generator=generator())
 
 
 def many(metric, **given):
@@ -91,6 +121,10 @@ ENTRIES = {
     "LPI of a distribution": lambda f, x, r, m: LocalPathIntegration(
         f, references=ReferenceDistribution.fit(f, r, n_neighborhoods=2, n_references=2)
     ).attribute(x, target=1, generator=generator(), return_convergence_delta=True),
+    "LayerEG": at_layer(LayerExpectedGradients),
+    "LayerLPI": at_layer(LayerLocalPathIntegration),
+    "LayerWeightedIG": at_layer(LayerWeightedIntegratedGradients),
+    "NeuronEG": of_neuron,
     "diff_id of means": many(diff_id, baselines="mean"),
     "insertion of ranges": many(insertion, normalize="range"),
     "irof of found segments": lambda f, x, r, m: irof(f, x, m, target=1, segments="grid"),
