@@ -69,13 +69,12 @@ class ExcitationBackprop(Attribution):  # type: ignore[misc]
 
     Deviations from the paper, whose units are never negative:
 
-    - A unit that is, as after a convolution without activation, or in an image, stands for the difference of two that
-      are not: a negative one excites by negative weights. Its own probability is that of both.
+    - A unit that may be negative, as after a convolution without activation, or in an image, stands for the difference
+      of two that are not: a negative one excites by negative weights. Its own probability is that of both.
     - Batch norm is part of the convolution before it, if nothing else reads that one: its sign turns the weights. Else,
       and for other constant factors and shifts, the input wins where it excites the output.
     - Sums, as in residual networks, are shared in proportion to what is summed.
-    - The difference of c-MWP is returned with its sign; the paper's figures show what is above zero of its sum over the
-      channels.
+    - The difference of c-MWP is returned with its sign. To show it, sum the channels and leave out what is below zero.
 
     Other operations, such as attention, SiLU, layer norm and products of two things that depend on the input, have no
     rule and are refused.
