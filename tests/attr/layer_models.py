@@ -33,6 +33,19 @@ class Words(nn.Module):
         return outputs if scale is None else outputs * scale[:, None]
 
 
+class Attentive(nn.Module):
+    """Token ids (N, T) to two scores by PyTorch's transformer layers, which have a fused form without gradients."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(12, 8), nn.Linear(8, 2)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, activation="gelu", batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+
+    def forward(self, ids, padding=None):
+        return self.head(self.encoder(self.embed(ids), src_key_padding_mask=padding)[:, 0])
+
+
 class Images(nn.Module):
     """Images (N, 2, 6, 6) to three scores, with a layer that works in place and a way around the second layer."""
 

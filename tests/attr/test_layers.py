@@ -31,7 +31,16 @@ from captum_ext.attr import (
     WeightedIntegratedGradients,
 )
 from captum_ext.references import ReferenceDistribution
-from tests.attr.layer_models import Branches, Images, Words, activation, layer_directions, layer_gradients, made
+from tests.attr.layer_models import (
+    Attentive,
+    Branches,
+    Images,
+    Words,
+    activation,
+    layer_directions,
+    layer_gradients,
+    made,
+)
 from tests.core.entries import numbers
 
 IDS = torch.tensor([[1, 2, 3, 4], [5, 4, 3, 11], [0, 0, 9, 7]])
@@ -300,6 +309,44 @@ def test_layers_that_are_called_by_keyword_and_return_dictionaries_are_explained
     assert not torch.allclose(actual, expected)  # straight in another space
     at_input = LayerEG(model, model.named, references=references).attribute(x, attribute_to_layer_input=True, **options)
     torch.testing.assert_close(at_input, EG(model, references=references).attribute(x, **options), **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "name", ["encoder.layers.0", "encoder.layers.1.linear1", "encoder.layers.0.self_attn.out_proj"]
+)
+def test_layers_of_a_transformer_that_has_a_fused_form_are_explained(name):
+    model = made(Attentive)
+    if name.endswith("out_proj"):  # its weights are used, it is not run
+        with pytest.raises(ValueError, match="'encoder.layers.0.self_attn.out_proj', which it does not reach"):
+            LayerEG(model, model.get_submodule(name), references=OTHERS).attribute(IDS, target=1)
+        return
+    layer = model.get_submodule(name)
+    eg = LayerEG(model, layer, references=OTHERS)
+    actual = eg.attribute(IDS, target=1, n_steps=4, method="gausslegendre")
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        expected = by_rows(model, layer, IDS, OTHERS, [0.5, 0.5], 1, 4)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
+    torch.testing.assert_close(actual, expected, **CLOSE)
+
+
+def test_a_transformer_with_padding_is_complete_and_the_switch_of_its_fused_form_is_as_before():
+    model, padding = made(Attentive), IDS == 0
+    options = {"target": 1, "n_steps": 40, "method": "gausslegendre", "additional_forward_args": padding}
+    at_embedding, delta = LayerEG(model, model.embed, references=OTHERS).attribute(
+        IDS[:2], return_convergence_delta=True, **{**options, "additional_forward_args": padding[:2]}
+    )
+    assert bool((delta.abs() < 1e-6).all())
+    first = LayerEG(model, model.encoder.layers[0], references=OTHERS)
+    at_first = first.attribute(
+        IDS[:2], attribute_to_layer_input=True, **{**options, "additional_forward_args": padding[:2]}
+    )
+    torch.testing.assert_close(at_first, at_embedding, **CLOSE)
+    assert torch.backends.mha.get_fastpath_enabled()
+    with pytest.raises(ValueError, match="`target`"):
+        first.attribute(IDS[:2], **{**options, "target": 5, "additional_forward_args": padding[:2]})
+    assert torch.backends.mha.get_fastpath_enabled()
 
 
 def test_functions_around_a_model_and_data_parallel_on_a_cpu_are_explained():

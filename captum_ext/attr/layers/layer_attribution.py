@@ -60,7 +60,8 @@ class InsideModel:
         self.method = method
         if isinstance(method, ReferencePathAttribution):
             method.allow_ids = allow_ids
-            method.references = references
+            if references is not None:  # a method from outside may hold its own
+                method.references = references
 
     def _request(
         self,
@@ -98,7 +99,7 @@ class LayerPathAttribution(InsideModel, LayerAttribution, GradientAttribution): 
     """
 
     def __init__(
-        self, method: PathAttribution, layer: Layers, device_ids: list[int] | None, references: Any = None
+        self, method: PathAttribution, layer: Layers, device_ids: list[int] | None = None, references: Any = None
     ) -> None:
         check_layers(layer)
         check_one_device(method.forward_func, device_ids)

@@ -29,7 +29,7 @@ class NeuronPathAttribution(InsideModel, NeuronAttribution, GradientAttribution)
     """
 
     def __init__(
-        self, method: PathAttribution, layer: nn.Module, device_ids: list[int] | None, references: Any = None
+        self, method: PathAttribution, layer: nn.Module, device_ids: list[int] | None = None, references: Any = None
     ) -> None:
         if not isinstance(layer, nn.Module):
             raise ArgumentTypeError("layer", "a module of the model", describe(layer))

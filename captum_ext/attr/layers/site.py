@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext.core.checks import FLOATS, describe
+from captum_ext.core.fast_path import every_module_runs
 from captum_ext.core.model_search import find_module, modules_behind
 from captum_ext.core.types import ForwardFunc, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
@@ -55,7 +56,8 @@ class Site:
         try:
             for place, layer in enumerate(self.layers):
                 handles.append(_hooked(layer, place, once, self.at_input))
-            outputs = forward_func(*given)
+            with every_module_runs():
+                outputs = forward_func(*given)
         finally:
             for handle in handles:
                 handle.remove()
