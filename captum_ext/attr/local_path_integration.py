@@ -63,7 +63,8 @@ class LocalPathIntegration(ReferencePathAttribution):
           lie in x's own linear piece; the factor x - r depends on x and on the references.
         * Example 2 of the paper (attributions in the ratio of the weights, 3 : 1) holds for references that differ from
           x by the same amount in every feature, not in general: with (1.1, 3) for (4, 4) the ratio is 8.7 : 1.
-        * The paper's numbers of neighbourhoods are `ReferenceDistribution.paper`; the default is one neighbourhood.
+        * The paper's numbers of neighbourhoods are `ReferenceDistribution.paper`; the default is one neighbourhood, for
+          the reason that `ReferenceDistribution.fit` gives with its figures.
 
     Keep the neighbourhoods coarser than the classes: references from a neighbourhood as fine as a class share what is
     to be explained. We make no claim that this method is better than Expected Gradients (README).

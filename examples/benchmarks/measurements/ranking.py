@@ -60,13 +60,13 @@ def explained(network: Network, images: Tensor, other: Tensor, authors: bool, ra
 def compared(network: Network, images: Tensor, other: Tensor, authors: bool) -> list[list[object]]:
     """A row for each metric: both rankings, and their difference."""
     columns: dict[str, dict[str, list[Tensor]]] = {}
-    informative = 0
+    informative = dict.fromkeys(("signed", "absolute"), 0)
     for part in tqdm(images.split(BATCH), disable=None):
         with torch.no_grad():
             targets = network.model(part).argmax(1)
-        for ranking in ("signed", "absolute"):
+        for ranking in informative:
             found = explained(network, part, other, authors, ranking)
-            informative += int(found.informative.sum())
+            informative[ranking] += int(found.informative.sum())
             for name, values in areas(network, part, targets, found.attributions).items():
                 columns.setdefault(name, {}).setdefault(ranking, []).append(values)
     rows: list[list[object]] = []
@@ -75,7 +75,7 @@ def compared(network: Network, images: Tensor, other: Tensor, authors: bool) -> 
         valid = (signed + absolute).isfinite()
         means = [float(values[valid].mean()) for values in (signed, absolute)]
         rows.append([name, int(valid.sum()), *means, with_error((absolute - signed)[valid])])
-    rows.append(["weights that say something", 2 * len(images), informative, "", ""])
+    rows.append(["images whose weights say something", len(images), *informative.values(), ""])
     return rows
 
 
