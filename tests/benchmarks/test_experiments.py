@@ -64,9 +64,8 @@ def test_rows_have_every_method_and_do_not_depend_on_the_batch(tiny, tmp_path):
     alone = pd.DataFrame(singles.run("0-0001"))
     assert "error" not in rows, rows[rows["error"].notna()][["method", "error"]]
     assert rows.groupby("sample")["method"].count().tolist() == [len(rows) // 2] * 2
-    assert {"LRP", "DeepLift (zero)", "LIME", "EG", "LPI, 4 n.", "WG, 7 images", "SAMP++", "random"} <= set(
-        rows["method"]
-    )
+    named = {"LRP", "DeepLift (zero)", "DeepSHAP", "LIME", "SmoothGrad", "ApproShapley", "GuidedIG (zero)", "BlurIG"}
+    assert named | {"EG", "LPI, 4 n.", "WG, 7 images", "SAMP++", "random", "RISE, 50 masks"} <= set(rows["method"])
     second = rows[rows["sample"] == 2].set_index("method")
     alone = alone.set_index("method")
     rounded = [name for name in second.index if "SAMP" not in name]  # its float32 path depends on rounding

@@ -1,15 +1,25 @@
-"""Captum's own methods where they run: LRP, DeepLift, GradientShap, GradCAM, LIME."""
+"""Captum's own methods where they run: LRP, DeepLift, DeepSHAP, GradientShap, SmoothGrad, GradCAM, LIME, Shapley."""
 
 from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from captum.attr import LRP, DeepLift, GradientShap, LayerGradCam, Lime
+from captum.attr import (
+    LRP,
+    DeepLift,
+    DeepLiftShap,
+    GradientShap,
+    LayerGradCam,
+    Lime,
+    NoiseTunnel,
+    Saliency,
+    ShapleyValueSampling,
+)
 from captum.attr._utils.lrp_rules import EpsilonRule
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,9 +29,13 @@ from examples.benchmarks.engine.explanations import Asked, Explain, Explained, M
 
 _AT_ONCE = 5  # samples of GradientShap, which runs all that it is asked for at once
 _LIME_PASSES = 50  # forwards; at 0.4 of a gradient each they cost as much as 20 gradients
+_PERMUTATIONS = 10  # of Shapley values; each takes a forward for every block of pixels
+_NOISE = 0.15  # of SmoothGrad, of the range of each image
+_SMALL = 64  # a side below which superpixels make no sense, and Shapley values of blocks can be paid
 # Layers with rules of their own in both DeepLift and LRP, beside linear ones.
 _SUPPORTED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 _NEUTRAL = (nn.Flatten, nn.Dropout, nn.Identity)
+_WITH_RULES = ("LRP", "DeepLift (zero)", "DeepSHAP")
 
 
 def why_not(model: nn.Module) -> dict[str, str]:
@@ -29,13 +43,13 @@ def why_not(model: nn.Module) -> dict[str, str]:
     hidden = sorted(set(_own_forwards(model)))
     if hidden:  # what happens between their modules, such as additions, has no rule; modules may be used twice
         reason = f"Captum's rules need a sequence of modules, not {', '.join(hidden)}"
-        return {"LRP": reason, "DeepLift (zero)": reason}
+        return dict.fromkeys(_WITH_RULES, reason)
     modules = [module for module in model.modules() if not list(module.children())]
     unknown = sorted({type(module).__name__ for module in modules if type(module) not in (*_SUPPORTED, *_NEUTRAL)})
     if not unknown:
         return {}
     reason = f"Captum has no rule for {', '.join(unknown)}"
-    return {"LRP": reason, "DeepLift (zero)": reason}
+    return dict.fromkeys(_WITH_RULES, reason)
 
 
 def _own_forwards(module: nn.Module) -> Iterator[str]:
@@ -61,10 +75,14 @@ def captum_methods(setting: Setting) -> Methods:
     methods = {
         "LRP": _lrp(setting),
         "DeepLift (zero)": _deep_lift(setting),
+        "DeepSHAP": _deep_shap(setting),
         "GradientShap": _gradient_shap(setting),
+        "SmoothGrad": _smooth_grad(setting),
         "GradCAM (bilinear)": _grad_cam(setting),
         "LIME": _lime(setting),
     }
+    if setting.network.preparation.size < _SMALL:
+        methods["ApproShapley"] = _shapley(setting)
     missing = why_not(setting.network.model)
     return {name: explain for name, explain in methods.items() if name not in missing}
 
@@ -106,6 +124,68 @@ def _deep_lift(setting: Setting) -> Explain:
     return explain
 
 
+def _deep_shap(setting: Setting) -> Explain:
+    """DeepLift against as many images of the pool as there are gradients in the budget."""
+    every = max(1, len(setting.pool) // setting.budget)
+    references = setting.pool[::every][: setting.budget]
+
+    def one(image: Tensor, target: int) -> Tensor:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it says that it hangs hooks on the modules
+            explainer = DeepLiftShap(_copied(setting.network.model))
+            return explainer.attribute(image[None].clone().requires_grad_(), references, target).detach()
+
+    return lambda asked: Explained(torch.cat([one(*each) for each in zip(asked.images, asked.target, strict=True)]))
+
+
+def _smooth_grad(setting: Setting) -> Explain:
+    """Mean |gradient| at noisy copies, as many as the budget, a few at a time."""
+    explainer = NoiseTunnel(Saliency(setting.network.model))
+
+    def one(image: Tensor, target: int, seed: int) -> Tensor:
+        with _global_randomness(seed):
+            return explainer.attribute(
+                image[None].clone().requires_grad_(),
+                nt_type="smoothgrad",
+                nt_samples=setting.budget,
+                nt_samples_batch_size=_AT_ONCE,
+                stdevs=_NOISE * float(image.max() - image.min()),
+                target=target,
+            ).detach()
+
+    return _one_by_one(one)
+
+
+def _shapley(setting: Setting) -> Explain:
+    """Shapley values of blocks of 4 x 4 pixels that become zero, from random permutations."""
+    explainer = ShapleyValueSampling(setting.network.model)
+
+    def one(image: Tensor, target: int, seed: int) -> Tensor:
+        with _global_randomness(seed):
+            return explainer.attribute(
+                image[None],
+                target=target,
+                feature_mask=_blocks(image),
+                n_samples=_PERMUTATIONS,
+                perturbations_per_eval=10,
+            ).detach()
+
+    return _one_by_one(one)
+
+
+def _one_by_one(one: Callable[[Tensor, int, int], Tensor]) -> Explain:
+    """An explanation of each image by itself, with its own seed."""
+    return lambda asked: Explained(
+        torch.cat([one(*each) for each in zip(asked.images, asked.target, asked.seeds, strict=True)])
+    )
+
+
+def _blocks(image: Tensor) -> Tensor:
+    """Blocks of 4 x 4 pixels (1, 1, H, W) of an image with equal sides."""
+    block = torch.arange(image.shape[-1]) // 4
+    return (block[:, None] * (int(block.max()) + 1) + block)[None, None]
+
+
 def _gradient_shap(setting: Setting) -> Explain:
     """References from the pool, as many as the budget, a few at a time."""
     explainer = GradientShap(setting.network.model)
@@ -119,9 +199,7 @@ def _gradient_shap(setting: Setting) -> Explain:
                 total += count / setting.budget * maps.detach()
         return total
 
-    return lambda asked: Explained(
-        torch.cat([one(*each) for each in zip(asked.images, asked.target, asked.seeds, strict=True)])
-    )
+    return _one_by_one(one)
 
 
 def _grad_cam(setting: Setting) -> Explain:
@@ -166,20 +244,16 @@ def _lime(setting: Setting) -> Explain:
     preparation = setting.network.preparation
 
     def one(image: Tensor, target: int, seed: int) -> Tensor:
-        labels = _segments(preparation.displayable(image[None]))
+        labels = _segments(image)
         with _global_randomness(seed):
             maps = Lime(setting.network.model).attribute(
                 image[None], target=target, feature_mask=labels, n_samples=_LIME_PASSES, perturbations_per_eval=5
             )
         return maps.detach()
 
-    def _segments(shown: Tensor) -> Tensor:
-        side = shown.shape[1]
-        if side < 64:  # too small for superpixels: blocks of 4 x 4
-            block = torch.arange(side) // 4
-            return (block[:, None] * (side // 4 + 1) + block)[None, None]
-        return Segmenter()(shown.permute(0, 3, 1, 2))[:, None]
+    def _segments(image: Tensor) -> Tensor:
+        if image.shape[-1] < _SMALL:
+            return _blocks(image)
+        return Segmenter()(preparation.displayable(image[None]).permute(0, 3, 1, 2))[:, None]
 
-    return lambda asked: Explained(
-        torch.cat([one(*each) for each in zip(asked.images, asked.target, asked.seeds, strict=True)])
-    )
+    return _one_by_one(one)

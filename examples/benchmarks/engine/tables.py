@@ -61,6 +61,27 @@ METRICS = {
     ),
     "d1_error": Metric("D1 error", False, "Mass displaced between the cells of a 7 x 7 grid, over the whole mass."),
 }
+_LITE = ("lite0", "lite1", "lite2")
+METRICS |= {
+    **{
+        f"ins_del_{name}": Metric(f"ins - del, {name}", True, f"insertion - deletion as {name} scores the images.")
+        for name in _LITE
+    },
+    **{f"diff_id_{name}": Metric(f"DiffID, {name}", True, f"DiffID as {name} scores the images.") for name in _LITE},
+    **{
+        f"gain_{name}": Metric(
+            f"gain, {name}", True, f"Logits by which {name} puts the best inserted part of the image above the whole."
+        )
+        for name in _LITE
+    },
+    "ins_del_zero": Metric("ins - del, zero", True, "insertion - deletion, both with the mean colour."),
+    "ins_del_black": Metric("ins - del, black", True, "insertion - deletion, both with black."),
+    "ins_del_noise1": Metric("ins - del, noise 1", True, "insertion - deletion with Gaussian noise of 1 grey level."),
+    "ins_del_noise8": Metric("ins - del, noise 8", True, "insertion - deletion with Gaussian noise of 8 grey levels."),
+    "stability": Metric("stability", True, "Rank correlation with the map of the same image with other last digits."),
+    "mosaic_concentration": Metric("mosaic, mass", True, "Share of the positive mass in the quarter with the class."),
+    "mosaic_pointing_game": Metric("mosaic, pointing", True, "Share of the largest pixels in that quarter."),
+}
 
 
 @dataclass(frozen=True)

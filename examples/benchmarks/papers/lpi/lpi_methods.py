@@ -18,25 +18,31 @@ GRADIENTS = (5, 10, 50)  # beside the budget, as in Figure 6
 
 def lpi_methods(setting: Setting) -> Methods:
     """By name; "1 n." is one neighbourhood."""
-    model, coarse, fine = setting.network.model, *setting.fine
-    fitted = _fitted(setting, (1, coarse, fine))
-    eg = ExpectedGradients(model, references=setting.pool)
-    ig = IntegratedGradients(model)
-
-    def lpi(n: int, weighted: bool = True) -> LocalPathIntegration:
-        return LocalPathIntegration(model, references=fitted[n] if weighted else equal_densities(fitted[n]))
-
-    chosen: Methods = {
-        "EG": from_references(eg, setting.budget),
-        **{f"LPI, {n} n.": from_references(lpi(n), setting.budget) for n in fitted},
-        "LPI, 1 n., equal densities": from_references(lpi(1, weighted=False), setting.budget),
-        f"LPI, {coarse} n., equal densities": from_references(lpi(coarse, weighted=False), setting.budget),
+    main, model = setting.neighborhoods[0], setting.network.model
+    fitted = _fitted(setting, (1, *setting.neighborhoods))
+    equal = {n: LocalPathIntegration(model, references=equal_densities(fitted[n])) for n in (1, main)}
+    return {
+        "EG": from_references(ExpectedGradients(model, references=setting.pool), setting.budget),
+        **{
+            f"LPI, {n} n.": from_references(LocalPathIntegration(model, references=one), setting.budget)
+            for n, one in fitted.items()
+        },
+        **{f"LPI, {n} n., equal densities": from_references(lpi, setting.budget) for n, lpi in equal.items()},
     }
+
+
+def lpi_budgets(setting: Setting) -> Methods:
+    """Other numbers of gradients, as in Figure 6 (left)."""
+    main, model = setting.neighborhoods[0], setting.network.model
+    eg, ig = ExpectedGradients(model, references=setting.pool), IntegratedGradients(model)
+    fitted = _fitted(setting, (1, main))
+    chosen: Methods = {}
     for count in GRADIENTS:  # EG's delta would take a forward of the whole pool: it stands in the table of the budget
         chosen[f"IG (zero), {count} gradients"] = from_baselines(ig, ["zero"], setting, n_steps=count)
         chosen[f"EG, {count} gradients"] = from_references(eg, count, with_delta=False)
-        chosen[f"LPI, 1 n., {count} gradients"] = from_references(lpi(1), count)
-        chosen[f"LPI, {coarse} n., {count} gradients"] = from_references(lpi(coarse), count)
+        for n, one in fitted.items():
+            lpi = LocalPathIntegration(model, references=one)
+            chosen[f"LPI, {n} n., {count} gradients"] = from_references(lpi, count)
     return chosen
 
 

@@ -22,7 +22,7 @@ from examples.benchmarks.engine.metric_columns import (
     randomised,
     upsampling_columns,
 )
-from examples.benchmarks.engine.networks import Network, load_network, preparation_of
+from examples.benchmarks.engine.networks import LITE, Network, load_network, on_lite, preparation_of
 from examples.benchmarks.engine.pictures import heat_map, photograph
 from examples.benchmarks.engine.samples import Samples, load_samples
 from examples.benchmarks.engine.store import Row
@@ -36,10 +36,18 @@ BATCH = 4
 
 
 class Faithfulness:
-    """One data set and network."""
+    """One data set and network, that of the options or another of `LITE`."""
 
-    def __init__(self, data: str, options: Options, cams: tuple[str, ...] = CAMS, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        data: str,
+        options: Options,
+        cams: tuple[str, ...] = CAMS,
+        limit: int | None = None,
+        network: str | None = None,
+    ) -> None:
         self.data, self.options = data, options
+        self.network_name = options.network if network is None else network
         self._asked = cams[:2] if options.fast else cams
         self.cams = tuple(cam for cam in self._asked if cam not in self.not_run)
         self.limit = 2 if options.fast else limit
@@ -47,23 +55,24 @@ class Faithfulness:
     @property
     def name(self) -> str:
         """Folder of its rows."""
-        return f"usu-faithfulness-{self.data.partition(':')[0]}"
+        name = f"usu-faithfulness-{self.data.partition(':')[0]}"
+        return on_lite(name, self.network_name) if self.network_name in LITE else name
 
     @property
     def settings(self) -> dict[str, Any]:
         """Data, network and methods."""
         data_settings = {"data": self.data, "limit": self.limit, "cams": self.cams}
-        return data_settings | self.options.network_settings
+        return data_settings | self.options.network_settings | {"network": self.network_name}
 
     @property
     def size(self) -> str:
         """In words."""
-        return f"{self.options.network}; {', '.join(self.cams)}"
+        return f"{self.network_name}; {', '.join(self.cams)}"
 
     @property
     def not_run(self) -> dict[str, str]:
         """CAM methods that cannot explain this network, with the reason."""
-        names = NOT_ON_TOKENS if self.options.network.startswith("torchvision:vit") else ()
+        names = NOT_ON_TOKENS if self.network_name.startswith("torchvision:vit") else ()
         return {name: "the host's class needs maps, not tokens" for name in self._asked if name in names}
 
     def prepare(self) -> None:
@@ -74,12 +83,12 @@ class Faithfulness:
     def network(self) -> Network:
         """The network."""
         options = self.options
-        return load_network(options.network, options.cache, options.weights, options.n_classes)
+        return load_network(self.network_name, options.cache, options.weights, options.n_classes)
 
     @cached_property
     def samples(self) -> Samples:
         """The images."""
-        return load_samples(self.data, preparation_of(self.options.network), self.limit, self.options.seed)
+        return load_samples(self.data, preparation_of(self.network_name), self.limit, self.options.seed)
 
     def parts(self) -> list[str]:
         """One image each."""

@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 
 from examples.benchmarks.engine.claims import Claim, Fact, Finding, Kind, Rows
+from examples.benchmarks.engine.networks import on_all_lite
 from examples.benchmarks.engine.tables import View
 from examples.benchmarks.papers.usu.axioms import NAMES
 from examples.benchmarks.papers.usu.controlled import COARSE, GRIDS, MAIN_GRID
@@ -28,7 +29,7 @@ _JUDGED = ("USU, paper", "IWMR, paper", "USU", "USU, 8 segments")
 _TRUE_COARSE = "(true coarse maps)"  # pooled from the ground truth: what upsampling alone can do
 
 #: Data of the offline experiments on upsamplers, and their CAM methods.
-DATA = {"imagenet20": CAMS, "cifar10-20": ("GradCAM",)}
+DATA = {"imagenet20": CAMS, **dict.fromkeys((*on_all_lite("imagenet20")[1:], "cifar10-20"), ("GradCAM",))}
 
 
 def views() -> list[View]:

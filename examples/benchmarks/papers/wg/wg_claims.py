@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from examples.benchmarks.engine.claims import Claim, Fact
+from examples.benchmarks.engine.networks import on_all_lite
 from examples.benchmarks.engine.tables import View
 from examples.benchmarks.papers.wg.wg_methods import EQUAL_COST
 
@@ -20,7 +21,7 @@ _METHODS = (
     "WG, 7 images",
     "WG, 7 images, filtered",
 )
-DATA = ("paths-imagenet20", "paths-digits", "paths-mnist20")
+DATA = (*on_all_lite("paths-imagenet20"), "paths-digits", "paths-mnist20")
 _METRICS = ("deletion", "insertion", "diff_id", "relative_gap")
 
 
