@@ -21,11 +21,13 @@ from examples.benchmarks.papers.samp import samp_claims
 from examples.benchmarks.papers.usu import usu_claims
 from examples.benchmarks.papers.usu.faithfulness import CAMS
 from examples.benchmarks.papers.wg import wg_claims
+from examples.benchmarks.questions import evidence_claims
 
 Rows = Mapping[str, pd.DataFrame]
 
 #: Tables that the summary has; the page has all.
 _IN_SUMMARY = ("lpi-imagenet20", "lpi-digits", "samp-imagenet20", "samp-digits", "usu-imagenet20-GradCAM")
+_IN_SUMMARY += ("evidence-networks", "evidence-fills", "evidence-absent")
 _IN_SUMMARY += (
     "wg-paths-imagenet20",
     "wg-paths-digits",
@@ -43,6 +45,7 @@ def views(rows: Rows) -> dict[str, list[View]]:
         "SAMP": samp_claims.views() + samp_claims.views(paths),
         "WG": wg_claims.views() + wg_claims.views(paths),
         "USU": usu_claims.views() + usu_claims.faithfulness_views(dict.fromkeys(images, CAMS)),
+        "Evidence": evidence_claims.views(),
     }
 
 
@@ -55,6 +58,7 @@ def claims(rows: Rows) -> dict[str, list[Claim | Fact]]:
         "SAMP": samp_claims.claims() + samp_claims.claims(paths),
         "WG": wg_claims.claims() + wg_claims.claims(paths),
         "USU": usu_claims.claims() + usu_claims.faithfulness_claims(images),
+        "Evidence": evidence_claims.claims(),
     }
 
 
@@ -66,16 +70,23 @@ def _users_experiments(rows: Rows) -> tuple[list[str], list[str]]:
     return paths, [name for name in images if name not in usu_claims.DATA]
 
 
-def neighborhoods_of(rows: pd.DataFrame) -> tuple[int, int]:
-    """The coarse and the fine number of neighbourhoods in the names of LPI's rows."""
-    names = rows["method"][rows["method"].str.fullmatch(r"LPI, \d+ n\.")].unique()
-    numbers = sorted(int(name.split()[1]) for name in names)
-    return (numbers[-2], numbers[-1]) if len(numbers) > 2 else (4, 8)
+def neighborhoods_of(rows: pd.DataFrame) -> tuple[int, ...]:
+    """The numbers of neighbourhoods beside one in the names of LPI's rows, that with equal densities first."""
+    names = rows["method"].astype(str)
+    numbers = {int(name.split()[1]) for name in names[names.str.fullmatch(r"LPI, \d+ n\.")]} - {1}
+    equal = {int(name.split()[1]) for name in names[names.str.fullmatch(r"LPI, \d+ n\., equal densities")]} - {1}
+    return tuple(sorted(numbers, key=lambda n: (n not in equal, n))) or (9,)
 
 
 def verdicts(rows: Rows) -> dict[str, list[Judged]]:
     """Verdicts by paper."""
     return {paper: judge(paper_claims, rows) for paper, paper_claims in claims(rows).items()}
+
+
+def introductions_of(judged: Mapping[str, Sequence[Judged]], rows: Rows) -> dict[str, str]:
+    """What is said before the verdicts of a section, where there are rows: the answer, then the criteria."""
+    answer = evidence_claims.answer(judged.get("Evidence", ()), rows)
+    return {"Evidence": f"{answer}\n\n{evidence_claims.CRITERIA}"} if answer else {}
 
 
 def filled(rows: Rows) -> dict[str, list[Table]]:
@@ -109,9 +120,10 @@ def write(rows: Rows, about: Mapping[str, Any], page_path: Path | None, summary_
     """Write page and summary, and return where they are."""
     gc.freeze()  # statsmodels collects garbage at every correction, which takes a while with torch in memory
     judged, tables = verdicts(rows), filled(rows)
+    introductions = introductions_of(judged, rows)
     written = []
     if page_path is not None:
-        _write(page_path, page(judged, tables, galleries(rows), about))
+        _write(page_path, page(judged, tables, galleries(rows), about, introductions))
         written.append(page_path)
     if summary_path is not None:
         paths, images = _users_experiments(rows)
@@ -122,7 +134,7 @@ def write(rows: Rows, about: Mapping[str, Any], page_path: Path | None, summary_
             for one in paper_tables
             if one.view.key in _IN_SUMMARY or any(name in one.view.key for name in users_data)
         ]
-        _write(summary_path, summary(judged, chosen, about))
+        _write(summary_path, summary(judged, chosen, about, introductions))
         written.append(summary_path)
     return written
 

@@ -6,7 +6,7 @@ import pytest
 
 from examples.benchmarks.engine.claims import Claim, Fact, Judged, Kind, judge
 from examples.benchmarks.engine.page import page
-from examples.benchmarks.engine.summary import overview, summary
+from examples.benchmarks.engine.summary import networks_table, overview, summary, verdict_rows
 from examples.benchmarks.engine.tables import METRICS, View, fill
 from examples.benchmarks.report import claims, views
 
@@ -47,19 +47,25 @@ def test_a_claim_holds_when_every_comparison_is_better():
     (found,) = verdict(rows(ours=0.5, theirs=0.0, fair=0.1), controls=("fair",))
     assert (found.verdict, found.kind) == ("holds", Kind.HOLDS)
     assert found.n == N
-    assert "1 against 0.5 (theirs): +0.5 [0.5, 0.5]" in found.number
-    assert "(Holm)" in found.number
-    assert "(Bonferroni)" in found.number
+    first, second = verdict_rows([found])
+    assert first[:9] == ["Table 1", "ours > theirs", "x", "insertion", "theirs", "1", "0.5", "+0.5", "0.5 to 0.5"]
+    assert first[-1] == "holds"
+    assert second[:6] == ["", "", "x", "insertion", "fair", "1"]
+    assert second[-1] == "better"
+    assert [one.holm for one in found.comparisons] == pytest.approx([2 * 2 / 2**N] * 2)
 
 
 def test_a_claim_that_a_control_explains_holds_only_against_the_papers_comparison():
     (found,) = verdict(rows(ours=0.5, theirs=0.0, fair=0.5 + 0.1 * WAVE), controls=("fair",))
-    assert found.verdict == "holds only against theirs; against fair: no difference seen"
+    assert found.verdict == "holds only against theirs, not against fair"
+    assert found.comparisons[1].side == "no difference seen"
     (found,) = verdict(rows(ours=0.5, theirs=0.0, fair=0.9), controls=("fair",))
-    assert found.verdict == "holds only against theirs; against fair: worse"
+    assert found.verdict == "holds only against theirs, not against fair"
+    assert found.comparisons[1].side == "worse"
     assert found.kind is Kind.PARTLY
     (found,) = verdict(rows(ours=0.5, theirs=0.0), controls=("fair",))
-    assert (found.verdict, found.kind) == ("holds only against theirs; against fair: not run", Kind.PARTLY)
+    assert (found.verdict, found.kind) == ("holds only against theirs, not against fair", Kind.PARTLY)
+    assert (found.comparisons[1].side, found.comparisons[1].seen) == ("not run", None)
 
 
 def test_nothing_is_seen_and_the_opposite_is_said():
@@ -103,7 +109,8 @@ def test_a_table_has_intervals_costs_failures_and_its_control():
     assert list(found.comparisons) == ["insertion", "deletion"]
     assert found.failed == {"broken": N}
     assert found.costs["ours"] == {"gradients": 20.0, "forwards": 2.0, "seconds": 0.5}
-    text = summary({"SAMP": verdict(table)}, [found], ABOUT)
+    text = summary({"SAMP": verdict(table)}, [found], ABOUT, {"SAMP": "Two words."})
+    assert "Two words." in text
     assert "| ours | 1* [" in text
     assert "20 + 2 | 0.5 |" in text
     assert "| broken | failed | failed |  |  |" in text
@@ -112,13 +119,13 @@ def test_a_table_has_intervals_costs_failures_and_its_control():
 
 def test_a_cell_may_hold_what_ends_a_cell_in_markdown():
     fact = Fact("SAMP", "Figure 1", "|x|", lambda _: ("1 | 2", 1, "holds", Kind.HOLDS))
-    text = summary({"SAMP": judge([fact], {})}, [], ABOUT)
-    assert r"| Figure 1 | \|x\| |  | 1 \| 2 | 1 | **holds** |" in text
+    text = summary({"SAMP": judge([fact], {})}, [], ABOUT, {})
+    assert r"| Figure 1 | \|x\| | 1 \| 2 | 1 | **holds** |" in text
 
 
 def test_the_overview_counts_kinds_of_verdicts_and_leaves_out_our_own_comparisons():
     def one(kind, where="Table 1"):
-        return Judged("SAMP", where, "", "", "", 1, "in words", kind)
+        return Judged("SAMP", where, "", "", "", "", 1, "in words", kind)
 
     (header, row) = overview({"SAMP": [*map(one, Kind), one(Kind.HOLDS), one(Kind.HOLDS, "(our settings)")]})
     counts = dict(zip(header, row, strict=True))
@@ -134,12 +141,34 @@ def test_the_overview_counts_kinds_of_verdicts_and_leaves_out_our_own_comparison
     }
 
 
+def test_a_verdict_says_on_how_many_networks_it_holds():
+    def on(experiment, added):
+        claim = Claim("SAMP", "Table 1", "ours > theirs", experiment, "insertion", "ours", "theirs")
+        return judge([claim], {experiment: rows(ours=added, theirs=0.0)})
+
+    tried = [*on("paths-imagenet20", 0.5), *on("paths-imagenet20-lite1", 0.1 * WAVE), *on("paths-digits", 0.5)]
+    tried += on("paths-imagenet20-lite2", 0.5)
+    head, row = networks_table(tried)
+    assert head[4:] == ["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "holds on"]
+    assert row == ["Table 1", "ours > theirs", "imagenet20", "insertion", "holds", "not reproduced", "holds", "2 of 3"]
+    assert networks_table(tried[:1]) == []
+
+
+def test_no_line_of_the_summary_is_too_long_to_read():
+    controls = tuple(f"control number {k}" for k in range(30))
+    table = rows(ours=0.5, theirs=0.0, **dict.fromkeys(controls, 0.1))
+    text = summary({"SAMP": verdict(table, controls=controls)}, [], ABOUT, {})
+    assert max(map(len, text.splitlines())) < 400
+    assert sum("| control number" in line for line in text.splitlines()) == 30
+
+
 def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows():
     table = rows(ours=0.5, theirs=0.0).assign(picture=b"webp", photograph=b"webp")
     table["insertion_curve"] = [list(np.linspace(0, 1, 11))] * len(table)
     view = View("key", "A <b>table</b>", "paths-x", ("insertion",), "theirs", plotted="insertion", curve="insertion")
     found = fill(view, {"paths-x": table}, n_resamples=200)
-    text = page({"SAMP": verdict(table)}, {"SAMP": [found]}, {"paths-x": table}, ABOUT)
+    text = page({"SAMP": verdict(table)}, {"SAMP": [found]}, {"paths-x": table}, ABOUT, {"SAMP": "Two <i>words</i>."})
+    assert "Two &lt;i&gt;words&lt;/i&gt;." in text
     assert "A &lt;b&gt;table" in text
     assert "http" not in text.replace("http-equiv", "")
     assert text.count("data:image/png;base64,") == 2
@@ -164,7 +193,7 @@ def test_a_users_own_data_get_the_same_tables_and_claims(name):
     rows = {name: pd.DataFrame({"method": names})}
     tables = [view for found in views(rows).values() for view in found if view.experiment == name]
     judged = [claim for found in claims(rows).values() for claim in found if getattr(claim, "experiment", "") == name]
-    assert len(tables) == (9 if name == "paths-imagenet" else 7)
+    assert len(tables) == (10 if name == "paths-imagenet" else 7)
     assert len(judged) > 20
     if name == "paths-imagenet":
         assert any(view.methods is not None and "LPI, 9 n." in view.methods for view in tables)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -13,10 +13,11 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from captum_ext.metrics import compare
+from examples.benchmarks.engine.networks import lite_of
 from examples.benchmarks.engine.tables import METRICS, View, scores_by_method, signed_ranks
 
 LEVEL = 0.05
-_NONE = "no difference seen"
+NONE, NOT_RUN = "no difference seen", "not run"
 Rows = Mapping[str, pd.DataFrame]
 
 
@@ -100,17 +101,55 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """What a claim's method has against one other method.
+
+    Attributes:
+        against: the other method.
+        side: "better", "worse", "no difference seen" or "not run", as the test says after Holm's correction.
+        seen: the difference; None where the other method did not run.
+        holm: corrected p.
+        bonferroni: corrected p.
+    """
+
+    against: str
+    side: str
+    seen: Difference | None = None
+    holm: float = 1.0
+    bonferroni: float = 1.0
+
+
+@dataclass(frozen=True)
 class Judged:
-    """A row of the table of verdicts."""
+    """A claim or fact with its verdict.
+
+    Attributes:
+        paper: its short name.
+        where: in it.
+        text: the claim.
+        data: where it was tried.
+        metric: title of what was compared; nothing for facts.
+        number: of a fact, in words; of a claim nothing, since its comparisons have them.
+        n: samples.
+        verdict: in words.
+        kind: what it comes down to.
+        comparisons: of a claim, the paper's first.
+        base: data of a claim without the network.
+        network: one of several on which the claim was tried; nothing where there is one only.
+    """
 
     paper: str
     where: str
     text: str
     data: str
+    metric: str
     number: str
     n: int
     verdict: str
     kind: Kind
+    comparisons: tuple[Comparison, ...] = ()
+    base: str = ""
+    network: str = ""
 
 
 def judge(claims: Sequence[Claim | Fact], rows: Rows) -> list[Judged]:
@@ -118,24 +157,25 @@ def judge(claims: Sequence[Claim | Fact], rows: Rows) -> list[Judged]:
     differences: list[Difference] = []
     for claim in claims:
         if isinstance(claim, Claim):
-            compared = [_difference(claim, other, rows) for other in (claim.against, *claim.controls)]
-            differences += [one for one in compared if one is not None]
+            found = [_difference(claim, other, rows) for other in (claim.against, *claim.controls)]
+            differences += [one for one in found if one is not None]
     values = [one.p for one in differences]
-    corrected = {method: multipletests(values, method=method)[1] if values else [] for method in ("holm", "bonferroni")}
-    p_of = {
-        (id(one.claim), one.against): (corrected["holm"][k], corrected["bonferroni"][k])
-        for k, one in enumerate(differences)
-    }
+    holm, bonferroni = (multipletests(values, method=name)[1] if values else [] for name in ("holm", "bonferroni"))
+    compared: dict[int, dict[str, Comparison]] = {}
+    for place, one in enumerate(differences):
+        comparison = Comparison(one.against, _side(one, holm[place]), one, holm[place], bonferroni[place])
+        compared.setdefault(id(one.claim), {})[one.against] = comparison
     judged = []
     for claim in claims:
         if isinstance(claim, Fact):
             fact = claim.judge(rows)
             if fact is not None:
-                judged.append(Judged(claim.paper, claim.where, claim.text, "", *fact))
+                judged.append(Judged(claim.paper, claim.where, claim.text, "", "", *fact))
             continue
-        of_claim = [one for one in differences if one.claim is claim]
-        if of_claim and of_claim[0].against == claim.against:
-            judged.append(_verdict(claim, of_claim, p_of))
+        of_claim = compared.get(id(claim), {})
+        if claim.against in of_claim:
+            sides = [of_claim.get(name, Comparison(name, NOT_RUN)) for name in (claim.against, *claim.controls)]
+            judged.append(_verdict(claim, sides, len(differences)))
     return judged
 
 
@@ -170,26 +210,25 @@ def _difference(claim: Claim, against: str, rows: Rows) -> Difference | None:
     )
 
 
-def _verdict(
-    claim: Claim, differences: list[Difference], p_of: Mapping[tuple[int, str], tuple[float, float]]
-) -> Judged:
-    sides = {one.against: _side(one, p_of[id(claim), one.against][0]) for one in differences}
-    sides |= {name: "not run" for name in claim.controls if name not in sides}
-    could_tell = len(p_of) * 2.0 / 2 ** differences[0].n < LEVEL  # if every sample agreed
-    verdict, kind = _in_words(claim, sides, could_tell)
-    if any(one.ranks * one.difference < 0 for one in differences if sides[one.against] != _NONE):
+def _verdict(claim: Claim, comparisons: Sequence[Comparison], n_tests: int) -> Judged:
+    seen = [one.seen for one in comparisons if one.seen is not None]
+    could_tell = n_tests * 2.0 / 2 ** seen[0].n < LEVEL  # if every sample agreed
+    verdict, kind = _in_words(claim, comparisons, could_tell)
+    told = [one.seen for one in comparisons if one.seen is not None and one.side != NONE]
+    if any(one.ranks * one.difference < 0 for one in told):
         verdict += " (by ranks; a few samples turn the mean round)"
-    number = "; ".join(_number(one, *p_of[id(claim), one.against]) for one in differences)
-    title = METRICS[claim.metric].title
-    data = f"{data_of(claim)}, {title}"
-    return Judged(claim.paper, claim.where, claim.text, data, number, differences[0].n, verdict, kind)
+    metric, data = METRICS[claim.metric].title, data_of(claim)
+    shared = claim.paper, claim.where, claim.text, data, metric
+    base, network = lite_of(claim.experiment)
+    return Judged(
+        *shared, "", seen[0].n, verdict, kind, tuple(comparisons), data_of(replace(claim, experiment=base)), network
+    )
 
 
-def _in_words(claim: Claim, sides: Mapping[str, str], could_tell: bool) -> tuple[str, Kind]:
+def _in_words(claim: Claim, comparisons: Sequence[Comparison], could_tell: bool) -> tuple[str, Kind]:
     """The verdict from the sides, the paper's comparison being the first."""
-    main = sides[claim.against]
-    unexplained = [name for name, side in sides.items() if name != claim.against and side != "better"]
-    if not could_tell and main == _NONE:
+    main, unexplained = comparisons[0].side, [one.against for one in comparisons[1:] if one.side != "better"]
+    if not could_tell and main == NONE:
         return "too few samples to tell", Kind.TOO_FEW
     if claim.is_equality:
         if main == "worse":
@@ -197,18 +236,17 @@ def _in_words(claim: Claim, sides: Mapping[str, str], could_tell: bool) -> tuple
         return f"consistent: {main}", Kind.HOLDS if main == "better" else Kind.NOT_CONTRADICTED
     if main == "worse":
         return "the opposite", Kind.OPPOSITE
-    if main == _NONE:
-        return f"not reproduced: {_NONE}", Kind.NOT_REPRODUCED
+    if main == NONE:
+        return f"not reproduced: {NONE}", Kind.NOT_REPRODUCED
     if not unexplained:
         return "holds", Kind.HOLDS
-    others = ", ".join(f"against {name}: {sides[name]}" for name in unexplained)
-    return f"holds only against {claim.against}; {others}", Kind.PARTLY
+    return f"holds only against {claim.against}, not against {', '.join(unexplained)}", Kind.PARTLY
 
 
 def _side(one: Difference, holm: float) -> str:
     """Better or worse as the test sees it, by ranks."""
     if holm >= LEVEL:
-        return _NONE
+        return NONE
     return "better" if (one.ranks > 0) == METRICS[one.claim.metric].higher_is_better else "worse"
 
 
@@ -217,9 +255,3 @@ def data_of(claim: Claim) -> str:
     chosen = ", ".join(str(value) for value in claim.select.values())
     name = claim.experiment.removeprefix("paths-").removeprefix("usu-")
     return f"{name}, {chosen}" if chosen else name
-
-
-def _number(one: Difference, holm: float, bonferroni: float) -> str:
-    spread = f"{one.difference:+.3g} [{one.low:.3g}, {one.high:.3g}]"
-    values = f"p {holm:.2g} (Holm), {bonferroni:.2g} (Bonferroni), d {one.cohens_d:.2f}"
-    return f"{one.means[0]:.3g} against {one.means[1]:.3g} ({one.against}): {spread}, {values}"

@@ -17,7 +17,17 @@ from markupsafe import Markup
 
 from captum_ext.core.text import in_figure, shown
 from examples.benchmarks.engine.claims import LEVEL, Judged, Kind
-from examples.benchmarks.engine.summary import PAPERS, arrow, counts, environment_lines, number, overview
+from examples.benchmarks.engine.summary import (
+    PAPERS,
+    VERDICT_HEAD,
+    arrow,
+    counts,
+    environment_lines,
+    networks_table,
+    number,
+    overview,
+    verdict_rows,
+)
 from examples.benchmarks.engine.tables import METRICS, Table, signed_ranks
 
 _LINES = ("-", "--", ":", "-.")
@@ -29,6 +39,7 @@ def page(
     tables: Mapping[str, Sequence[Table]],
     galleries: Mapping[str, pd.DataFrame],
     about: Mapping[str, Any],
+    introductions: Mapping[str, str],
 ) -> str:
     """The whole page.
 
@@ -37,6 +48,7 @@ def page(
         tables: paper -> tables.
         galleries: title -> rows with pictures.
         about: see `environment`, with "digest".
+        introductions: paper -> text at the beginning of its verdicts.
     """
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, finalize=_shown)
@@ -45,7 +57,12 @@ def page(
         {
             "name": paper,
             "title": title,
-            "judged": judged.get(paper, ()),
+            "introduction": introductions.get(paper, ""),
+            "networks": networks_table(judged.get(paper, ())),
+            "facts": [one for one in judged.get(paper, ()) if not one.comparisons],
+            "claims": [
+                {"rows": verdict_rows([one]), "kind": one.kind} for one in judged.get(paper, ()) if one.comparisons
+            ],
             "tables": [_table(table, first=place == 0) for place, table in enumerate(tables.get(paper, ()))],
         }
         for paper, title in PAPERS.items()
@@ -59,6 +76,7 @@ def page(
         gallery_data=htmlsafe_json_dumps(list(drawn.values())),  # also without the "<!--" that hides a script's end
         metrics=list(METRICS.values()),
         tones=_TONES,
+        verdict_head=VERDICT_HEAD,
     )
 
 

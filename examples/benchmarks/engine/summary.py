@@ -3,46 +3,75 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from captum_ext.core.text import in_markdown
-from examples.benchmarks.engine.claims import LEVEL, Judged, Kind
+from examples.benchmarks.engine.claims import LEVEL, Comparison, Judged, Kind
 from examples.benchmarks.engine.tables import METRICS, Table
 
-_INTERVAL = re.compile(r"\\\[([-+.,\de ]+|nan, nan)\\\]")  # which is no link
 PAPERS = {
     "LPI": "Local Path Integration (Yang et al., AAAI 2023)",
     "SAMP": "Salient Manipulation Path (Zhang et al., ICLR 2024)",
     "WG": "Weighted Integrated Gradients (Tuan et al., 2025)",
     "USU": "Attribution Upsampling should Redistribute, Not Interpolate (Buono et al.)",
+    "Evidence": "An open question: is SAMP's order evidence, or an adversarial sub-image?",
 }
 
 
-def summary(judged: Mapping[str, Sequence[Judged]], tables: Sequence[Table], about: Mapping[str, Any]) -> str:
-    """The whole text."""
+def summary(
+    judged: Mapping[str, Sequence[Judged]],
+    tables: Sequence[Table],
+    about: Mapping[str, Any],
+    introductions: Mapping[str, str],
+) -> str:
+    """The whole text; `introductions` stand at the beginning of a paper's section."""
     lines = [
-        "# What holds of the four papers, on this machine and these data",
+        "# What holds of the papers, on this machine and these data",
         "",
         "Written by `python -m examples.benchmarks` from the rows of a run; no number was typed by hand.",
         "",
         *(f"- {in_markdown(line[2:])}" for line in environment_lines(about)),
         "",
         "A claim **holds** only if the paired Wilcoxon test says so after Holm's correction over all comparisons "
-        "of its paper (p < 0.05), against the paper's comparison and against our controls. Numbers are means, and the "
-        "mean paired difference with its 95 % BCa interval (10,000 resamples), corrected p and Cohen's d.",
+        "of its paper (p < 0.05), against the paper's comparison and against our controls, which stand below it. "
+        "Numbers are means, and the mean paired difference with its 95 % BCa interval (10,000 resamples), corrected p "
+        "and Cohen's d.",
         "",
     ]
     header, *rows = overview(judged)
     lines += [_line(header), "|" + " --- |" * len(header), *(_line(row) for row in rows), ""]
     for paper, verdicts in judged.items():
         if verdicts:
-            lines += [f"## {PAPERS[paper]}", "", *verdict_lines(verdicts), ""]
+            lines += [
+                f"## {PAPERS[paper]}",
+                "",
+                introductions.get(paper, ""),
+                "",
+                *_of_networks(verdicts),
+                *fact_lines(verdicts),
+                "",
+            ]
+            lines += [*verdict_lines(verdicts), ""]
     for table in tables:
         lines += [f"### {in_markdown(table.view.title)}", "", *([table.view.note, ""] if table.view.note else [])]
         lines += [*table_lines(table), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _of_networks(judged: Sequence[Judged]) -> list[str]:
+    table = networks_table(judged)
+    if not table:
+        return []
+    head, *rows = ([in_markdown(cell) for cell in row] for row in table)
+    return [
+        "On how many networks with ImageNet weights:",
+        "",
+        _line(head),
+        "|" + " --- |" * len(head),
+        *map(_line, rows),
+        "",
+    ]
 
 
 def overview(judged: Mapping[str, Sequence[Judged]]) -> list[list[str]]:
@@ -58,11 +87,6 @@ def overview(judged: Mapping[str, Sequence[Judged]]) -> list[list[str]]:
 def _line(cells: Sequence[str]) -> str:
     """A row of cells that are Markdown already."""
     return f"| {' | '.join(cells)} |"
-
-
-def _numbers(text: str) -> str:
-    """A cell of numbers with names between them; brackets are those of intervals."""
-    return _INTERVAL.sub(r"[\1]", in_markdown(text))
 
 
 def environment_lines(about: Mapping[str, Any]) -> list[str]:
@@ -83,13 +107,66 @@ def environment_lines(about: Mapping[str, Any]) -> list[str]:
 
 
 def verdict_lines(judged: Sequence[Judged]) -> list[str]:
-    """A markdown table of verdicts."""
-    head = ["where", "claim", "data, metric", "ours", "n", "verdict"]
+    """A markdown table of claims, a row for each comparison: the paper's with the verdict, then the controls."""
+    lines = [_line(VERDICT_HEAD), "|" + " --- |" * len(VERDICT_HEAD)]
+    for cells in verdict_rows(judged):
+        *words, verdict = map(in_markdown, cells)
+        lines.append(_line([*words, f"**{verdict}**" if cells[0] else verdict]))
+    return lines
+
+
+VERDICT_HEAD = ("where", "claim", "data", "metric", "against", "ours", "theirs", "difference", "95 %")
+VERDICT_HEAD += ("p, Holm", "p, Bonferroni", "d", "n", "verdict")
+
+
+def verdict_rows(judged: Sequence[Judged]) -> list[list[str]]:
+    """Cells of every comparison of claims; a control has nothing in the first two, and its side as verdict."""
+    rows = []
+    for one in judged:
+        for place, comparison in enumerate(one.comparisons):
+            first = [one.where, one.text] if place == 0 else ["", ""]
+            verdict = one.verdict if place == 0 else comparison.side
+            numbers = _numbers(comparison)
+            rows.append([*first, one.data, one.metric, comparison.against, *numbers, verdict])
+    return rows
+
+
+def _numbers(comparison: Comparison) -> list[str]:
+    seen = comparison.seen
+    if seen is None:
+        return [""] * 8
+    means, interval = [f"{mean:.3g}" for mean in seen.means], f"{seen.low:.3g} to {seen.high:.3g}"
+    tests = [f"{comparison.holm:.2g}", f"{comparison.bonferroni:.2g}", f"{seen.cohens_d:.2f}"]
+    return [*means, f"{seen.difference:+.3g}", interval, *tests, str(seen.n)]
+
+
+def fact_lines(judged: Sequence[Judged]) -> list[str]:
+    """A markdown table of facts; nothing without them."""
+    facts = [one for one in judged if not one.comparisons]
+    if not facts:
+        return []
     rows = [
-        [*map(in_markdown, (one.where, one.text, one.data)), _numbers(one.number), str(one.n), f"**{one.verdict}**"]
-        for one in judged
+        [*map(in_markdown, (one.where, one.text, one.number)), str(one.n), f"**{in_markdown(one.verdict)}**"]
+        for one in facts
     ]
-    return [_line(head), "|" + " --- |" * len(head), *map(_line, rows)]
+    return [_line(["where", "claim", "the rows say", "n", "verdict"]), "|" + " --- |" * 5, *map(_line, rows)]
+
+
+def networks_table(judged: Sequence[Judged]) -> list[list[str]]:
+    """Verdicts of claims that were tried on several networks, with a header: one column a network, and a count."""
+    networks = list(dict.fromkeys(one.network for one in judged if one.network))
+    if len(networks) < 2:
+        return []
+    claims: dict[tuple[str, str, str, str], dict[str, Kind]] = {}
+    for one in judged:
+        if one.network:
+            claims.setdefault((one.where, one.text, one.base, one.metric), {})[one.network] = one.kind
+    table = [["where", "claim", "data", "metric", *networks, "holds on"]]
+    for key, kinds in claims.items():
+        cells = [kinds[name].value if name in kinds else "" for name in networks]
+        if len(kinds) > 1:
+            table.append([*key, *cells, f"{list(kinds.values()).count(Kind.HOLDS)} of {len(kinds)}"])
+    return table
 
 
 def table_lines(table: Table) -> list[str]:
