@@ -11,7 +11,7 @@ from examples.benchmarks.engine.experiment import Experiment, Options
 from examples.benchmarks.engine.explanations import controls
 from examples.benchmarks.engine.networks import LITE
 from examples.benchmarks.engine.path_games import PathGames
-from examples.benchmarks.engine.rival_methods import rival_methods
+from examples.benchmarks.engine.rival_methods import paper_agi, rival_methods
 from examples.benchmarks.papers.lpi.lpi_methods import lpi_budgets, lpi_methods
 from examples.benchmarks.papers.samp.samp_methods import SENSITIVITY, samp_ablations, samp_methods
 from examples.benchmarks.papers.usu.axioms import Axioms
@@ -25,7 +25,7 @@ from examples.benchmarks.questions.evidence_claims import METHODS
 #: Builders of the methods that are compared, in the order of the rows: controls, Captum's, rivals, the papers'.
 PATH_METHODS = (controls, captum_methods, rival_methods, lpi_methods, wg_methods, samp_methods)
 #: Builders of the same methods with other settings, which the papers' ablations have on one network.
-ABLATIONS = (lpi_budgets, samp_ablations)
+ABLATIONS = (lpi_budgets, samp_ablations, paper_agi)
 
 
 def path_games(

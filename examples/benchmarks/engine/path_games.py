@@ -23,6 +23,7 @@ from examples.benchmarks.engine.metric_columns import (
 from examples.benchmarks.engine.networks import LITE, Network, load_network, on_lite, preparation_of
 from examples.benchmarks.engine.pictures import heat_map, photograph
 from examples.benchmarks.engine.pools import half_of, other_half
+from examples.benchmarks.engine.rival_methods import why_no_rival
 from examples.benchmarks.engine.samples import Samples, load_samples
 from examples.benchmarks.engine.store import Row
 
@@ -99,7 +100,7 @@ class PathGames:
     @property
     def not_run(self) -> dict[str, str]:
         """Methods that cannot explain this network, with the reason."""
-        return why_not(self.network.model)
+        return why_not(self.network.model) | why_no_rival(self.network)
 
     def parts(self) -> list[str]:
         """A batch of images each; no batch is in both halves."""

@@ -5,22 +5,50 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from captum_ext.attr import RISE, BlurIG, GuidedIG
+import torch
+
+from captum_ext.attr import AGI, RISE, XRAI, BlurIG, GuidedIG
+from captum_ext.exceptions import ArgumentError
+from captum_ext_integrations import grad_cam
 from examples.benchmarks.engine.explanations import Asked, Explain, Explained, Methods, Setting
+from examples.benchmarks.engine.networks import Network
 
 MASKS = 1000  # of RISE, a forward each; the paper has 4,000
 FEW_MASKS = 50  # at 0.4 of a gradient each they cost as much as 20 gradients
+AGI_CLASSES, AGI_STEPS = 20, 20  # of the paper; each step takes two gradients
+_PIXEL = 0.05  # AGI's step, in images from 0 to 1
 
 
 def rival_methods(setting: Setting) -> Methods:
     """By name; with the budget where it is one of gradients."""
     model, budget = setting.network.model, setting.budget
-    return {
+    few_classes = 2
+    methods = {
         "GuidedIG (zero)": _path(GuidedIG(model).attribute, budget),
         "BlurIG": _path(BlurIG(model).attribute, budget),
+        "AGI": _agi(setting, few_classes, budget // (2 * few_classes)),
+        "XRAI": _xrai(setting),
         f"RISE, {FEW_MASKS} masks": _rise(setting, FEW_MASKS),
         f"RISE, {MASKS} masks": _rise(setting, MASKS),
     }
+    return methods if why_no_rival(setting.network) else methods | {"CAM": _cam(setting.network)}
+
+
+def why_no_rival(network: Network) -> dict[str, str]:
+    """Methods that cannot explain this network, with the reason."""
+    if network.to_grid is not None:
+        return {"CAM": "it needs an average over maps, not tokens"}
+    try:
+        black = network.preparation.black.expand(1, -1, network.preparation.size, network.preparation.size)
+        _cam(network)(Asked(black, [0], [0]))
+    except ArgumentError:
+        return {"CAM": "the network has no linear layer right after an average over positions"}
+    return {}
+
+
+def paper_agi(setting: Setting) -> Methods:
+    """AGI with the paper's numbers of classes and steps, forty times the budget."""
+    return {"AGI, paper": _agi(setting, AGI_CLASSES, AGI_STEPS)}
 
 
 def _path(attribute: Callable[..., Any], n_steps: int) -> Explain:
@@ -30,7 +58,47 @@ def _path(attribute: Callable[..., Any], n_steps: int) -> Explain:
     return explain
 
 
+def _agi(setting: Setting, n_classes: int, n_steps: int) -> Explain:
+    std = torch.tensor(setting.network.preparation.std)[None, :, None, None]
+    agi = AGI(setting.network.model, n_false_classes=n_classes, step_size=_PIXEL / std)
+
+    def explain(asked: Asked) -> Explained:
+        return Explained(
+            agi.attribute(asked.images, target=asked.target, n_steps=n_steps, generator=asked.generators())
+        )
+
+    return explain
+
+
+def _xrai(setting: Setting) -> Explain:
+    """From black and white, which share the budget."""
+    preparation, xrai = setting.network.preparation, XRAI(setting.network.model)
+    white = preparation.black + 1 / torch.tensor(preparation.std)[None, :, None, None]
+
+    def explain(asked: Asked) -> Explained:
+        side = asked.images.shape[2:]
+        baselines = [one.expand(1, -1, *side) for one in (preparation.black, white)]
+        return Explained(
+            xrai.attribute(asked.images, baselines, target=asked.target, n_steps=max(1, setting.budget // 2))
+        )
+
+    return explain
+
+
 def _rise(setting: Setting, n_masks: int) -> Explain:
     """Of probabilities, as in the paper."""
     rise = RISE(lambda images: setting.network.model(images).softmax(1), seed=setting.seed)
     return lambda asked: Explained(rise.attribute(asked.images, target=asked.target, n_samples=n_masks))
+
+
+def _cam(network: Network) -> Explain:
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    options: dict[str, Any] = {"upsampler": "bilinear", "normalize": False, "as_tensor": True}
+
+    def explain(asked: Asked) -> Explained:
+        targets = [ClassifierOutputTarget(target) for target in asked.target]
+        maps = grad_cam.CAM(network.model, [network.layer], **options)(asked.images, targets)
+        return Explained(torch.as_tensor(maps)[:, None].detach())
+
+    return explain

@@ -14,9 +14,12 @@ UPSAMPLERS: dict[str, Any] = {
     "USU, power potential": USU(potential="power"),
     "USU, log-odds potential": USU(potential="log-odds"),
     "IWMR by mass": USU(redistribution="global-mass"),
+    "USU, paper": USU.paper(),
+    "USU, paper, fixed": USU.fixed(),
     "IWMR, paper": USU.iwmr(),
 }
-NAMES = ("d1", "d2", "d3", "d4")
+NAMES = {"d1": "D1", "d2": "D2", "d3": "D3", "d4": "D4"}
+WEAKER = {"d1_g": "D1-G", "d4_prime": "D4'"}  # what theorem 6 leaves to the global redistribution
 
 
 class Axioms:
@@ -33,7 +36,7 @@ class Axioms:
     @property
     def settings(self) -> dict[str, Any]:
         """Numbers of cases."""
-        return {"cases": self.n_cases, "upsamplers": list(UPSAMPLERS)}
+        return {"cases": self.n_cases, "upsamplers": list(UPSAMPLERS), "desiderata": [*NAMES, *WEAKER]}
 
     @property
     def size(self) -> str:
@@ -53,7 +56,7 @@ class Axioms:
         for method, upsampler in UPSAMPLERS.items():
             report = check_desiderata(upsampler, size=(56, 56), n_cases=self.n_cases, seed=self.seed)
             row: Row = {"method": method, "sample": int(part), "cases": self.n_cases}
-            for name in NAMES:
+            for name in (*NAMES, *WEAKER):
                 desideratum = getattr(report, name)
                 row |= {name: bool(desideratum.satisfied), f"{name}_missed_by": float(desideratum.error)}
             rows.append(row)

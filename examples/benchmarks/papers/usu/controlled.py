@@ -168,6 +168,7 @@ def score_maps(model: nn.Module, drawn: Drawn, seeds: list[int]) -> dict[str, Sc
         "50 segments": USU(),
         "8 segments": USU(segmenter=Segmenter(n_segments=8)),
         "paper": USU.paper(),
+        "paper, fixed": USU.fixed(),
     }
     scored = {}
     for name, usu in ways.items():
@@ -197,12 +198,13 @@ def upsamplers(drawn: Drawn, scored: dict[str, Scored]) -> dict[str, tuple[str, 
         scores, bilinear = scored[scoring].scores, InterpolationUpsampler("bilinear")
         return scoring, lambda maps: bilinear(maps, drawn.images) * scores
 
-    ways = {"": "50 segments", ", 8 segments": "8 segments", ", paper": "paper"}
+    ways = {"": "50 segments", ", 8 segments": "8 segments", ", paper": "paper", ", paper, fixed": "paper, fixed"}
     return {
         **{mode: interpolate(mode) for mode in ("nearest", "bilinear", "bicubic", "lanczos")},
         "USU": usu("50 segments", 0.3),
         "USU, 8 segments": usu("8 segments", 0.3),
         "USU, paper": usu("paper", PAPER_TEMPERATURE),
+        "USU, paper, fixed": usu("paper, fixed", PAPER_TEMPERATURE),
         "IWMR, paper": usu("paper", PAPER_TEMPERATURE, "global-area"),
         "IWMR by mass": usu("50 segments", 0.3, "global-mass"),
         "Oracle-USU": usu("oracle", PAPER_TEMPERATURE),
@@ -210,6 +212,7 @@ def upsamplers(drawn: Drawn, scored: dict[str, Scored]) -> dict[str, tuple[str, 
         "USU, random scores": usu("50 segments, random", 0.3),
         "USU, 8 segments, random scores": usu("8 segments, random", 0.3),
         "USU, paper, random scores": usu("paper, random", PAPER_TEMPERATURE),
+        "USU, paper, fixed, random scores": usu("paper, fixed, random", PAPER_TEMPERATURE),
         "IWMR, paper, random scores": usu("paper, random", PAPER_TEMPERATURE, "global-area"),
         **{f"score map alone{name}": alone(scoring) for name, scoring in ways.items()},
         **{f"bilinear x score map{name}": product(scoring) for name, scoring in ways.items()},

@@ -19,19 +19,20 @@ from examples.benchmarks.engine.metric_columns import (
     Remembered,
     Targets,
     measured_cost,
-    randomised,
     upsampling_columns,
 )
 from examples.benchmarks.engine.networks import LITE, Network, load_network, on_lite, preparation_of
 from examples.benchmarks.engine.pictures import heat_map, photograph
 from examples.benchmarks.engine.samples import Samples, load_samples
 from examples.benchmarks.engine.store import Row
+from examples.benchmarks.papers.usu.usu_methods import products, score_maps, temperatures, upsamplers
 
 CAMS = ("GradCAM", "HiResCAM", "GradCAMPlusPlus", "XGradCAM", "FullGrad", "ShapleyCAM", "FinerCAM")
 #: The first wants maps of every layer, of which the embedding has no class token; the second weights tokens themselves.
 NOT_ON_TOKENS = ("FullGrad", "ShapleyCAM")
 PICTURED = 6  # images in the gallery
 PICTURED_CAMS = ("GradCAM", "FullGrad")
+WITH_TEMPERATURES = "GradCAM"  # the CAM with the ablation of temperatures
 BATCH = 4
 
 
@@ -101,7 +102,8 @@ class Faithfulness:
         index = self.samples.indices[place]
         with torch.no_grad():
             target = int(model(image).argmax())
-        scored, costs = self._score_maps(image, target, index)
+        seed = self.options.seed_of(index)
+        scored, costs = score_maps(model, self.network.preparation, image, target, seed)
         ask = Remembered(model)
         rows: list[Row] = []
         for cam in self.cams:
@@ -154,29 +156,14 @@ class Faithfulness:
             columns["d1_error"] = ((cells - true).abs().sum((1, 2, 3)) / true.abs().sum()).tolist()
         return columns
 
-    def _score_maps(self, image: Tensor, target: int, index: int) -> tuple[dict[str, Tensor], dict[str, Cost]]:
-        """Scores of the image's segments in every way, with their cost, and random ones of the same segments."""
-        preparation, model = self.network.preparation, self.network.model
-        normalisation = {"mean": preparation.mean, "std": preparation.std}
-        ways = {
-            "ours": USU(**normalisation),
-            "paper": USU.paper(**normalisation),
-        }
-        scored, costs = {}, {}
-        for name, usu in ways.items():
-            with measured_cost(model, 1) as costs[name]:
-                scored[name] = usu.score_map(image, model, target)
-            scored[f"{name}, random"] = randomised(scored[name], self.options.seed_of(index))
-            costs[f"{name}, random"] = Cost()
-        return scored, costs
-
     def _maps(
         self, cam: str, image: Tensor, target: int, scored: dict[str, Tensor], costs: dict[str, Cost]
     ) -> tuple[dict[str, tuple[Tensor, Cost]], dict[str, str]]:
         """Maps (1, 1, H, W) by upsampler with their cost, and what failed."""
         made: dict[str, tuple[Tensor, Cost]] = {}
         errors: dict[str, str] = {}
-        for name, (scoring, upsampler) in upsamplers(scored).items():
+        chosen = upsamplers(scored) | (temperatures(scored) if cam == WITH_TEMPERATURES else {})
+        for name, (scoring, upsampler) in chosen.items():
             try:
                 with measured_cost(self.network.model, 1) as cost:
                     maps = self._cam(cam, image, target, upsampler)
@@ -184,7 +171,7 @@ class Faithfulness:
                 errors[name] = f"{type(error).__name__}: {error}"
                 continue
             made[name] = maps, cost + costs[scoring] if scoring else cost
-        return made | _products(made.get("bilinear"), scored, costs), errors
+        return made | products(made.get("bilinear"), scored, costs), errors
 
     def _cam(self, cam: str, image: Tensor, target: int, upsampler: USU | InterpolationUpsampler) -> Tensor:
         """The CAM of the package's adapter: mass-true, before any scaling."""
@@ -202,37 +189,5 @@ class Faithfulness:
         return torch.as_tensor(maps)[:, None].detach()
 
 
-def _products(
-    bilinear: tuple[Tensor, Cost] | None, scored: dict[str, Tensor], costs: dict[str, Cost]
-) -> dict[str, tuple[Tensor, Cost]]:
-    """Each score map alone and times bilinear interpolation: cheap controls with the scores of their method."""
-    made = {}
-    for name, scoring in {"": "ours", ", paper": "paper"}.items():
-        scores = scored[scoring]
-        made[f"score map alone{name}"] = scores, costs[scoring]
-        if bilinear is not None:
-            maps, cost = bilinear
-            made[f"bilinear x score map{name}"] = maps * scores, cost + costs[scoring]
-    return made
-
-
 def _groups(names: list[str], size: int) -> list[list[str]]:
     return [names[start : start + size] for start in range(0, len(names), size)]
-
-
-def upsamplers(scored: dict[str, Tensor]) -> dict[str, tuple[str, USU | InterpolationUpsampler]]:
-    """By name: the scores that an upsampler needs (or ""), and the upsampler."""
-
-    def paper(scores: str, redistribution: str = "local") -> tuple[str, USU]:
-        return scores, USU(temperature=0.1, scorer=scored[scores], redistribution=redistribution)
-
-    return {
-        **{mode: ("", InterpolationUpsampler(mode)) for mode in ("nearest", "bilinear", "bicubic", "lanczos")},
-        "USU": ("ours", USU(scorer=scored["ours"])),
-        "USU, paper": paper("paper"),
-        "IWMR, paper": paper("paper", "global-area"),
-        "IWMR by mass": ("ours", USU(scorer=scored["ours"], redistribution="global-mass")),
-        "USU, random scores": ("ours, random", USU(scorer=scored["ours, random"])),
-        "USU, paper, random scores": paper("paper, random"),
-        "IWMR, paper, random scores": paper("paper, random", "global-area"),
-    }
