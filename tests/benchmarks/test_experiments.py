@@ -65,7 +65,14 @@ def test_rows_have_every_method_and_do_not_depend_on_the_batch(tiny, tmp_path):
     assert "error" not in rows, rows[rows["error"].notna()][["method", "error"]]
     assert rows.groupby("sample")["method"].count().tolist() == [len(rows) // 2] * 2
     named = {"LRP", "DeepLift (zero)", "DeepSHAP", "LIME", "SmoothGrad", "ApproShapley", "GuidedIG (zero)", "BlurIG"}
-    assert named | {"EG", "LPI, 4 n.", "WG, 7 images", "SAMP++", "random", "RISE, 50 masks"} <= set(rows["method"])
+    assert named | {"EG", "LPI, 4 n.", "WG, 7 images", "SAMP++", "random", "RISE, 50 masks"} | {
+        "AGI",
+        "AGI, paper",
+        "XRAI",
+        "CAM",
+        "c-MWP",
+        "WG, authors' baselines",
+    } <= set(rows["method"])
     second = rows[rows["sample"] == 2].set_index("method")
     alone = alone.set_index("method")
     rounded = [name for name in second.index if "SAMP" not in name]  # its float32 path depends on rounding
@@ -105,9 +112,17 @@ def test_upsamplers_keep_what_they_keep_and_a_failing_cam_is_recorded(tiny, tmp_
     assert experiment.parts() == ["0000", "0001"]
     rows = pd.DataFrame(experiment.run("0001"))
     table = rows[rows["cam"] == "GradCAM"].set_index("method")
-    assert len(rows) == 2 * 15
+    assert len(rows) == 2 * 19 + 6
     assert "error" not in rows
-    for name in ("nearest", "USU", "USU, paper", "USU, random scores", "USU, paper, random scores"):
+    for name in (
+        "nearest",
+        "USU",
+        "USU, paper",
+        "USU, paper, fixed",
+        "USU, temperature 1",
+        "USU, random scores",
+        "USU, paper, random scores",
+    ):
         assert table.loc[name, "d1_error"] < 1e-6
     assert table.loc["bilinear", "d1_error"] > 0.01
     assert table.loc["USU", "forwards"] > 0
@@ -120,5 +135,5 @@ def test_upsamplers_keep_what_they_keep_and_a_failing_cam_is_recorded(tiny, tmp_
 
     monkeypatch.setattr(Faithfulness, "_cam", broken)
     failed = pd.DataFrame(experiment.run("0001"))
-    assert failed["error"].dropna().str.startswith("RuntimeError: no map").sum() == 2 * 11
+    assert failed["error"].dropna().str.startswith("RuntimeError: no map").sum() == 2 * 13 + 6
     assert failed[failed["method"] == "score map alone"]["diff_id"].notna().all()

@@ -65,7 +65,7 @@ def test_what_is_true_by_construction_is_found():
 
     drawn = draw_shapes(range(6))
     oracle = Scored(drawn.masks.float(), Cost())
-    ways = ("50 segments", "8 segments", "paper")
+    ways = ("50 segments", "8 segments", "paper", "paper, fixed")
     scored = dict.fromkeys((*ways, *(f"{way}, random" for way in ways), "oracle"), oracle)
     coarse = torch.rand(6, 7, 7, generator=torch.Generator().manual_seed(0))
     maps = {name: upsample(coarse) for name, (_, upsample) in upsamplers(drawn, scored).items()}

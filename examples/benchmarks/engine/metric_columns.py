@@ -130,6 +130,7 @@ def path_columns(what: Targets, maps: Tensor, seed: int = 0) -> Columns:
     """The games of the LPI and SAMP papers, all on logits.
 
     insertion, deletion: SAMP's appendix; from the blurred image, to zero, (s - low) / (F(x) - low).
+    deletion_corners: the same to the mean colour of the corners, with which Weighted IG deletes.
     insertion_mean, deletion_mean: LPI's Table 1; missing pixels are the mean of those kept, s / F(x).
     diff_id, diff_id_accuracy: LPI's DiffID, from logits over F(x) and from whether the class is still first.
     """
@@ -148,6 +149,9 @@ def path_columns(what: Targets, maps: Tensor, seed: int = 0) -> Columns:
     return {
         "insertion": valid_areas(inserted),
         "deletion": valid_areas(deleted),
+        "deletion_corners": valid_areas(
+            metrics.deletion(model, x, maps, baselines="corners", normalize="range", **shared)
+        ),
         "insertion_mean": valid_areas(metrics.insertion(model, x, maps, **as_lpi)),
         "deletion_mean": valid_areas(metrics.deletion(model, x, maps, **as_lpi)),
         "diff_id": valid_areas(difference),

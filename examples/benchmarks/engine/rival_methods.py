@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from captum_ext.attr import AGI, RISE, XRAI, BlurIG, GuidedIG
+from captum_ext.attr import AGI, RISE, XRAI, BlurIG, ExcitationBackprop, GuidedIG
 from captum_ext.exceptions import ArgumentError
 from captum_ext_integrations import grad_cam
 from examples.benchmarks.engine.explanations import Asked, Explain, Explained, Methods, Setting
@@ -31,19 +31,35 @@ def rival_methods(setting: Setting) -> Methods:
         f"RISE, {FEW_MASKS} masks": _rise(setting, FEW_MASKS),
         f"RISE, {MASKS} masks": _rise(setting, MASKS),
     }
-    return methods if why_no_rival(setting.network) else methods | {"CAM": _cam(setting.network)}
+    missing = why_no_rival(setting.network)
+    return methods | {name: explain for name, explain in _of_layers(setting.network).items() if name not in missing}
 
 
 def why_no_rival(network: Network) -> dict[str, str]:
     """Methods that cannot explain this network, with the reason."""
     if network.to_grid is not None:
-        return {"CAM": "it needs an average over maps, not tokens"}
+        return dict.fromkeys(_of_layers(network), "it needs maps, not tokens")
+    black = network.preparation.black.expand(1, -1, network.preparation.size, network.preparation.size)
+    reasons = {name: _refusal(explain, Asked(black, [0], [0])) for name, explain in _of_layers(network).items()}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _refusal(explain: Explain, asked: Asked) -> str:
+    """Why a method does not explain a network; nothing where it does."""
     try:
-        black = network.preparation.black.expand(1, -1, network.preparation.size, network.preparation.size)
-        _cam(network)(Asked(black, [0], [0]))
-    except ArgumentError:
-        return {"CAM": "the network has no linear layer right after an average over positions"}
-    return {}
+        explain(asked)
+    except ArgumentError as error:
+        return str(error)
+    return ""
+
+
+def _of_layers(network: Network) -> dict[str, Explain]:
+    """Methods that know some kinds of networks only; all read the layer that GradCAM does."""
+    return {
+        "CAM": _cam(network),
+        "MWP": _excitation(network, contrastive=False),
+        "c-MWP": _excitation(network, contrastive=True),
+    }
 
 
 def paper_agi(setting: Setting) -> Methods:
@@ -102,3 +118,8 @@ def _cam(network: Network) -> Explain:
         return Explained(torch.as_tensor(maps)[:, None].detach())
 
     return explain
+
+
+def _excitation(network: Network, contrastive: bool) -> Explain:
+    backprop = ExcitationBackprop(network.model, network.layer, contrastive=contrastive, upsampler="bilinear")
+    return lambda asked: Explained(backprop.attribute(asked.images, asked.target).detach())

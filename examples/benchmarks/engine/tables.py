@@ -35,6 +35,7 @@ _RANGE = "logits as (s - low) / (F(x) - low), low the score of the baseline"
 METRICS = {
     "insertion": Metric("insertion", True, f"Area, from the blurred image. Path methods: {_RANGE}; CAMs: probability."),
     "deletion": Metric("deletion", False, f"Area, to zero. Path methods: {_RANGE}; CAMs: probability."),
+    "deletion_corners": Metric("deletion (WG)", False, f"Area, to the mean colour of the corners. {_RANGE}."),
     "insertion_mean": Metric("insertion (LPI)", True, "Area of F / F(x); missing pixels are the mean of those kept."),
     "deletion_mean": Metric("deletion (LPI)", False, "Area of F / F(x); missing pixels are the mean of those kept."),
     "diff_id": Metric("DiffID", True, "Area of (F without the least - F without the most important) / F(x)."),

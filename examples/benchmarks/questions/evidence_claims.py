@@ -32,7 +32,7 @@ METHODS = (
     f"RISE, {MASKS} masks",
     COARSE,
     "GradCAM (USU)",
-    "MWP",
+    "c-MWP",
     "SAMP",
     *JUDGED,
 )

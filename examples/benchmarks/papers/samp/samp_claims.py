@@ -45,6 +45,8 @@ _TABLE_1 = (
     f"RISE, {FEW_MASKS} masks",
     f"RISE, {MASKS} masks",
     "CAM",
+    "MWP",
+    "c-MWP",
     "EG",
     "SAMP",
     "SAMP, 14 groups",

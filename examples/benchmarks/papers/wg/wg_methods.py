@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from captum_ext import ExpectedGradients, WeightedIntegratedGradients
+from captum_ext.references import weighted_ig_baselines
 from examples.benchmarks.engine.explanations import Explain, Methods, Setting, from_references
 
 IMAGES = 7  # references of the second pair, as many as there are baselines
@@ -22,10 +23,24 @@ def wg_methods(setting: Setting) -> Methods:
     def baselines(x: Tensor) -> Tensor:
         return setting.baselines(x)
 
-    def weighted(references: Any, keep: float | None = None) -> Explain:
-        return from_references(WeightedIntegratedGradients(model, references=references, keep=keep), n_steps)
+    def authors(x: Tensor) -> Tensor:
+        """The six of the authors' evaluation, an image of the pool among them."""
+        preparation = setting.network.preparation
+        normalisation: dict[str, Any] = {"mean": preparation.mean, "std": preparation.std}
+        return weighted_ig_baselines(x, (0.0, 1.0), image=images[:1], **normalisation)
+
+    def weighted(references: Any, keep: float | None = None, ranking: str = "signed") -> Explain:
+        method = WeightedIntegratedGradients(model, references=references, keep=keep, ranking=ranking)
+        return from_references(method, n_steps)
 
     return {
+        "EG, authors' baselines": from_references(ExpectedGradients(model, references=authors), n_steps),
+        f"EG, authors' baselines, {EQUAL_COST} gradients": from_references(
+            ExpectedGradients(model, references=authors), EQUAL_COST
+        ),
+        "WG, authors' baselines": weighted(authors),
+        "WG, authors' baselines, filtered": weighted(authors, 0.25),
+        "WG, 7 baselines, by magnitude": weighted(baselines, ranking="absolute"),
         "EG, 7 baselines": from_references(ExpectedGradients(model, references=baselines), n_steps),
         f"EG, 7 baselines, {EQUAL_COST} gradients": from_references(
             ExpectedGradients(model, references=baselines), EQUAL_COST
