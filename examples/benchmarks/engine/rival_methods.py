@@ -54,11 +54,13 @@ def _refusal(explain: Explain, asked: Asked) -> str:
 
 
 def _of_layers(network: Network) -> dict[str, Explain]:
-    """Methods that know some kinds of networks only; all read the layer that GradCAM does."""
+    """Methods that know some kinds of networks only; they read the layer that GradCAM does, or the pixels."""
+    pixels = ExcitationBackprop(network.model)
     return {
         "CAM": _cam(network),
         "MWP": _excitation(network, contrastive=False),
         "c-MWP": _excitation(network, contrastive=True),
+        "MWP, pixels": lambda asked: Explained(pixels.attribute(asked.images, asked.target).detach()),
     }
 
 

@@ -33,6 +33,7 @@ METHODS = (
     COARSE,
     "GradCAM (USU)",
     "c-MWP",
+    "MWP, pixels",
     "SAMP",
     *JUDGED,
 )

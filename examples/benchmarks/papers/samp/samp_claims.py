@@ -47,6 +47,7 @@ _TABLE_1 = (
     "CAM",
     "MWP",
     "c-MWP",
+    "MWP, pixels",
     "EG",
     "SAMP",
     "SAMP, 14 groups",
