@@ -40,7 +40,7 @@ class Shared:
 
     Without it such an argument is passed as it is with one whole batch at a time, which is right, and slower where the
     batch is small. Captum's own wrappers (layers, neurons) call the model themselves and do not know this class: give
-    them a forward function that closes over the value instead.
+    them a forward function that closes over the value instead. Those of `captum_ext.attr` (`LayerEG`, ...) know it.
 
     Attributes:
         value: what the model gets.

@@ -274,6 +274,14 @@ def test_a_layer_with_a_row_for_each_token_is_explained_row_by_row(n_rows):
     torch.testing.assert_close(actual, expected, **CLOSE)
 
 
+def test_rows_of_a_layer_are_found_in_half_precision_too():
+    model, exact = made(Words).to(torch.bfloat16), made(Words)
+    options = {"target": 1, "n_steps": 4, "method": "gausslegendre"}
+    actual = LayerEG(model, model.mix, references=OTHERS).attribute(IDS, **options)
+    expected = LayerEG(exact, exact.mix, references=OTHERS).attribute(IDS, **options)
+    torch.testing.assert_close(actual.double(), expected, rtol=0, atol=0.05 * float(expected.abs().max()))
+
+
 class Named(nn.Module):
     """A layer that is called by keyword and returns a dictionary, around an argument that is no number."""
 
