@@ -66,7 +66,29 @@ def adaptive_integrated_gradients(function, x, baseline, n_steps):
     return (x - baseline) * total
 
 
-def saliency_path(function, x, baseline, direction, n_steps, momentum=0.0, bound=None, trapezoid=False, pixels=None):
+def group_size(n_pixels, n_steps):
+    """Of all sizes of a group, the one whose number of groups is nearest to n_steps; as near: fewer, then smaller."""
+
+    def distance(size):
+        groups = len(range(0, n_pixels, size))
+        return abs(groups - n_steps), groups, size
+
+    return min(range(1, n_pixels + 1), key=distance)
+
+
+def saliency_path(
+    function,
+    x,
+    baseline,
+    direction,
+    n_steps,
+    momentum=0.0,
+    bound=None,
+    trapezoid=False,
+    pixels=None,
+    velocity_counts=False,
+    size=None,
+):
     """SAMP for one row and one direction, pixel by pixel; returns attributions and how many gradients they took.
 
     `pixels` is a list of lists of flat element indices that move together; None: every element by itself.
@@ -74,7 +96,7 @@ def saliency_path(function, x, baseline, direction, n_steps, momentum=0.0, bound
     start, end = (baseline, x) if direction == "insertion" else (x, baseline)
     shape, point, end = x.shape, start.flatten().clone(), end.flatten()
     pixels = pixels or [[i] for i in range(len(point))]
-    size = -(-len(pixels) // n_steps)
+    size = size or group_size(len(pixels), n_steps)
     length = float((end - point).abs().sum())
     waiting = [k for k, members in enumerate(pixels) if any(float(end[i] - point[i]) != 0 for i in members)]
     velocity, attribution, n_gradients = torch.zeros_like(point), torch.zeros_like(point), 0
@@ -82,9 +104,10 @@ def saliency_path(function, x, baseline, direction, n_steps, momentum=0.0, bound
     while waiting:
         slope = gradient(function, point.reshape(shape)).flatten()
         n_gradients += 1
-        if pending is not None:
-            attribution += pending * slope / 2
         velocity = momentum * velocity + (1 - momentum) * slope
+        factor = velocity if velocity_counts else slope
+        if pending is not None:
+            attribution += pending * factor / 2
         promise = {k: sum(float(velocity[i] * (end[i] - point[i])) for i in pixels[k]) for k in waiting}
         best_first = sorted(waiting, key=lambda k: (-promise[k] if direction == "insertion" else promise[k], k))
         chosen = best_first[:size]
@@ -101,10 +124,12 @@ def saliency_path(function, x, baseline, direction, n_steps, momentum=0.0, bound
                 for i in pixels[k]:
                     point[i] = end[i]
             waiting = [k for k in waiting if k not in chosen]
-        attribution += move * slope / (2 if trapezoid else 1)
+        attribution += move * factor / (2 if trapezoid else 1)
         pending = move if trapezoid else None
     if pending is not None:
-        attribution += pending * gradient(function, point.reshape(shape)).flatten() / 2
+        slope = gradient(function, point.reshape(shape)).flatten()
+        velocity = momentum * velocity + (1 - momentum) * slope
+        attribution += pending * (velocity if velocity_counts else slope) / 2
         n_gradients += 1
     return (attribution if direction == "insertion" else -attribution).reshape(shape), n_gradients
 

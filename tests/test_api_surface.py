@@ -99,6 +99,7 @@ PUBLIC = {
         "Infidelity",
         "PerturbationCurve",
         "Ranking",
+        "attribution_variance",
         "compare",
         "concentration",
         "deletion",
@@ -140,7 +141,7 @@ OWN_ARGUMENTS = {
     "ImportantDirectionIG": ["generator", "tol", "return_n_gradients", "show_progress"],
     "IntegratedGradients": ["generator", "tol", "return_n_gradients", "show_progress"],
     "LocalPathIntegration": ["generator", "tol", "return_n_gradients", "show_progress"],
-    "SalientManipulationPath": ["return_path", "show_progress"],
+    "SalientManipulationPath": ["pixels_in_step", "return_path", "show_progress"],
     "WeightedIntegratedGradients": ["generator", "tol", "return_n_gradients", "show_progress"],
 }
 

@@ -9,6 +9,7 @@ from captum.attr import GradientAttribution
 from torch import Tensor
 
 from captum_ext.attr.paths.path_method import OnDone
+from captum_ext.attr.paths.quadrature import own_rule
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.blur import LARGEST_SIGMA, blur_matrix
 from captum_ext.core.captum import log_usage
@@ -148,7 +149,7 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
             additional_forward_args: as in Captum; see `PathAttribution.attribute`.
             n_steps: steps of equal width in the standard deviation, as many gradients for each image.
             method: where a step takes its gradient: "riemann_left" (None), at its sharper end, as the authors' code; or
-                "riemann_middle", at half of its width.
+                "riemann_middle", at half of its width. Captum's other rules are taken for the first, with a warning.
             internal_batch_size: rows given to the model at once. None: chosen by device and row size. The result does
                 not depend on it.
             return_convergence_delta: also return the delta.
@@ -169,7 +170,7 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
         if baselines is not None:
             raise ArgumentError("baselines", "None, since the path begins at the blurred image", describe(baselines))
         n_steps = check_positive_int("n_steps", n_steps, MOST_STEPS)
-        method = check_choice("method", "riemann_left" if method is None else method, METHODS)
+        method = own_rule(method, METHODS, "BlurIG")
         request = Request(
             self.forward_func,
             inputs,

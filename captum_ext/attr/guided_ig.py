@@ -10,10 +10,11 @@ from torch import Tensor
 
 from captum_ext.attr.paths.integration import PathProblem
 from captum_ext.attr.paths.path_method import InputsT, PathMethod, progress
+from captum_ext.attr.paths.quadrature import own_rule
 from captum_ext.attr.paths.starts import baseline_starts
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.captum import log_usage
-from captum_ext.core.checks import MOST_STEPS, check_baselines, check_bool, check_number, check_positive_int, describe
+from captum_ext.core.checks import MOST_STEPS, check_baselines, check_bool, check_number, check_positive_int
 from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.devices import double, on_device
 from captum_ext.core.inspection import frozen_parameters
@@ -128,7 +129,8 @@ class GuidedIG(PathMethod):
             target: as in Captum.
             additional_forward_args: as in Captum; see `PathAttribution.attribute`.
             n_steps: K, as many gradients for each row; the authors' code has 200.
-            method: None or "riemann_left", the only rule of this method.
+            method: None or "riemann_left", the only rule of this method; Captum's others are taken for it, with a
+                warning.
             internal_batch_size: rows given to the model at once. None: chosen by device and row size.
             return_convergence_delta: also return the delta.
             show_progress: show a bar that counts gradients.
@@ -145,8 +147,7 @@ class GuidedIG(PathMethod):
         """
         request = self.request(inputs, baselines, target, additional_forward_args, internal_batch_size)
         n_steps = check_positive_int("n_steps", n_steps, MOST_STEPS)
-        if method is not None and not (isinstance(method, str) and method == "riemann_left"):
-            raise ArgumentError("method", 'None or "riemann_left", the only rule of this method', describe(method))
+        own_rule(method, ("riemann_left",), "GuidedIG")
         show = check_bool("show_progress", show_progress)
         starts = baseline_starts(check_baselines(baselines, request.inputs), request.n_rows)
         with (

@@ -11,6 +11,7 @@ from captum_ext.attr.paths.integration import PathProblem
 from captum_ext.attr.paths.path_attribution import Explanation, PathAttribution
 from captum_ext.attr.paths.plan import Plan
 from captum_ext.attr.paths.points import Points, interpolate, rule_points
+from captum_ext.attr.paths.quadrature import own_rule
 from captum_ext.core.checks import check_bool
 from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.devices import CPU, double, doubles, on_device
@@ -67,8 +68,7 @@ class ImportantDirectionIG(PathAttribution):
 
     def check(self, request: Request, plan: Plan) -> None:
         """Refuse other rules, and variants that give no scores."""
-        if plan.method not in (None, "riemann_left"):
-            raise ArgumentError("method", 'None or "riemann_left", the only rule of this method', repr(plan.method))
+        own_rule(plan.method, ("riemann_left",), "IDGI")
         self.check_scores_available("forward_func", "the model itself for this method", "a layer or neuron of it")
         super().check(request, plan)
 

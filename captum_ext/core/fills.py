@@ -56,9 +56,11 @@ class ConstantFill:
 class KeptMean:
     """The mean of the pixels that are kept, for images of each channel; of all pixels where none is kept."""
 
+    over_channels = False
+
     def __init__(self, inputs: Tensors) -> None:
         self.inputs = inputs
-        self.means = tuple(_mean(value) for value in inputs)
+        self.means = tuple(_mean(value, self.over_channels) for value in inputs)
 
     @property
     def values(self) -> None:
@@ -73,14 +75,20 @@ class KeptMean:
 
     def replacement(self, position: int, kept: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
         """What replaces pixels, broadcastable to `kept` (P, ...), the inputs times the mask of ones and zeros."""
-        dims = _places(kept)
+        dims = _places(kept, self.over_channels)
         if not dims:
             return self.inputs[position][on_device(rows, kept.device)]  # a row of one element is its own mean
         wide = torch.promote_types(kept.dtype, torch.float32)
-        count = mask.sum(dims, keepdim=True, dtype=wide)
+        count = mask.expand_as(kept).sum(dims, keepdim=True, dtype=wide)
         mean = kept.sum(dims, keepdim=True, dtype=wide) / count
         whole = self.means[position][on_device(rows, kept.device)]
         return torch.where(count > 0, mean, whole).to(kept.dtype)
+
+
+class OverallKeptMean(KeptMean):
+    """The mean of the values that are kept, one number for all channels of an image."""
+
+    over_channels = True
 
 
 class BlurredFill(ConstantFill):
@@ -117,7 +125,7 @@ def zero(inputs: Tensors) -> ConstantFill:
 
 
 #: Words for images only: they need two dimensions of space.
-OF_IMAGES = (BlurredFill, blurred_as_rise, image_mean, corner_mean)
+OF_IMAGES = (OverallKeptMean, BlurredFill, blurred_as_rise, image_mean, corner_mean)
 
 #: Those for a blurred image; where they are words, a `Blur` may be given, too.
 BLURRED: dict[str, FillWord] = {"blur": BlurredFill, "rise": blurred_as_rise}
@@ -146,15 +154,15 @@ def make_fill(argument: str, given: Any, inputs: Tensors, words: Mapping[str, Fi
     return make(inputs)
 
 
-def _places(value: Tensor) -> tuple[int, ...]:
-    """The dimensions that a mean is over: those of space for images, all of a row otherwise."""
-    return tuple(range(2 if value.dim() == 4 else 1, value.dim()))
+def _places(value: Tensor, over_channels: bool = False) -> tuple[int, ...]:
+    """The dimensions that a mean is over: those of space for images, unless channels are meant, too; else all."""
+    return tuple(range(2 if value.dim() == 4 and not over_channels else 1, value.dim()))
 
 
-def _mean(value: Tensor) -> Tensor:
+def _mean(value: Tensor, over_channels: bool) -> Tensor:
     """The mean (N, ...) of every row, broadcastable to it."""
-    wide = torch.promote_types(value.dtype, torch.float32)
-    return value.mean(_places(value), keepdim=True, dtype=wide) if _places(value) else value.to(wide)
+    wide, dims = torch.promote_types(value.dtype, torch.float32), _places(value, over_channels)
+    return value.mean(dims, keepdim=True, dtype=wide) if dims else value.to(wide)
 
 
 def _corner_mean(images: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from captum_ext.metrics.comparison import Comparison, compare
 from captum_ext.metrics.curves import PerturbationCurve, deletion, diff_id, insertion
 from captum_ext.metrics.faithfulness import Infidelity, infidelity, monotonicity, sensitivity_n
-from captum_ext.metrics.localisation import concentration, gini, iou, pointing_game
+from captum_ext.metrics.localisation import attribution_variance, concentration, gini, iou, pointing_game
 from captum_ext.metrics.ranking import Ranking
 from captum_ext.metrics.removal import irof, pixel_flipping, road
 
@@ -12,6 +12,7 @@ __all__ = [
     "Infidelity",
     "PerturbationCurve",
     "Ranking",
+    "attribution_variance",
     "compare",
     "concentration",
     "deletion",

@@ -77,7 +77,8 @@ def insertion(
         baselines: where nothing is inserted: "blur" (images; as strong as hides the class at every size), "rise" (the
             weaker blur of RISE's evaluation, see `images.gaussian_blur`), an `images.Blur` of your own strength,
             "corners" (images: the mean colour of their four corners, each a tenth of their sides, with which Weighted
-            IG deletes), "mean" (of the inserted pixels, for each channel), a number, or a tensor of one row or N rows.
+            IG deletes), "mean" (of the inserted pixels, for each channel), "overall-mean" (images: one number for all
+            channels, as in the code of DiffID's authors), a number, or a tensor of one row or N rows.
         n_steps: the curve has n_steps + 1 points, costing as many forwards for each row.
         normalize: "none"; "input" divides by F(x) (valid where F(x) > 0); "range" is (s - low) / (F(x) - low) with the
             baseline's score as `low`, as in the appendix of SAMP (valid where F(x) - low is at least 0.2 |F(x)|).
@@ -166,8 +167,11 @@ def diff_id(
     `normalize="input"` divides by F(x) and is valid where F(x) > 0; "none" gives differences of scores.
 
     Deviations from the paper: its text says that the deletion game removes the LEAST important pixels, which
-    contradicts its formula and code. Whole pixels are ranked, and replaced by the mean of the kept pixels of each
-    channel (the code ranks channels apart and has one mean for all of them).
+    contradicts its formula and code. Like the authors' code (https://github.com/ypeiyu/LPI, `evaluator.py`) this ranks
+    pixels by the sum of absolute attributions over their channels; it cuts between whole pixels, where the code, which
+    sorts the elements, may leave a part of one pixel's channels. Removed pixels become the mean of those kept in each
+    channel; the code has one mean over all channels, which is `baselines="overall-mean"` and makes a difference
+    (`python -m examples.benchmarks.measurements.fills`).
 
     Example:
         >>> import torch

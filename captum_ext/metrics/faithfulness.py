@@ -84,8 +84,8 @@ def infidelity(
         attributions: as for `insertion`.
         target: as in Captum.
         additional_forward_args: as in Captum.
-        baselines: what replaces pixels: a number, a tensor, "blur", "rise", an `images.Blur`, "corners" or "mean" (of
-            the pixels that are kept).
+        baselines: what replaces pixels: a number, a tensor, "blur", "rise", an `images.Blur`, "corners", "mean" (of
+            the pixels that are kept) or "overall-mean".
         n_samples: number of perturbations.
         patch: side of the square as a share of the shorter side; for other inputs the share of the elements.
         seed: of the perturbations.

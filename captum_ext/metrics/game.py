@@ -8,14 +8,14 @@ from torch import Tensor
 from captum_ext.core.blur import Blur
 from captum_ext.core.checks import describe
 from captum_ext.core.devices import double
-from captum_ext.core.fills import BLURRED, Fill, FillWord, KeptMean, corner_mean, make_fill
+from captum_ext.core.fills import BLURRED, Fill, FillWord, KeptMean, OverallKeptMean, corner_mean, make_fill
 from captum_ext.core.perturbation import Perturbation, pixel_importance, ranks_of
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, TensorOrTensors
 from captum_ext.exceptions import ArgumentTypeError
 from captum_ext.metrics.ranking import Ranking
 
-_WORDS: dict[str, FillWord] = {**BLURRED, "corners": corner_mean, "mean": KeptMean}
+_WORDS: dict[str, FillWord] = {**BLURRED, "corners": corner_mean, "mean": KeptMean, "overall-mean": OverallKeptMean}
 
 
 class Game:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.checks import check_choice, check_dense, check_numbers, describe
-from captum_ext.core.devices import has_float64
+from captum_ext.core.devices import has_float64, on_device
+from captum_ext.core.types import TensorOrTensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 
@@ -123,6 +124,55 @@ def gini(attributions: Tensor) -> Tensor:
     n_values = ranked.shape[1]
     position = torch.arange(1, n_values + 1, dtype=ranked.dtype, device=ranked.device)
     return 1 - 2 * (ranked * (n_values - position + 0.5) / n_values).sum(1) / ranked.sum(1)
+
+
+def attribution_variance(attributions: TensorOrTensors, *, normalize: str = "none") -> Tensor:
+    r"""Variance of attributions over pixels: what SAMP's concentration principle maximises (Zhang et al., "Path Choice
+    Matters for Clear Attribution in Path Methods", ICLR 2024, definition 1 and equation 5).
+
+    https://arxiv.org/abs/2401.10442
+
+    $$\mathrm{Var}(A) = \frac{1}{n} \sum_i (a_i - \bar a)^2$$
+
+    The paper compares paths between the same ends, whose attributions have the same sum: there more variance is more
+    concentration. Maps with other sums, such as SAMP's own, whose sum is not the score difference, are larger or
+    smaller as a whole; `normalize="mean"` divides each by the mean of its absolute values first. A map without negative
+    values then has 0 where all pixels are equal, and n - 1 where one has everything.
+
+    Args:
+        attributions: (N, ...) or a tuple of such tensors. Four dimensions (N, C, H, W) are summed over channels; of
+            anything else an element is a pixel. Over a tuple there is one variance.
+        normalize: "none", in squared units of the score; or "mean", see above, without a unit.
+
+    Returns:
+        (N,), not negative; NaN where a value is not finite, and with "mean" where all are zero.
+
+    Raises:
+        ArgumentTypeError: attributions that are no tensors of numbers.
+        ArgumentError: another `normalize`, or tensors without a value or of different numbers of rows.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.metrics import attribution_variance
+        >>> maps = torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 8.0]])
+        >>> attribution_variance(maps), attribution_variance(maps, normalize="mean")
+        (tensor([ 0., 12.]), tensor([0., 3.]))
+    """
+    check_choice("normalize", normalize, ("none", "mean"))
+    given = attributions if isinstance(attributions, tuple) else (attributions,)
+    expected = "of shape (N, ...), with at least one number"
+    if not given:
+        raise ArgumentError("attributions", expected, "an empty tuple")
+    for part in given:
+        if check_numbers("attributions", part).numel() == 0 or part.dim() == 0 or len(part) != len(given[0]):
+            raise ArgumentError("attributions", expected, describe(part))
+    wide = [_widened(part) for part in given]
+    pixels = torch.cat(
+        [on_device((p.sum(1) if p.dim() == 4 else p).reshape(len(p), -1), wide[0].device) for p in wide], 1
+    )
+    if normalize == "mean":
+        pixels = pixels / pixels.abs().mean(1, keepdim=True)
+    return pixels.var(1, unbiased=False)
 
 
 def _widened(attributions: Tensor) -> Tensor:

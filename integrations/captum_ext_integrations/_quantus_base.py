@@ -188,7 +188,7 @@ class CurveMetric(TorchMetric):
 
     Args:
         baselines: what stands where pixels are missing: a number, a tensor, "blur", "rise", an
-            `captum_ext.images.Blur`, "corners" or "mean".
+            `captum_ext.images.Blur`, "corners", "mean" or "overall-mean".
         score_scale: "none", "input" (scores are divided by that of the input) or "range" (SAMP's appendix).
         return_auc_per_sample: the area under each curve rather than the curve.
         seed: of the order of pixels with equal importance.

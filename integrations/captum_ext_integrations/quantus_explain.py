@@ -89,6 +89,8 @@ def explain(
     deletion_baselines: Any = _NOT_GIVEN,
     momentum: float = _NOT_GIVEN,
     step_bound: float | None = _NOT_GIVEN,
+    credit: str = _NOT_GIVEN,
+    pixels_in_step: int | None = _NOT_GIVEN,
     feature_mask: Any = _NOT_GIVEN,
     fraction: float = _NOT_GIVEN,
     max_dist: float = _NOT_GIVEN,
@@ -182,6 +184,8 @@ def explain(
         deletion_baselines: of SAMP.
         momentum: of SAMP.
         step_bound: of SAMP.
+        credit: of SAMP.
+        pixels_in_step: of SAMP.
         feature_mask: of SAMP.
         fraction: of GuidedIG.
         max_dist: of GuidedIG.

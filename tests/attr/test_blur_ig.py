@@ -146,7 +146,7 @@ def test_settings_that_cannot_be_used_are_named(settings, error, message):
         ({"inputs": IMAGES[0]}, ArgumentError, r"`inputs` to be a batch of images \(N, C, H, W\), but got shape"),
         ({"baselines": 0}, ArgumentError, "`baselines` to be None, since the path begins at the blurred image"),
         ({"n_steps": 0}, ArgumentError, "`n_steps` to be an integer of at least 1"),
-        ({"method": "gausslegendre"}, ArgumentError, '`method` to be one of "riemann_left", "riemann_middle"'),
+        ({"method": "adaptive"}, ArgumentError, '`method` to be one of "riemann_left", "riemann_middle"'),
         ({"target": 3}, ArgumentError, "`target` to be an index from 0 to 2"),
     ],
 )

@@ -1,5 +1,6 @@
 """Weighted IG, SAMP and IDGI against slow versions written from the papers, on random networks."""
 
+import itertools
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from captum_ext.attr import ImportantDirectionIG, SalientManipulationPath, WeightedIntegratedGradients
+from captum_ext.metrics import attribution_variance
 from tests import oracles
 from tests.attr.test_against_oracles import random_model, random_rows
 
@@ -21,10 +23,12 @@ seeds = st.integers(0, 10_000)
     momentum=st.sampled_from([0.0, 0.5, 0.9]),
     bound=st.sampled_from([None, 0.5, 3, 10]),
     trapezoid=st.booleans(),
+    velocity=st.booleans(),
+    size=st.one_of(st.none(), st.integers(1, 10)),
     limit=st.integers(1, 7),
 )
 def test_samp_equals_the_oracle_in_both_directions_and_keeps_the_bound_on_gradients(
-    seed, n_features, n_steps, momentum, bound, trapezoid, limit
+    seed, n_features, n_steps, momentum, bound, trapezoid, velocity, size, limit
 ):
     model, x, baseline = random_model(seed, n_features), *random_rows(seed + 1, 4, n_features).split(3)
     seen = []
@@ -35,21 +39,37 @@ def test_samp_equals_the_oracle_in_both_directions_and_keeps_the_bound_on_gradie
         return model(points)
 
     samp = SalientManipulationPath(
-        counted, insertion_baselines=baseline, deletion_baselines=0, momentum=momentum, step_bound=bound
+        counted,
+        insertion_baselines=baseline,
+        deletion_baselines=0,
+        momentum=momentum,
+        step_bound=bound,
+        credit="velocity" if velocity else "gradient",
     )
     rule = "riemann_trapezoid" if trapezoid else None
-    actual = samp.attribute(x, target=1, n_steps=n_steps, method=rule, internal_batch_size=limit)
+    actual = samp.attribute(x, target=1, n_steps=n_steps, method=rule, internal_batch_size=limit, pixels_in_step=size)
     n_gradients = 0
     for row in range(3):
         ends = {"insertion": baseline[0], "deletion": torch.zeros_like(x[0])}
         found = [
-            oracles.saliency_path(lambda p: model(p)[:, 1], x[row], end, direction, n_steps, momentum, bound, trapezoid)
+            oracles.saliency_path(
+                lambda p: model(p)[:, 1],
+                x[row],
+                end,
+                direction,
+                n_steps,
+                momentum,
+                bound,
+                trapezoid,
+                velocity_counts=velocity,
+                size=size,
+            )
             for direction, end in ends.items()
         ]
         torch.testing.assert_close(actual[row], (found[0][0] + found[1][0]) / 2, rtol=1e-9, atol=1e-9)
-        size = math.ceil(n_features / n_steps)
+        in_step = size or oracles.group_size(n_features, n_steps)
         for _, count in found:
-            assert count <= math.ceil(n_features / size) + math.floor(bound or 0) + trapezoid
+            assert count <= math.ceil(n_features / in_step) + math.floor(bound or 0) + trapezoid
             n_gradients += count
     assert sum(seen) == n_gradients
     assert max(seen) <= limit
@@ -167,3 +187,36 @@ def test_the_grid_finds_the_exact_crossing_of_a_falling_curve_in_fewer_calls(see
             leading = x[row][(x[row] - reference).argsort(descending=True)].cumsum(0)
             first = int((leading >= x[row].sum() / 2).nonzero()[0]) + 1
             assert int(results[0].n_removed[row, k]) == first
+
+
+def variances_of_all_orders(function, end):
+    """Var(A) of equation 5 for every order of moving one feature after another from zero, by gradients."""
+    variances = {}
+    for order in itertools.permutations(range(len(end))):
+        point, credited = torch.zeros_like(end), []
+        for feature in order:
+            credited.append(float(oracles.gradient(function, point)[feature] * end[feature]))
+            point[feature] = end[feature]
+        mean = sum(credited) / len(credited)
+        variances[order] = sum((one - mean) ** 2 for one in credited) / len(credited)
+    return variances
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_samp_walks_one_of_the_720_manipulation_paths_and_its_variance_is_among_theirs(seed):
+    model, end = random_model(seed, 6), random_rows(seed + 1, 1, 6)
+    samp = SalientManipulationPath(model, direction="insertion", momentum=0, step_bound=None)
+    variance = float(attribution_variance(samp.attribute(end, 0, target=1, pixels_in_step=1)))
+    every = variances_of_all_orders(lambda p: model(p)[:, 1], end[0])
+    assert len(every) == 720
+    assert variance <= max(every.values()) * (1 + 1e-9)
+    assert min(abs(variance - one) for one in every.values()) < 1e-12
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_samp_comes_within_a_percent_of_the_best_path_of_a_saturating_function(seed):
+    weights, end = random_rows(seed, 1, 6).abs(), random_rows(seed + 1, 1, 6).abs()
+    model = lambda v: (v * weights).sum(1).tanh()  # noqa: E731
+    samp = SalientManipulationPath(model, direction="insertion", momentum=0, step_bound=None)
+    variance = float(attribution_variance(samp.attribute(end, 0, pixels_in_step=1)))
+    assert variance > 0.99 * max(variances_of_all_orders(model, end[0]).values())

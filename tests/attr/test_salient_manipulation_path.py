@@ -9,16 +9,19 @@ from hypothesis import strategies as st
 from torch import nn
 
 from captum_ext.attr import (
+    BlurIG,
+    GuidedIG,
     ImportantDirectionIG,
     IntegratedGradients,
     SalientManipulationPath,
     WeightedIntegratedGradients,
 )
 from captum_ext.attr.samp import walk
-from captum_ext.attr.samp.walk import largest
+from captum_ext.attr.samp.walk import Settings, largest
 from captum_ext.core.pixels import Pixels
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from captum_ext.testing import SmoothModel, TinyConvNet
+from tests.oracles import group_size
 
 ONE_BY_ONE = {"momentum": 0, "step_bound": None, "direction": "insertion", "insertion_baselines": 0}
 
@@ -272,6 +275,7 @@ def test_without_multiplying_by_inputs_elements_get_their_mean_gradient(x):
             "`step_bound` to be None or a positive number of at most 1,000,000, but got int 0",
         ),
         ({"step_bound": float("inf")}, ArgumentError, "`step_bound` to be None or a positive number"),
+        ({"credit": "momentum"}, ArgumentError, '`credit` to be one of "gradient", "velocity"'),
         ({"insertion_baselines": "grey"}, ArgumentError, '`insertion_baselines` to be one of "blur", "rise"'),
     ],
 )
@@ -296,8 +300,10 @@ def test_masks_that_do_not_fit_are_refused(mask, error, reason):
 
 def test_other_arguments_that_cannot_be_used_are_refused():
     samp = SalientManipulationPath(product)
-    with pytest.raises(ArgumentError, match='"riemann_left", "riemann_trapezoid", but got str \'gausslegendre\''):
-        samp.attribute(torch.ones(1, 2), method="gausslegendre")
+    with pytest.raises(ArgumentError, match='"riemann_left", "riemann_trapezoid", but got str \'adaptive\''):
+        samp.attribute(torch.ones(1, 2), method="adaptive")
+    with pytest.raises(ArgumentError, match="`pixels_in_step` to be an integer of at least 1, but got 0"):
+        samp.attribute(torch.ones(1, 2), pixels_in_step=0)
     with pytest.raises(ArgumentError, match="`n_steps` to be an integer of at least 1, but got 0"):
         samp.attribute(torch.ones(1, 2), n_steps=0)
     wrong = SalientManipulationPath(product, deletion_baselines=torch.ones(1, 5))
@@ -333,7 +339,7 @@ def test_data_parallel_models_are_explained(method, x):
 
 def test_idgi_has_one_rule_and_always_multiplies(x):
     with pytest.raises(ArgumentError, match='`method` to be None or "riemann_left"'):
-        ImportantDirectionIG(SmoothModel(6)).attribute(x, target=1, method="gausslegendre")
+        ImportantDirectionIG(SmoothModel(6)).attribute(x, target=1, method="stratified")
     with pytest.raises(ArgumentError, match="`multiply_by_inputs` to be True"):
         ImportantDirectionIG(SmoothModel(6), multiply_by_inputs=False)
 
@@ -388,3 +394,74 @@ def test_with_the_same_baselines_all_path_methods_agree_on_a_linear_model(x):
     weight = torch.arange(6, dtype=torch.float64)
     expected = IntegratedGradients(lambda v: v @ weight).attribute(x, 0.25)
     torch.testing.assert_close(SalientManipulationPath(lambda v: v @ weight).attribute(x, 0.25), expected)
+
+
+@pytest.mark.parametrize("rule", ["gausslegendre", "riemann_right", "riemann_middle"])
+@pytest.mark.parametrize("method", [SalientManipulationPath, ImportantDirectionIG, GuidedIG, BlurIG])
+def test_rules_of_captum_that_a_method_does_not_have_are_taken_for_its_own_with_a_warning(method, rule):
+    if method is BlurIG and rule == "riemann_middle":
+        pytest.skip("which it has")
+    images = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    explainer = method(lambda x: (x**2).sum((1, 2, 3)))
+    name = {SalientManipulationPath: "SAMP", ImportantDirectionIG: "IDGI"}.get(method, method.__name__)
+    with pytest.warns(UserWarning, match=f'{name} has no rule "{rule}".* takes "riemann_left" in its place'):
+        maps = explainer.attribute(images, n_steps=3, method=rule)
+    torch.testing.assert_close(maps, explainer.attribute(images, n_steps=3))
+
+
+@pytest.mark.parametrize(
+    ("n_pixels", "n_steps", "size"),
+    [
+        (784, 14, 56),
+        (50176, 14, 3584),
+        (784, 79, 10),
+        (1024, 103, 10),
+        (784, 100, 8),
+        (784, 300, 3),
+        (784, 700, 1),
+        (9, 4, 3),
+        (9, 100, 1),
+        (5, 1, 5),
+    ],
+)
+def test_groups_are_as_near_to_n_steps_as_groups_of_equal_size_can_be(n_pixels, n_steps, size):
+    assert int(Settings(("insertion",), n_steps, 0, None, False).sizes(torch.tensor([n_pixels]))) == size
+    assert group_size(n_pixels, n_steps) == size
+
+
+@given(n_pixels=st.integers(1, 400), n_steps=st.integers(1, 500))
+def test_no_other_size_gives_a_nearer_number_of_groups(n_pixels, n_steps):
+    settings = Settings(("insertion",), n_steps, 0, None, False)
+    assert int(settings.sizes(torch.tensor([n_pixels]))) == group_size(n_pixels, n_steps)
+
+
+def test_pixels_in_a_step_can_be_given_themselves():
+    gradients = []
+
+    def model(v):
+        gradients.append(len(v))
+        return v.sum(1)
+
+    SalientManipulationPath(model, step_bound=None).attribute(torch.ones(1, 7), 0, n_steps=2, pixels_in_step=3)
+    assert sum(gradients) == 2 * 3
+
+
+def test_momentum_ranks_and_by_choice_is_credited_too():
+    x = torch.tensor([[1.0, 1.0]])
+    # Slopes are (2, 1) at (0, 0) and (4, 6) at (1, 0); velocities half of the first, and a half of both.
+    model = lambda v: 2 * v[:, 0] + v[:, 0] ** 2 + v[:, 1] + 5 * v[:, 0] * v[:, 1]  # noqa: E731
+    both = [
+        SalientManipulationPath(model, credit=credit, **ONE_BY_ONE | {"momentum": 0.5}).attribute(x, n_steps=2)
+        for credit in ("gradient", "velocity")
+    ]
+    assert both[0].tolist() == [[2, 6]]
+    assert both[1].tolist() == [[1, 3.25]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_momentum_the_credits_are_the_same(seed, x):
+    maps = [
+        SalientManipulationPath(SmoothModel(6), momentum=0, credit=credit).attribute(x, target=1)
+        for credit in ("gradient", "velocity")
+    ]
+    torch.testing.assert_close(*maps, rtol=0, atol=0)

@@ -19,7 +19,7 @@ from captum_ext.attr import (
     WeightedIntegratedGradients,
 )
 from captum_ext.images import display_range, gaussian_blur
-from captum_ext.metrics import concentration, diff_id, gini, insertion, iou, irof, pointing_game
+from captum_ext.metrics import attribution_variance, concentration, diff_id, gini, insertion, iou, irof, pointing_game
 from captum_ext.references import ReferenceDistribution, standard_baselines, weighted_ig_baselines
 from captum_ext.segmentation import Segmenter
 from captum_ext.upsampling import InterpolationUpsampler, redistribute
@@ -132,6 +132,7 @@ ENTRIES = {
     "concentration": lambda f, x, r, m: concentration(m, SEGMENTS == 1),
     "pointing_game": lambda f, x, r, m: pointing_game(m, SEGMENTS == 1),
     "gini": lambda f, x, r, m: gini(m),
+    "attribution_variance": lambda f, x, r, m: attribution_variance(m, normalize="mean"),
     "blur": lambda f, x, r, m: gaussian_blur(x),
     "display_range": lambda f, x, r, m: display_range(x),
     "display_range of a normalisation": lambda f, x, r, m: display_range(x.abs() / 6, MEAN, STD),

@@ -34,6 +34,7 @@ from captum_ext.dataset import MapFormat, RunOptions
 from captum_ext.images import display_range, gaussian_blur
 from captum_ext.metrics import (
     Ranking,
+    attribution_variance,
     compare,
     concentration,
     deletion,
@@ -151,10 +152,11 @@ def method(kind, own=(), kinds=None, usual=None):
         "show_progress": (Flag(), False),
     }
     if kind is SalientManipulationPath:
-        shared["method"] = (Choice(None, "riemann_left", "riemann_trapezoid"), None)
+        shared["method"] = (Choice(None, *RULES[:-1]), None)
+        shared["pixels_in_step"] = (Integer(1, 10**500, none=True, same=False), None)
     if issubclass(kind, (ImportantDirectionIG, LayerImportantDirectionIG, NeuronImportantDirectionIG, GuidedIG)):
         shared["multiply_by_inputs"] = (Refused("True", "bool_(True)"), True)
-        shared["method"] = (Choice(None, "riemann_left"), None)
+        shared["method"] = (Choice(None, *RULES[:-1]), None)
     taken = {name: one for name, one in shared.items() if name in parameters or name == "multiply_by_inputs"}
     taken |= {name: (one, (usual or {}).get(name)) for name, one in (kinds or {}).items()}
     start = {name: value for name, (_, value) in taken.items()}
@@ -200,7 +202,7 @@ def scored(metric, kinds, **usual):
                 integers=Verdict.EITHER,
                 shape=Verdict.EITHER,
                 none=Verdict.FINITE,
-                words=("blur", "rise", "corners", "mean"),
+                words=("blur", "rise", "corners", "mean", "overall-mean"),
                 like=REFERENCES[:2],
             ),
             0,
@@ -295,18 +297,20 @@ ENTRIES = {
     "ImportantDirectionIG": method(ImportantDirectionIG),
     "SalientManipulationPath": method(
         SalientManipulationPath,
-        ("direction", "insertion_baselines", "deletion_baselines", "momentum", "step_bound", "feature_mask"),
+        ("direction", "insertion_baselines", "deletion_baselines", "momentum", "step_bound", "credit", "feature_mask"),
         {
             "direction": Choice("both", "insertion", "deletion"),
             "momentum": Number(lambda value: 0 <= value < 1),
             "insertion_baselines": OF_SAMP,
             "deletion_baselines": OF_SAMP,
             "step_bound": Number(lambda value: 0 < value <= STEPS, none=True),
+            "credit": Choice("gradient", "velocity"),
         },
         {
             "direction": "both",
             "momentum": 0.5,
             "step_bound": 10,
+            "credit": "gradient",
             "insertion_baselines": "blur",
             "deletion_baselines": 0,
         },
@@ -340,7 +344,7 @@ ENTRIES = {
             "derivative_step": Number(lambda value: 1e-6 <= value <= 1, none=True),
             "target": Target(),
             "n_steps": Integer(1, STEPS),
-            "method": Choice(None, "riemann_left", "riemann_middle"),
+            "method": Choice(None, *RULES[:-1]),
             "baselines": Refused("None"),
             "internal_batch_size": BATCH,
             "show_progress": Flag(),
@@ -468,6 +472,12 @@ ENTRIES = {
     "infidelity": scored(infidelity, {"patch": SHARE}, patch=0.25),
     "sensitivity_n": scored(sensitivity_n, {}),
     "monotonicity": scored(monotonicity, {"n_steps": Integer(3, STEPS)}),
+    "attribution_variance": Entry(
+        attribution_variance,
+        {"attributions": MAPS, "normalize": "none"},
+        {"attributions": PIXELS, "normalize": Choice("none", "mean")},
+        nan_is_right=True,
+    ),
     "gini": Entry(gini, {"attributions": MAPS}, {"attributions": PIXELS}, nan_is_right=True),
     "iou": Entry(
         lambda **given: iou(**given),

@@ -241,7 +241,7 @@ BAD = [
     (
         {"baselines": "white"},
         ArgumentError,
-        '`baselines` to be a number, a tensor or one of "blur", "rise", "corners", "mean", but',
+        '`baselines` to be a number, a tensor or one of "blur", "rise", "corners", "mean", "overall-mean", but',
     ),
     ({"baselines": torch.zeros(5, 3, 4, 4)}, ArgumentError, "`baselines` to be of the input's shape"),
     ({"n_steps": 0}, ArgumentError, "`n_steps` to be an integer of at least 1"),
@@ -308,3 +308,39 @@ def test_models_that_begin_in_place_leave_the_callers_tensor_alone():
     eg = ExpectedGradients(model, references=before * 2)
     eg.attribute(images, target=3, n_steps=4, return_convergence_delta=True)
     assert torch.equal(images, before)
+
+
+def test_the_overall_mean_is_one_number_for_all_channels_of_what_is_kept():
+    x = torch.tensor([[[[1.0, 2.0]], [[5.0, 8.0]]]])
+    maps = torch.tensor([[[2.0, 1.0]]])
+    seen = []
+
+    def model(images):
+        seen.extend(images.squeeze(2).tolist())
+        return images.sum((1, 2, 3))
+
+    deletion(model, x, maps, baselines="overall-mean", n_steps=2)
+    # of the whole image; of the second pixel, 2 and 8; of the whole image again where nothing is kept
+    assert seen == [[[1, 2], [5, 8]], [[5, 2], [5, 8]], [[4, 4], [4, 4]]]
+    seen.clear()
+    deletion(model, x, maps, baselines="mean", n_steps=2)
+    assert seen == [[[1, 2], [5, 8]], [[2, 2], [8, 8]], [[1.5, 1.5], [6.5, 6.5]]]
+
+
+@given(seed=st.integers(0, 10**6))
+def test_diff_id_with_the_overall_mean_is_the_game_of_its_authors(seed):
+    generator = torch.Generator().manual_seed(seed)
+    x, maps = (torch.randn(2, 3, 4, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    weights = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
+    model = lambda images: (images * weights).tanh().sum((1, 2, 3))  # noqa: E731
+    curve = diff_id(model, x, maps, baselines="overall-mean", fractions=(0.25, 0.6), normalize="none")
+    for row in range(2):
+        order = sorted(range(20), key=lambda k: -float(maps[row].abs().sum(0).flatten()[k]))
+        for place, share in enumerate((0.25, 0.6)):
+            scores = []
+            for removed in (order[20 - round(20 * share) :], order[: round(20 * share)]):
+                kept = [k for k in range(20) if k not in removed]
+                image = x[row].reshape(3, 20).clone()
+                image[:, removed] = image[:, kept].mean()
+                scores.append(float(model(image.reshape(1, 3, 4, 5))))
+            assert float(curve.scores[row, place]) == pytest.approx(scores[0] - scores[1], abs=1e-9)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
-from captum_ext.metrics import concentration, gini, iou, pointing_game
+from captum_ext.metrics import attribution_variance, concentration, gini, iou, pointing_game
 
 MASK = torch.tensor([[1, 1, 0], [0, 0, 0]])
 
@@ -79,3 +79,42 @@ def test_an_unknown_threshold_is_refused_and_gini_takes_numbers_only():
     with pytest.raises(ArgumentTypeError, match="`attributions` to be a tensor of numbers"):
         gini(torch.ones(1, 2).bool())
     assert gini(torch.tensor([[0, 5]])).tolist() == [0.5]
+
+
+def test_the_variance_is_that_of_pixels_over_channels_and_tensors():
+    image = torch.tensor([[[[1.0, 0.0]], [[2.0, 1.0]]]])  # 3 and 1 over channels
+    assert attribution_variance(image).tolist() == [1.0]
+    assert attribution_variance((image, torch.tensor([[2.0, 2.0]]))).tolist() == [0.5]
+    assert attribution_variance(torch.tensor([[1, 3], [2, 2]])).tolist() == [1.0, 0.0]
+
+
+def test_variance_by_the_mean_has_no_scale_and_ends_at_zero_and_one_less_than_the_number_of_pixels():
+    maps = torch.rand(3, 1, 4, 5, generator=torch.Generator().manual_seed(0)).double()
+    once, scaled = (attribution_variance(factor * maps, normalize="mean") for factor in (1, -7))
+    torch.testing.assert_close(once, scaled)
+    one, all_equal = torch.zeros(1, 20), torch.full((1, 20), 0.3)
+    one[0, 7] = 5
+    torch.testing.assert_close(
+        attribution_variance(torch.cat([one, all_equal]), normalize="mean"), torch.tensor([19.0, 0.0])
+    )
+
+
+def test_variance_is_nan_where_it_is_not_defined():
+    maps = torch.tensor([[0.0, 0.0], [1.0, float("nan")], [1.0, float("inf")]])
+    assert attribution_variance(maps).isnan().tolist() == [False, True, True]
+    assert attribution_variance(maps, normalize="mean").isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("maps", "options", "error", "message"),
+    [
+        (torch.ones(1, 2), {"normalize": "sum"}, ArgumentError, '`normalize` to be one of "none", "mean"'),
+        (torch.ones(2, 0), {}, ArgumentError, r"`attributions` to be of shape \(N, ...\), with at least one number"),
+        ((), {}, ArgumentError, "but got an empty tuple"),
+        ((torch.ones(2, 3), torch.ones(1, 3)), {}, ArgumentError, r"`attributions` to be of shape \(N, ...\)"),
+        ([[1.0]], {}, ArgumentTypeError, "`attributions` to be a"),
+    ],
+)
+def test_what_has_no_variance_is_refused(maps, options, error, message):
+    with pytest.raises(error, match=message):
+        attribution_variance(maps, **options)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from scipy import special
 from torch import Tensor
 
+from captum_ext.core.checks import check_choice, describe
+from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError
 
 Rule = tuple[Tensor, Tensor]
@@ -59,6 +61,30 @@ RULES: dict[str, Callable[[int], Rule]] = {
     "riemann_middle": _middle,
     "riemann_trapezoid": _trapezoid,
 }
+
+
+def own_rule(given: str | None, own: Sequence[str], name: str) -> str:
+    """The rule of a method that has none but its `own`, of which the first is the default: None stands for it.
+
+    A name of Captum's that is not among them is taken for the default as well, with a warning that says so: in a plain
+    swap of Captum's IntegratedGradients it may be spelled out.
+
+    Raises:
+        ArgumentError: no rule of Captum's.
+    """
+    if given is None:
+        return own[0]
+    if not isinstance(given, str) or given not in RULES:
+        if len(own) == 1:
+            raise ArgumentError("method", f'None or "{own[0]}", the only rule of this method', describe(given))
+        return check_choice("method", given, own)
+    if given not in own:
+        warn_caller(
+            f'{name} has no rule "{given}", which is one for the straight paths of Integrated Gradients, and takes '
+            f'"{own[0]}" in its place, as method=None does without this warning.'
+        )
+        return own[0]
+    return given
 
 
 def quadrature(method: str, n_steps: int) -> Rule:

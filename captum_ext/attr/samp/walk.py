@@ -33,10 +33,12 @@ class Settings:
 
     Attributes:
         directions: "insertion" (to the input) or "deletion" (from it), one for each path of a row.
-        n_steps: groups into which the pixels are divided; clipped steps come on top.
+        n_steps: groups into which the pixels are divided, as far as it can be; clipped steps come on top.
         momentum: share of the previous velocity in the new one, in [0, 1).
         step_bound: R: no step is longer than 1 / R of the path in the L1 norm; None for no bound.
         trapezoid: whether a move is multiplied by the mean of the gradients at its ends, not by that at its start.
+        credits_velocity: whether it is the velocity by which a move is multiplied, in place of the gradient.
+        pixels_in_step: size of the groups, in place of `n_steps`.
     """
 
     directions: Sequence[str]
@@ -44,11 +46,24 @@ class Settings:
     momentum: float
     step_bound: float | None
     trapezoid: bool
+    credits_velocity: bool = False
+    pixels_in_step: int | None = None
 
-    @property
-    def most_gradients(self) -> int:
-        """No walker takes more gradients than this."""
-        return self.n_steps + math.floor(self.step_bound or 0) + self.trapezoid
+    def sizes(self, n_pixels: Tensor) -> Tensor:
+        """Pixels in a step (P,), for paths of so many pixels (P,): as near to `n_steps` groups as can be.
+
+        Of two sizes that are as near, the larger one: fewer groups.
+        """
+        if self.pixels_in_step is not None:
+            return torch.full_like(n_pixels, self.pixels_in_step)
+        larger, smaller = -(-n_pixels // self.n_steps), (n_pixels // self.n_steps).clamp(min=1)
+        more, fewer = (-(-n_pixels // size) for size in (smaller, larger))
+        return torch.where(more - self.n_steps < self.n_steps - fewer, smaller, larger)
+
+    def most_gradients(self, n_pixels: Tensor) -> Tensor:
+        """Walkers of so many pixels (P,) take no more gradients than this."""
+        groups = -(-n_pixels // self.sizes(n_pixels))
+        return groups + math.floor(self.step_bound or 0) + self.trapezoid
 
 
 @dataclass
@@ -171,14 +186,13 @@ class Manipulation:
             ends.append(torch.where(where, value, baseline).to(dtype))
         distance = tuple((end - begin).abs() for begin, end in zip(begins, ends, strict=True))
         length = row_sums(distance)
-        n_pixels = self.pixels.counts(row)
         for key, value in zip(_keys(row, path), length.tolist(), strict=True):
             self.lengths[key] = value
         walkers = Walkers(
             row=row,
             path=path,
             sign=torch.where(inserting, 1.0, -1.0).double(),
-            size=(n_pixels + self.settings.n_steps - 1) // self.settings.n_steps,
+            size=self.settings.sizes(self.pixels.counts(row)),
             bound=length / self.settings.step_bound if self.settings.step_bound else torch.full_like(length, torch.inf),
             n_taken=torch.zeros(len(row), dtype=torch.long, device="cpu"),
             n_clipped=torch.zeros(len(row), dtype=torch.long, device="cpu"),
@@ -206,7 +220,7 @@ class Manipulation:
             points.append(torch.where(lands, end, point + move))  # exactly: start + (end - start) need not be the end
             torch.sub(points[-1], point, out=move)  # what is credited is what the dtype let the point move
         shares = self._shares(walkers, moves)
-        credited = self._credited(walkers, gradients, shares)
+        credited = self._credited(walkers, velocities if self.settings.credits_velocity else gradients, shares)
         arrived = chosen & (~clipped).to(chosen.device)[:, None]
         if scores is not None and len(scores) == len(walkers):
             self._remember(walkers, scores)
