@@ -22,6 +22,8 @@ from captum_ext.core.types import Baselines, ForwardFunc, Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 _LARGEST_GRID = 256
+_AT_ONCE = 2**22  # cells whose random numbers are drawn together
+_MOST_CELLS = 2**28  # of all masks, a byte each
 
 
 class RISE(PerturbationAttribution):  # type: ignore[misc]
@@ -55,8 +57,12 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
 
     Deviations from the paper: the map is shared equally by the channels of a location, so that attributions have the
     shape of the inputs and a location's sum is $S(\lambda)$. Masked pixels fade to `baselines` where the paper fades to
-    zero, which is the default. Masks are made when they are needed and never stored: memory is that of the rows in
-    flight. A map says where the score comes from and is not complete: its sum is no difference of scores.
+    zero, which is the default. Masks are made when they are needed, and of each only its coarse cells are stored, a
+    byte for each: memory is that of the rows in flight. A map says where the score comes from and is not complete: its
+    sum is no difference of scores.
+
+    Nearly all the time is the network's own. Where half precision is faster, call `attribute` inside `torch.autocast`:
+    only the network is affected, and rounding averages out over the masks.
     """
 
     def __init__(
@@ -115,6 +121,10 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
         if not isinstance(inputs, Tensor):
             raise ArgumentTypeError("inputs", "a tensor of images (N, C, H, W)", type(inputs).__name__)
         n_samples = check_positive_int("n_samples", n_samples, MOST_STEPS)
+        most = _MOST_CELLS // self.grid**2
+        if n_samples > most:
+            received = f"{n_samples:,} masks, whose cells would not fit into memory"
+            raise ArgumentError("n_samples", f"at most {most:,} with a grid of {self.grid} x {self.grid}", received)
         request = Request(
             self.forward_func,
             inputs,
@@ -155,8 +165,10 @@ class Masks:
     def drawn(cls, method: RISE, n_samples: int, size: tuple[int, int]) -> Masks:
         """The masks of a method, whose seed they depend on alone."""
         generator = torch.Generator().manual_seed(method.seed)
-        shape = (n_samples, method.grid, method.grid)
-        kept = torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu") < method.probability
+        kept = torch.empty(n_samples, method.grid, method.grid, dtype=torch.bool, device="cpu")
+        for part in torch.split(kept, max(1, _AT_ONCE // method.grid**2)):
+            drawn = torch.rand(part.shape, generator=generator, dtype=torch.float32, device="cpu")
+            torch.lt(drawn, method.probability, out=part)
         cells = [-(-side // method.grid) for side in size]
         shift = [torch.randint(cell, (n_samples,), generator=generator, device="cpu") for cell in cells]
         return cls(kept, torch.stack(shift, 1), size)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captum_ext import on_nonfinite
-from captum_ext.attr import RISE
+from captum_ext.attr import RISE, rise
 from captum_ext.attr.rise import Masks
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from tests.core.device_entries import model_with
@@ -82,6 +82,20 @@ def test_no_more_rows_are_in_flight_than_allowed_and_none_is_passed_twice():
     RISE(model).attribute(IMAGES, target=1, n_samples=25, internal_batch_size=6)
     assert max(rows) == 6
     assert sum(rows) == 2 * 25
+
+
+def test_more_masks_than_memory_has_room_for_are_refused_before_they_are_drawn():
+    message = "`n_samples` to be at most 4,096 with a grid of 256 x 256, but got 1,000,000 masks"
+    with pytest.raises(ArgumentError, match=message):
+        RISE(MODEL, grid=256).attribute(IMAGES, target=1, n_samples=1_000_000)
+
+
+def test_cells_drawn_in_parts_are_those_drawn_at_once(monkeypatch):
+    whole = Masks.drawn(RISE(MODEL), 50, (6, 9))
+    monkeypatch.setattr(rise, "_AT_ONCE", 49 * 7)
+    parts = Masks.drawn(RISE(MODEL), 50, (6, 9))
+    assert torch.equal(whole.kept, parts.kept)
+    assert torch.equal(whole.shift, parts.shift)
 
 
 def test_a_row_of_nan_is_named_or_left_out():

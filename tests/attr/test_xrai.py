@@ -51,6 +51,24 @@ def test_a_map_is_the_densities_of_integrated_gradients_from_both_ends_of_the_im
     torch.testing.assert_close(maps[:, :1].expand_as(maps), maps)
 
 
+@pytest.mark.parametrize("n_steps", [1, 4])
+def test_the_rule_of_the_authors_has_points_from_end_to_end_of_equal_weight(n_steps):
+    seen = []
+
+    def model(x):
+        seen.extend(x[:, 0, 0, 0].tolist())
+        return MODEL(x)
+
+    one = IMAGES[:1].double() + 1
+    maps = XRAI(model, segmenter=HALVES).attribute(one, 0, target=1, n_steps=n_steps, method="linspace")
+    points = torch.linspace(0, 1, n_steps, dtype=torch.float64).reshape(-1, 1, 1, 1) * one
+    assert sorted(seen) == pytest.approx(points[:, 0, 0, 0].tolist())
+    leaf = points.requires_grad_()
+    gradients = torch.autograd.grad(MODEL(leaf)[:, 1].sum(), leaf)[0]
+    densities = (gradients.mean(0) * one[0]).amax(0)
+    torch.testing.assert_close(maps[0].sum(0)[:, 0], densities[:, :4].mean().expand(6))
+
+
 def test_one_baseline_or_several_replace_the_ends():
     method, more = XRAI(MODEL, segmenter=HALVES), {"target": 1, "n_steps": 5}
     black, white = method.attribute(IMAGES, 0, **more), method.attribute(IMAGES, torch.ones(1, 3, 6, 8), **more)

@@ -412,7 +412,7 @@ ENTRIES = {
             "area": Number(lambda value: 0 <= value <= 1),
             "target": Target(),
             "n_steps": Integer(1, STEPS),
-            "method": Choice(None, *(rule for rule in RULES if rule != "stratified")),
+            "method": Choice(None, "linspace", "adaptive", *(rule for rule in RULES if rule != "stratified")),
             "baselines": BASELINES,
             "internal_batch_size": BATCH,
             "show_progress": Flag(),

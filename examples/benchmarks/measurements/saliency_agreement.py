@@ -92,9 +92,9 @@ def pairs_of(model: nn.Module, shorter: int) -> dict[str, tuple[Callable[..., Ma
         "BlurIG, as theirs": (ours(as_theirs, n_steps=many), blur),
         'BlurIG, border="zero"': (ours(BlurIG(model, border="zero"), n_steps=many), blur),
         "BlurIG": (ours(BlurIG(model), n_steps=many), blur),
-        "XRAI": (xrai("full", "gausslegendre"), their_xrai("full")),
-        "XRAI, evenly spaced points": (xrai("full", "riemann_trapezoid"), their_xrai("full")),
-        'XRAI, algorithm="fast"': (xrai("fast", "riemann_trapezoid"), their_xrai("fast")),
+        "XRAI, as theirs": (xrai("full", "linspace"), their_xrai("full")),
+        "XRAI, Gauss-Legendre": (xrai("full", "gausslegendre"), their_xrai("full")),
+        'XRAI, algorithm="fast", as theirs': (xrai("fast", "linspace"), their_xrai("fast")),
         "IntegratedGradients": (
             ours(IntegratedGradients(model), n_steps=many, method="riemann_trapezoid"),
             theirs("IntegratedGradients", x_steps=many, batch_size=_AT_ONCE),
