@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -111,6 +112,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.fast:
         options.images, options.size = 1, 64
+    if importlib.util.find_spec("saliency") is None:
+        parser.exit(0 if options.fast else 1, "Nothing to agree with: pip install --no-deps saliency==0.2.1\n")
     model = real_data.efficientnet_lite0().double()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
