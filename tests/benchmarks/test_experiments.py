@@ -72,6 +72,8 @@ def test_rows_have_every_method_and_do_not_depend_on_the_batch(tiny, tmp_path):
         "CAM",
         "c-MWP",
         "WG, authors' baselines",
+        "SAMP++, 14 groups, velocity",
+        "SAMP++, steps of 10 pixels",
     } <= set(rows["method"])
     second = rows[rows["sample"] == 2].set_index("method")
     alone = alone.set_index("method")

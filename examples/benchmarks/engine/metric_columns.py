@@ -133,6 +133,7 @@ def path_columns(what: Targets, maps: Tensor, seed: int = 0) -> Columns:
     deletion_corners: the same to the mean colour of the corners, with which Weighted IG deletes.
     insertion_mean, deletion_mean: LPI's Table 1; missing pixels are the mean of those kept, s / F(x).
     diff_id, diff_id_accuracy: LPI's DiffID, from logits over F(x) and from whether the class is still first.
+    variance: Var(A) of SAMP's equation 5.
     """
     shared: dict[str, Any] = {"target": what.target, "ranking": metrics.Ranking(seed=seed)}
     by_magnitude = metrics.Ranking(absolute=True, seed=seed)
@@ -156,6 +157,7 @@ def path_columns(what: Targets, maps: Tensor, seed: int = 0) -> Columns:
         "deletion_mean": valid_areas(metrics.deletion(model, x, maps, **as_lpi)),
         "diff_id": valid_areas(difference),
         "diff_id_accuracy": numbers(torch.where(difference.valid, accuracy, torch.nan)),
+        "variance": numbers(metrics.attribution_variance(maps.double())),
         "insertion_curve": _curve(inserted),
         "deletion_curve": _curve(deleted),
         "diff_id_curve": _curve(difference),

@@ -44,6 +44,7 @@ METRICS = {
     "sensitivity_25": Metric("Sensitivity-N, 25 %", True, "The same with 25 % of the pixels."),
     "sensitivity_60": Metric("Sensitivity-N, 60 %", True, "The same with 60 % of the pixels."),
     "gap": Metric("gap", False, "|sum of attributions - difference of scores|."),
+    "variance": Metric("Var(A)", True, "Variance of the pixels' attributions; comparable where their sums are."),
     "relative_gap": Metric("gap / difference", False, "The gap over the difference of scores."),
     "iou": Metric("IoU", True, "The |mask| largest pixels against the mask."),
     "iou_best": Metric("IoU, best threshold", True, "IoU at the threshold that suits the map best."),

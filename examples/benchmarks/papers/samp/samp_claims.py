@@ -53,6 +53,7 @@ _TABLE_1 = (
     "SAMP, 14 groups",
     "SAMP++",
 )
+_READINGS = ("SAMP++, 14 groups, trapezoid", "SAMP++, 14 groups, velocity", "SAMP++, steps of 10 pixels")
 _RIVALS = ("GradCAM (bilinear)", "CAM", "GuidedIG (zero)", "BlurIG", "XRAI", f"RISE, {MASKS} masks")
 _TABLE_8 = ("IG (zero)", "ApproShapley", "DeepSHAP", "GradientShap", "SAMP++")
 _NOTE = (
@@ -93,13 +94,14 @@ def views(data: Iterable[str] = DATA) -> list[View]:
             ),
             View(
                 f"samp-{name}-ablation",
-                f"SAMP, Table 3 (momentum and bound): {name}",
+                f"SAMP, Table 3 (momentum and bound), and Var(A): {name}",
                 experiment,
-                _GAMES,
+                (*_GAMES, "variance"),
                 "SAMP, 14 groups",
-                (*_ABLATION, "SAMP++, 14 groups, trapezoid"),
+                (*_ABLATION, *_READINGS, _EQUAL[1]),
                 note="Fourteen groups of pixels in each direction, as in the paper, so that only momentum and bound "
-                "differ; R is 10. The trapezoid rule is ours.",
+                'differ; R is 10. The trapezoid rule is ours; "velocity" credits the momentum itself; IG has the same '
+                "baselines, so that Var(A) can be compared.",
                 plotted="deletion",
                 curve="deletion",
             ),
@@ -166,6 +168,8 @@ def claims(data: Iterable[str] = DATA) -> list[Claim | Fact]:
             claim("Table 2", "R = 200 lowers insertion from R = 50", "insertion", _BOUNDS[1], _BOUNDS[-1]),
             claim("Table 3", "momentum raises insertion", "insertion", _ABLATION[1], _ABLATION[0]),
             claim("Table 3", "momentum lowers deletion", "deletion", _ABLATION[1], _ABLATION[0]),
+            claim("Equation 5", "SAMP++ has more Var(A) than IG", "variance", "SAMP++, 14 groups", _EQUAL[1]),
+            claim("(ours)", "crediting the velocity < the gradient", "relative_gap", _READINGS[1], "SAMP++, 14 groups"),
             claim("Table 8", "SAMP++ > ApproShapley", "insertion", ours, "ApproShapley"),
             claim("Table 8", "SAMP++ > DeepSHAP", "insertion", ours, "DeepSHAP"),
             claim("Table 4", "insertion alone has the best insertion", "insertion", _DIRECTIONS[1], *_DIRECTIONS[::2]),

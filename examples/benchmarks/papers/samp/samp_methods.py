@@ -31,8 +31,13 @@ def samp_methods(setting: Setting) -> Methods:
 
 
 def samp_ablations(setting: Setting) -> Methods:
-    """Our rule, and other baselines and bounds (Tables 2 and 6)."""
-    chosen: Methods = {"SAMP++, 14 groups, trapezoid": _explain(setting, method="riemann_trapezoid")}
+    """Our rule, the other reading of momentum, the paper's step, and other baselines and bounds (Tables 2 and 6)."""
+    chosen: Methods = {
+        "SAMP++, 14 groups, trapezoid": _explain(setting, method="riemann_trapezoid"),
+        "SAMP++, 14 groups, velocity": _explain(setting, credit="velocity"),
+    }
+    if setting.network.preparation.size < 64:  # the paper's step for MNIST and CIFAR
+        chosen["SAMP++, steps of 10 pixels"] = _explain(setting, pixels_in_step=10)
     for name in ("zero", "white", "uniform"):
         chosen[f"SAMP + bound, zero + {name}"] = _explain(setting, insertion=name, momentum=0)
     for bound in BOUNDS:
@@ -53,13 +58,24 @@ SENSITIVITY = (
 
 
 def _explain(
-    setting: Setting, groups: int = PAPER_GROUPS, *, insertion: str = "blur", method: str | None = None, **settings: Any
+    setting: Setting,
+    groups: int = PAPER_GROUPS,
+    *,
+    insertion: str = "blur",
+    method: str | None = None,
+    pixels_in_step: int | None = None,
+    **settings: Any,
 ) -> Explain:
     def explain(asked: Asked) -> Explained:
         start = named_baseline(insertion, asked.images, setting)
         samp = SAMP(setting.network.model, insertion_baselines=start, **settings)
         maps, delta = samp.attribute(
-            asked.images, target=asked.target, n_steps=groups, method=method, return_convergence_delta=True
+            asked.images,
+            target=asked.target,
+            n_steps=groups,
+            method=method,
+            return_convergence_delta=True,
+            pixels_in_step=pixels_in_step,
         )
         return Explained(maps, delta)
 
