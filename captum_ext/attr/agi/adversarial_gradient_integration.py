@@ -45,7 +45,8 @@ class AGI(GradientAttribution):  # type: ignore[misc]
 
     for the probability $F_t$ of the target and $F_i$ of some other classes S. Each path climbs to an image that the
     model takes for class i, and ends there or after `n_steps`. No baseline is chosen: attributions sum to
-    $\sum_i F_t(x) - F_t(x_i)$, up to the width of the steps, for the ends $x_i$ of the paths.
+    $\sum_i F_t(x) - F_t(x_i)$ for the ends $x_i$ of the paths, in the limit of small steps; with the paper's step the
+    sum of a large network is far from that, since two or three steps may change the class (see the delta).
 
     Args:
         forward_func: the model; it returns outputs (N, K) for K classes, of which the target is one.
