@@ -36,6 +36,7 @@ from captum_ext_integrations.cli.options import (
     Target,
     Upsampler,
     Weights,
+    WeightsKey,
     check_engine,
     check_maps,
     example,
@@ -66,6 +67,7 @@ def _commands() -> ModuleType:
 def _model(
     name: str,
     weights: Path | None,
+    weights_key: str | None,
     n_classes: int | None,
     resize: int | None,
     crop: int | None,
@@ -74,7 +76,7 @@ def _model(
     device: str,
 ) -> ModelSpec:
     spec: ModelSpec = computing("models").ModelSpec(
-        name, weights, n_classes, resize, crop, numbers("mean", mean), numbers("std", std), device
+        name, weights, n_classes, resize, crop, numbers("mean", mean), numbers("std", std), device, weights_key
     )
     return spec
 
@@ -107,6 +109,7 @@ def explain(
     layer: Layer = None,
     upsampler: Upsampler = None,
     weights: Weights = None,
+    weights_key: WeightsKey = None,
     n_classes: Classes = None,
     resize: Resize = None,
     crop: Crop = None,
@@ -116,7 +119,7 @@ def explain(
     seed: Seed = 0,
 ) -> int:
     """Explain one photograph."""
-    spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
+    spec = _model(model, weights, weights_key, n_classes, resize, crop, mean, std, device)
     chosen = computing("methods").MethodSpec(method, spec, references, n_steps, layer, upsampler, seed)
     code: int = _commands().explain(image, chosen, number_or_name(target), out)
     return code
@@ -133,6 +136,7 @@ def upsample(
     target: Target = "predicted",
     layer: Layer = None,
     weights: Weights = None,
+    weights_key: WeightsKey = None,
     n_classes: Classes = None,
     resize: Resize = None,
     crop: Crop = None,
@@ -141,7 +145,7 @@ def upsample(
     device: Device = "auto",
 ) -> int:
     """A CAM, upsampled by redistributing its mass, beside the coarse map and bilinear interpolation."""
-    spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
+    spec = _model(model, weights, weights_key, n_classes, resize, crop, mean, std, device)
     name = upsampler or UPSAMPLER
     code: int = _commands().upsample(image, spec, cam, layer, name, number_or_name(target), out)
     return code
@@ -165,6 +169,7 @@ def evaluate(
     limit: Limit = None,
     batch_size: Batch = 8,
     weights: Weights = None,
+    weights_key: WeightsKey = None,
     n_classes: Classes = None,
     resize: Resize = None,
     crop: Crop = None,
@@ -175,7 +180,7 @@ def evaluate(
 ) -> int:
     """Score one or several methods on a folder: a table with intervals and paired tests, and a figure."""
     metrics = metrics_of(metric or list(METRIC_NAMES))
-    spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
+    spec = _model(model, weights, weights_key, n_classes, resize, crop, mean, std, device)
     names = list(dict.fromkeys(method))
     methods = computing("methods").MethodSpec.several(
         names, spec, seed, references=references, n_steps=n_steps, layer=layer, upsampler=upsampler
@@ -198,6 +203,7 @@ def fit_references(
     overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there.")] = False,
     limit: Limit = None,
     weights: Weights = None,
+    weights_key: WeightsKey = None,
     n_classes: Classes = None,
     resize: Resize = None,
     crop: Crop = None,
@@ -210,7 +216,7 @@ def fit_references(
 
     The exit code is 1 if files could not be read; they are named and left out.
     """
-    spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
+    spec = _model(model, weights, weights_key, n_classes, resize, crop, mean, std, device)
     fit = _commands().fit_references
     code: int = fit(folder, spec, out, n_neighborhoods, n_references, overwrite, limit, seed)
     return code
@@ -248,6 +254,7 @@ def run(
     batch_size: Batch = 8,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = True,
     weights: Weights = None,
+    weights_key: WeightsKey = None,
     n_classes: Classes = None,
     resize: Resize = None,
     crop: Crop = None,
@@ -264,7 +271,7 @@ def run(
     check_engine(engine, Engine.local, {"num_workers": num_workers})
     check_maps(maps, {"size": size, "dtype": dtype})
     metrics = tuple(metrics_of(metric or []))
-    spec = _model(model, weights, n_classes, resize, crop, mean, std, device)
+    spec = _model(model, weights, weights_key, n_classes, resize, crop, mean, std, device)
     chosen = computing("methods").MethodSpec(method, spec, references, n_steps, layer, upsampler, seed)
     runs = computing("folder_runs")
     job = runs.FolderRun(

@@ -29,6 +29,7 @@ class ModelSpec:
     Attributes:
         name: torchvision:NAME, timm:NAME or MODULE:FUNCTION.
         weights: a local file, or None for the pretrained ones (of MODULE:FUNCTION: those that it loads).
+        weights_key: which of several state dicts of that file, where it is a checkpoint: "state_dict_ema".
         n_classes: outputs, where the file's differ from the 1,000 of ImageNet.
         resize, crop, mean, std: override the preparation that belongs to the model.
         device: "auto", "cpu", "cuda" or another of torch's names.
@@ -42,6 +43,7 @@ class ModelSpec:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     device: str = "auto"
+    weights_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         raise ModelLoadError(
             f"Expected a model as torchvision:NAME, timm:NAME or MODULE:FUNCTION, but got {spec.name!r}."
         )
+    if spec.weights_key is not None and spec.weights is None:
+        raise ArgumentError("weights_key", "given together with --weights FILE", repr(spec.weights_key))
     load = {"torchvision": _torchvision, "timm": _timm}.get(source)
     model, preparation, names = _returned(source, name, spec) if load is None else load(name, spec)
     changed = {key: getattr(spec, key) for key in ("resize", "crop", "mean", "std") if getattr(spec, key) is not None}
@@ -112,7 +116,7 @@ def _torchvision(name: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tu
     if spec.weights is None:
         fill(model, _downloaded(pretrained, name), spec.name, "the download")
     else:
-        load_weights(model, spec.weights, spec.name)
+        load_weights(model, spec.weights, spec.name, key=spec.weights_key)
     preset = pretrained.transforms()
     preparation = Preparation(
         preset.resize_size[0], preset.crop_size[0], tuple(preset.mean), tuple(preset.std), preset.interpolation.value
@@ -164,7 +168,7 @@ def _timm(name: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tuple[str
             raise
         raise ModelLoadError(_offline(f"timm:{name}", error)) from error
     if spec.weights is not None:
-        load_weights(model, spec.weights, f"timm:{name}")
+        load_weights(model, spec.weights, f"timm:{name}", key=spec.weights_key)
     config = timm.data.resolve_model_data_config(model)
     channels, height, crop = config["input_size"]
     if channels != 3 or height != crop or config["crop_mode"] not in ("center", "squash"):
@@ -201,7 +205,7 @@ def _returned(module: str, function: str, spec: ModelSpec) -> tuple[nn.Module, P
     if not isinstance(model, nn.Module):
         raise ModelLoadError(f"Expected {spec.name} to return a torch.nn.Module, but got {type(model).__name__}.")
     if spec.weights is not None:
-        load_weights(model, spec.weights, spec.name)
+        load_weights(model, spec.weights, spec.name, key=spec.weights_key)
     return model, Preparation(), ()
 
 

@@ -87,9 +87,13 @@ Model = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(
-        help="State dict of the model (safetensors, or as torch.save writes it; no code in it is run). Without: the "
-        "pretrained one."
+        help="Weights of the model: safetensors, or a state dict or checkpoint as torch.save writes it (no code in it "
+        "is run). Without: the pretrained ones."
     ),
+]
+WeightsKey = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Which of several state dicts of a checkpoint, such as state_dict_ema."),
 ]
 Classes = Annotated[
     int | None, typer.Option("--n-classes", min=1, help="Outputs of the model, if not ImageNet's 1,000.")

@@ -1,14 +1,17 @@
 """What a pickle of weights says of its tensors, read without making one of them or anything else that it names.
 
 `torch.load` with weights_only runs no code of a file, but it makes what the file asks for: a `bytearray` of any length,
-storages of any size. Here every name of the pickle stands for something that only notes what it is given, names that
-have no place in a state dict are refused, and so are operations that Python's own unpickler takes memory or time for.
+storages of any size. Here every name of the pickle stands for something that only notes what it is given. Names of
+torch and of Python that have no place among weights are refused, and so are operations that Python's own unpickler
+takes memory or time for. What else a trainer keeps beside its weights, as the options of a run, is nothing: neither
+here nor when the file is read, where the same stand-ins take its place.
 """
 
 from __future__ import annotations
 
 import pickle
 import pickletools
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +43,11 @@ _NUMBERS = {
     "QUInt4x2Storage": 1,
     "QUInt2x4Storage": 1,
 }
+# Where the names are that torch.load knows by itself, or never allows: of these only what is known here passes.
+_TORCHS = {"torch", "torch.storage", "torch._utils", "torch._tensor", "torch.serialization", "torch.nn.parameter"}
+_TORCHS |= {"torch.sparse", "torch.cuda", "torch.cuda.sparse"}
+_TORCHS_INSIDE = ("torch.nested.", "torch.distributed.", "torch._dynamo.")
+_PYTHONS = {"builtins", "collections", "_codecs", "sys", "os", "posix", "nt", "io", "_io", "subprocess", "importlib"}
 
 
 @dataclass(frozen=True)
@@ -60,12 +68,39 @@ class _Name:
         return self
 
 
+class Other:
+    """Stands for an object of any other class, whatever it is made of, and is nothing.
+
+    Attributes:
+        name: of the class that the file names.
+        is_mapping: whether the file gives it items, as a kind of dictionary.
+    """
+
+    __slots__ = ()
+    name = ""
+    is_mapping = False
+
+    def __new__(cls, *_: Any) -> Any:
+        """Of a kind of dictionary a plain one, the only kind that torch.load gives items to."""
+        return OrderedDict() if cls.is_mapping else super().__new__(cls)
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+    def __setitem__(self, _key: Any, _value: Any) -> None:
+        type(self).is_mapping = True
+
+
 class _Header(pickle.Unpickler):
-    """Notes tensors and the bytes of their storages."""
+    """Notes tensors and the bytes of their storages, and what stands for names of others."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
         self.stored: dict[str, int] = {}
+        self.others: dict[str, type[Other]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         """What stands for a name.
@@ -73,16 +108,19 @@ class _Header(pickle.Unpickler):
         Raises:
             pickle.UnpicklingError: it has no place in a state dict.
         """
-        module = "builtins" if module == "__builtin__" else module  # as Python 2 and its protocol call it
-        known = _KNOWN.get(f"{module}.{name}")
+        # As Python 2 and its protocol call them; so torch does it, too.
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+        full = f"{module}.{name}"
+        known = _KNOWN.get(full)
         if known is not None:
             return known
-        is_torchs = module in ("torch", "torch.storage") and (
+        if module in ("torch", "torch.storage") and (
             name in _NUMBERS or isinstance(getattr(torch, name, None), torch.dtype)
-        )
-        if not is_torchs:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which has no place among weights")
-        return _Name(name)
+        ):
+            return _Name(name)
+        if module in _TORCHS or full.startswith(_TORCHS_INSIDE) or module.partition(".")[0] in _PYTHONS:
+            raise pickle.UnpicklingError(f"it names {full}, which has no place among weights")
+        return self.others.setdefault(full, type("Other", (Other,), {"__slots__": (), "name": full}))
 
     def persistent_load(self, pid: Any) -> Any:
         """A storage."""
@@ -93,8 +131,23 @@ class _Header(pickle.Unpickler):
         return _Name("storage")
 
 
-def header_of_pickle(file: IO[bytes]) -> tuple[Any, dict[str, int]]:
-    """The object of a pickle, in which tensors are `Stored`, and the bytes of storages by their names.
+@dataclass(frozen=True)
+class Header:
+    """What a pickle of weights says.
+
+    Attributes:
+        content: its object, in which tensors are `Stored`.
+        stored: bytes of the storages by their names.
+        others: what stands for classes that are neither torch's nor Python's.
+    """
+
+    content: Any
+    stored: dict[str, int]
+    others: dict[str, type[Other]]
+
+
+def header_of_pickle(file: IO[bytes]) -> Header:
+    """What a pickle says, without making anything of it.
 
     Raises:
         Exception: it is no pickle, or none of weights.
@@ -104,9 +157,9 @@ def header_of_pickle(file: IO[bytes]) -> tuple[Any, dict[str, int]]:
     end = file.tell()
     file.seek(start)
     unpickler = _Header(file)
-    header = unpickler.load()
+    content = unpickler.load()
     file.seek(end)
-    return header, unpickler.stored
+    return Header(content, unpickler.stored, unpickler.others)
 
 
 def skip_pickle(file: IO[bytes]) -> None:

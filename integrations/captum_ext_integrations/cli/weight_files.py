@@ -7,16 +7,18 @@ import json
 import os
 import struct
 import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import torch
 from safetensors import torch as safetensors
-from torch import Tensor
 
 from captum_ext_integrations.cli.files import MAX_WEIGHTS_MB, limit_of
-from captum_ext_integrations.cli.pickle_headers import Stored, header_of_pickle, skip_pickle
+from captum_ext_integrations.cli.pickle_headers import Header, Other, Stored, header_of_pickle, skip_pickle
 
+_TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2])
 _MOST_UNPACKED = 4  # times the size of the file, or of the model
 _LEAST_UNPACKED = 2**24
 _MOST_HEADER = 2**24  # bytes of names and shapes
@@ -40,26 +42,28 @@ class WeightFile:
     model_bytes: int
     max_bytes: int | None = None
 
-    def header(self) -> Any:
+    def header(self) -> Header:
         """What the file says it holds: of a state dict a mapping from names to `Stored`.
 
         Raises:
             Exception: whatever is wrong with the file, in words.
         """
         if self.suffix == ".safetensors":
-            return _header_of_safetensors(self._start(), self._size())
+            return Header(_header_of_safetensors(self._start(), self._size()), {}, {})
         if self._start().read(4) == b"PK\x03\x04":
             return self._header_of_archive()
         return _header_of_old_file(self._start(), self._size())
 
-    def read(self) -> dict[str, Tensor]:
-        """The tensors, none of which shares memory with the file."""
+    def read(self, header: Header) -> Any:
+        """What the file holds; no tensor shares memory with it. Classes of others are what stands for them.
+
+        Raises:
+            Exception: whatever is wrong with the file, in words.
+        """
         if self.suffix == ".safetensors":
             return safetensors.load(self._start().read())
-        loaded: dict[str, Tensor] = torch.load(self._start(), "cpu", weights_only=True)
-        if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-            raise TypeError("its header is that of a state dict, but its content is not")
-        return loaded
+        with _standing_in(header.others):
+            return torch.load(self._start(), "cpu", weights_only=True)
 
     def _start(self) -> BinaryIO:
         self.file.seek(0)
@@ -68,7 +72,7 @@ class WeightFile:
     def _size(self) -> int:
         return os.fstat(self.file.fileno()).st_size
 
-    def _header_of_archive(self) -> Any:
+    def _header_of_archive(self) -> Header:
         """Of what torch.save writes: an archive with a pickle, and with the tensors' bytes beside it."""
         _check_end(self.file, self._size())
         with zipfile.ZipFile(self.file) as archive:
@@ -82,8 +86,8 @@ class WeightFile:
                 raise ValueError("an archive that torch.save did not write: it has no small data.pkl")
             if f"{folder}/constants.pkl" in entries:
                 raise ValueError("a TorchScript archive, which is a program; save its state_dict() instead")
-            header, stored = header_of_pickle(io.BytesIO(archive.read(pickled)))
-            for key, n_bytes in stored.items():
+            header = header_of_pickle(io.BytesIO(archive.read(pickled)))
+            for key, n_bytes in header.stored.items():
                 entry = entries.get(f"{folder}/data/{key}")
                 if entry is None or entry.file_size < n_bytes:
                     raise ValueError(f"the data of tensor {key}, which should have {n_bytes} bytes, are not all there")
@@ -100,6 +104,21 @@ class WeightFile:
                 f"its {self._size()} bytes unpack to {n_bytes}, and at most {most} are expected. "
                 f"{MAX_WEIGHTS_MB}={n_bytes // 2**20 + 1} in the environment reads it"
             )
+
+
+@contextmanager
+def _standing_in(others: Mapping[str, type[Other]]) -> Iterator[None]:
+    """What torch.load takes for classes that a file names and that are nothing to us."""
+    if not others:
+        yield
+        return
+    if _TORCH < (2, 6):  # which takes no names for what stands in
+        raise ValueError(
+            f"it names {next(iter(others))}, which is no weight and stops torch before version 2.6; save its state "
+            "dict alone"
+        )
+    with torch.serialization.safe_globals([(other, name) for name, other in others.items()]):
+        yield
 
 
 def _check_end(file: BinaryIO, size: int) -> None:
@@ -120,20 +139,21 @@ def _check_end(file: BinaryIO, size: int) -> None:
     file.seek(0)
 
 
-def _header_of_old_file(file: BinaryIO, size: int) -> Any:
+def _header_of_old_file(file: BinaryIO, size: int) -> Header:
     """Of what torch.save wrote before version 1.6: five pickles, and the tensors' bytes behind them."""
     start = io.BytesIO(file.read(_MOST_HEADER))
     try:
-        magic, _ = header_of_pickle(start)
+        magic = header_of_pickle(start).content
     except Exception as error:  # bytes of anything
         raise ValueError(f"neither an archive nor a pickle of torch.save ({error})") from error
     if magic != _MAGIC:
         raise ValueError("a pickle that torch.save did not write")
     for _ in ("version of the format", "numbers of the machine"):
         skip_pickle(start)
-    header, stored = header_of_pickle(start)
-    if sum(stored.values()) > size:
-        raise ValueError(f"its tensors should have {sum(stored.values())} bytes, but the file has {size}")
+    header = header_of_pickle(start)
+    n_bytes = sum(header.stored.values())
+    if n_bytes > size:
+        raise ValueError(f"its tensors should have {n_bytes} bytes, but the file has {size}")
     return header
 
 

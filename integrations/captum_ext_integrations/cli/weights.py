@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,28 +10,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError, ModelLoadError
+from captum_ext_integrations.cli.checkpoints import StateDict, modern_names, seen_by, state_dicts
 from captum_ext_integrations.cli.files import regular_file
-from captum_ext_integrations.cli.pickle_headers import Stored
+from captum_ext_integrations.cli.pickle_headers import Other, Stored
 from captum_ext_integrations.cli.weight_files import WeightFile
 
 # Heads that help in training only, and are not built here.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-_OLD_DENSENET = re.compile(
-    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var|num_batches_tracked))$"
-)
+_MOST_NAMED = 3
 _COUNTER = "num_batches_tracked"  # of steps of the training; a mean of several checkpoints has floats there
 
 
-def load_weights(model: nn.Module, path: Path, name: str, *, max_bytes: int | None = None) -> None:
-    """Load a state dict without unpickling code.
+def load_weights(
+    model: nn.Module, path: Path, name: str, *, key: str | None = None, max_bytes: int | None = None
+) -> None:
+    """Load a state dict without unpickling code, alone in a file or in a checkpoint as trainers save them.
 
-    Names and shapes are compared with the model's before the data are read, which are copied out of the file.
+    Names and shapes are compared with the model's before the data are read, which are copied out of the file. Of a
+    checkpoint the one state dict that fits is taken, and where several do the first that is no moving average, with
+    a warning. Names lose what `DataParallel`, `torch.compile`, FSDP and trainers that hold the model as `self.model`
+    put before them. Whatever else a checkpoint holds, as its optimizer and options, is left alone.
 
     Args:
         model: what gets the weights.
-        path: safetensors, or a state dict as torch.save writes it.
+        path: safetensors, or what torch.save wrote: a state dict, or containers around one or several of them.
         name: of the model, for messages.
+        key: which of several state dicts of a checkpoint: "state_dict_ema", or "ema.module" of one in two containers.
         max_bytes: what a compressed file may unpack to; None: four times what the file or the model has, or what
             CAPTUM_EXT_MAX_WEIGHTS_MB in the environment says.
 
@@ -46,9 +51,9 @@ def load_weights(model: nn.Module, path: Path, name: str, *, max_bytes: int | No
     try:
         with regular_file(path) as file:
             weights = WeightFile(file, path.suffix, n_bytes, max_bytes)
-            shapes = _shapes_of(weights.header(), name, path)
-            _check_fit(wanted, _renamed(shapes), name, str(path))
-            loaded = weights.read()
+            header = weights.header()
+            chosen = _chosen(header.content, wanted, name, path, key)
+            loaded = chosen.taken(weights.read(header))
     except (ModelLoadError, ArgumentError):
         raise
     except Exception as error:  # a file that is no weights fails in as many ways as there are files
@@ -56,7 +61,10 @@ def load_weights(model: nn.Module, path: Path, name: str, *, max_bytes: int | No
         raise ModelLoadError(
             f"Expected weights of {name} (safetensors or a state dict), but got {path}: {reason}"
         ) from error
-    fill(model, loaded, name, str(path))
+    fill(model, loaded, name, chosen.within(path))
+    if chosen.beside:
+        first = chosen.beside[0]
+        warn_caller(f"{len(chosen.beside)} tensors of {path} are beside the weights of {name}, such as {first}.")
 
 
 def fill(model: nn.Module, loaded: dict[str, Tensor], name: str, where: str) -> None:
@@ -65,7 +73,7 @@ def fill(model: nn.Module, loaded: dict[str, Tensor], name: str, where: str) -> 
     Raises:
         ModelLoadError: they belong to another architecture, or hold no numbers.
     """
-    loaded = _renamed(loaded)
+    loaded = modern_names(loaded)
     wanted = _tensors(model)
     _check_fit(wanted, {key: tuple(value.shape) for key, value in loaded.items()}, name, where)
     odd = [f"{key}, {what}" for key in wanted if key in loaded and (what := _odd(key, loaded[key], wanted[key]))]
@@ -84,22 +92,45 @@ def fill(model: nn.Module, loaded: dict[str, Tensor], name: str, where: str) -> 
         raise _other_architecture(len(wanted), missing, unexpected, [], name, where)
 
 
+def _chosen(header: Any, wanted: dict[str, Tensor], name: str, path: Path, key: str | None) -> StateDict:
+    """The state dict of a file that a model takes.
+
+    Raises:
+        ModelLoadError: there is none, none under this key, or one of other shapes or other things than numbers.
+    """
+    found = {".".join(place): (place, entries) for place, entries in state_dicts(header).items()}
+    if not found:
+        is_object = isinstance(header, Other)
+        what = f"a whole {header.name}; save its state_dict() instead" if is_object else type(header).__name__
+        raise ModelLoadError(f"Expected a state dict of {name} in {path}, but got {what}.")
+    if key is not None and key not in found:
+        there = ", ".join(repr(one) for one in found if one) or "one without a key"
+        raise ModelLoadError(f"Expected a state dict of {name} in {path} under {key!r}, but got {there}.")
+    seen = [seen_by(wanted, map(str, entries), place) for one, (place, entries) in found.items() if key in (None, one)]
+    best = max(seen, key=lambda one: (one.n_known, not one.is_average))
+    where = best.within(path)
+    shapes = _shapes_of(found[best.key][1], name, where)
+    _check_fit(wanted, {new: shapes[old] for old, new in best.names.items()}, name, where)
+    others = [one.key for one in seen if one.n_known == best.n_known and one is not best]
+    if others and best.n_known:
+        warn_caller(f"{path} has several state dicts of {name}: {best.key} is taken, and not {', '.join(others)}.")
+    return best
+
+
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
-def _shapes_of(header: Any, name: str, path: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes by name; a file of other things than tensors is refused."""
-    if not isinstance(header, Mapping) or not all(isinstance(entry, Stored) for entry in header.values()):
-        raise ModelLoadError(f"Expected a state dict of {name} in {path}, but got {type(header).__name__}.")
-    if not all(isinstance(key, str) for key in header):
-        raise ModelLoadError(f"Expected a state dict of {name} in {path}, but got tensors without names.")
-    odd = [f"{key}, a {entry.kind} tensor" for key, entry in header.items() if entry.kind]
+def _shapes_of(entries: Mapping[Any, Stored], name: str, where: str) -> dict[str, tuple[int, ...]]:
+    """Shapes by name; other tensors than plain ones are refused."""
+    if not all(isinstance(key, str) for key in entries):
+        raise ModelLoadError(f"Expected a state dict of {name} in {where}, but got tensors without names.")
+    odd = [f"{key}, a {entry.kind} tensor" for key, entry in entries.items() if entry.kind]
     if odd:
         raise ModelLoadError(
-            f"Expected plain tensors of {name} in {path}, but got {len(odd)} others, such as {odd[0]}."
+            f"Expected plain tensors of {name} in {where}, but got {len(odd)} others, such as {odd[0]}."
         )
-    return {key: entry.shape for key, entry in header.items()}
+    return {key: entry.shape for key, entry in entries.items()}
 
 
 def _check_fit(wanted: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], name: str, where: str) -> None:
@@ -119,7 +150,9 @@ def _other_architecture(
     n_wanted: int, missing: list[str], unexpected: list[str], other: list[str], name: str, where: str
 ) -> ModelLoadError:
     parts = {"missing": missing, "unexpected": unexpected, "of another shape": other}
-    differences = "; ".join(f"{len(keys)} {what}, such as {keys[0]}" for what, keys in parts.items() if keys)
+    differences = "; ".join(
+        f"{len(keys)} {what}, such as {', '.join(keys[:_MOST_NAMED])}" for what, keys in parts.items() if keys
+    )
     return ModelLoadError(
         f"Expected the {n_wanted} tensors of {name} in {where}, but got another architecture: {differences}."
     )
@@ -133,13 +166,6 @@ def _odd(key: str, value: Tensor, wanted: Tensor) -> str | None:
     if kinds[0] != kinds[1] and not key.endswith(_COUNTER):
         return f"{value.dtype} instead of {wanted.dtype}"
     return None
-
-
-def _renamed(loaded: dict[str, Any]) -> dict[str, Any]:
-    """Torchvision's DenseNet files have names from before 2017, such as `denselayer1.norm.1.weight`."""
-    if not any(_OLD_DENSENET.match(key) for key in loaded):
-        return loaded
-    return {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in loaded.items()}
 
 
 def first_line(error: Exception) -> str:
