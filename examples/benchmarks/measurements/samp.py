@@ -7,7 +7,7 @@ inside foolbox; class predicted, score = logit. "Relative gap" is |sum of attrib
 difference, per image; the games are `metrics.insertion` and `deletion` ("range") and `metrics.diff_id`, over the rows
 where they are valid.
 
-Shares: 100 random functions of six features each: smooth networks and quadratic forms with random weights, and
+Shares: 40 random functions of six features each: smooth networks and quadratic forms with random weights, and
 "saturating" ones, the hyperbolic tangent of a sum with positive weights; from zero to a random point (a positive one
 for the last), of a sign that makes the score rise; one feature at a time. Of all 720 orders, the best path is that with
 the largest variance of attributions. Attributions are the gradient where a move starts times the move, as SAMP's, or
@@ -32,7 +32,7 @@ from examples.benchmarks.engine.samples import load_samples
 from examples.benchmarks.measurements.reporting import print_table
 
 FEATURES = 6
-FUNCTIONS = 100  # of each kind
+FUNCTIONS = 40  # of each kind
 KINDS = ("networks", "quadratic forms", "saturating")
 
 Score = Callable[[Tensor], Tensor]
