@@ -229,18 +229,20 @@ def _relabelled(labels: NDArray[Any]) -> NDArray[np.int64]:
     return flat.reshape(labels.shape).astype(np.int64)
 
 
-def check_labels(name: str, labels: Any, n_images: int, size: tuple[int, int]) -> Tensor:
-    """Return a user's label map as (N, H, W), one row expanded to all images.
+def check_labels(name: str, labels: Any, n_images: int, size: tuple[int, ...]) -> Tensor:
+    """Return a user's label map as (N, *size), one row expanded to all images.
 
     Raises:
         ArgumentTypeError: not an integer tensor.
         ArgumentError: another size, or labels that do not run from zero without gaps.
     """
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise ArgumentTypeError(name, "an integer tensor (H, W) or (N, H, W)", describe(labels))
+        raise ArgumentTypeError(
+            name, f"an integer tensor of shape {size}, one for all or one for each image", describe(labels)
+        )
     check_numbers(name, labels)
-    maps = labels[None] if labels.dim() == 2 else labels
-    if maps.dim() != 3 or tuple(maps.shape[1:]) != size or maps.shape[0] not in (1, n_images):
+    maps = labels[None] if labels.dim() == len(size) else labels
+    if maps.dim() != len(size) + 1 or tuple(maps.shape[1:]) != size or maps.shape[0] not in (1, n_images):
         raise ArgumentError(
             name, f"of shape {size}, one for all or one for each of {n_images} images", describe(labels)
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_ext.attr.paths.path_method import OnDone
 from captum_ext.attr.paths.quadrature import own_rule
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.blur import LARGEST_SIGMA, blur_matrix
+from captum_ext.core.blur import LARGEST_SIGMA, blur_matrix, check_dims, space_dims
 from captum_ext.core.captum import log_usage
 from captum_ext.core.checks import MOST_STEPS, check_bool, check_choice, check_number, check_positive_int, describe
 from captum_ext.core.chunks import for_each_chunk
@@ -20,7 +20,7 @@ from captum_ext.core.inspection import frozen_parameters
 from captum_ext.core.model import compute_gradients
 from captum_ext.core.progress import counted
 from captum_ext.core.request import Request
-from captum_ext.core.tensors import Sums, accumulation_dtype, row_sum
+from captum_ext.core.tensors import Sums, accumulation_dtype, along_sides, row_sum
 from captum_ext.core.types import Baselines, ForwardFunc, Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
@@ -43,6 +43,8 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
         forward_func: the model.
         max_sigma: standard deviation, in pixels, at which the path begins; the authors' code has 50.
         border: what is beyond the image: "reflect", its mirror image; or "zero", as in the authors' code.
+        dims: how many of the last dimensions are blurred, as in `images.gaussian_blur`: None for the two of images and
+            the three of volumes (N, C, D, H, W); 1 for signals (N, C, T); 2 for each frame of videos (N, C, T, H, W).
         derivative_step: None: a step counts the gradient times the difference of the blurred images at its ends. A
             number of pixels: times the derivative, by a difference over so many, and the step's width; the authors'
             code has 0.01.
@@ -73,6 +75,7 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
         max_sigma: float = 50.0,
         border: str = "reflect",
         derivative_step: float | None = None,
+        dims: int | None = None,
         allow_batch_statistics: bool = False,
     ) -> None:
         super().__init__(forward_func)
@@ -85,11 +88,13 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
                 "derivative_step", derivative_step, expected, lambda value: 1e-6 <= value <= 1
             )
         self.derivative_step = derivative_step
+        self.dims = check_dims("dims", dims)
         self.allow_batch_statistics = check_bool("allow_batch_statistics", allow_batch_statistics)
 
     def settings(self) -> dict[str, Any]:
         """What the attributions depend on beside the model and the arguments of `attribute`."""
-        return {"max_sigma": self.max_sigma, "border": self.border, "derivative_step": self.derivative_step}
+        settings = {"max_sigma": self.max_sigma, "border": self.border, "derivative_step": self.derivative_step}
+        return settings if self.dims is None else {**settings, "dims": self.dims}
 
     def has_convergence_delta(self) -> bool:
         """Whether `return_convergence_delta` is supported: yes."""
@@ -143,7 +148,7 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
         r"""Explain images.
 
         Args:
-            inputs: (N, C, H, W), floating point.
+            inputs: (N, C, H, W), floating point; volumes (N, C, D, H, W); signals (N, C, T) with `dims=1`.
             baselines: None: the path has its own beginning.
             target: as in Captum.
             additional_forward_args: as in Captum; see `PathAttribution.attribute`.
@@ -156,8 +161,8 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
             show_progress: show a bar that counts gradients.
 
         Returns:
-            Attributions (N, C, H, W), float32 for half precision, else the inputs' dtype; then, if asked for, the delta
-            (N,), in units of the score: $\sum_i \phi_i - (F(x) - F(L(\sigma_{max})))$.
+            Attributions of the inputs' shape, float32 for half precision, else the inputs' dtype; then, if asked for,
+            the delta (N,), in units of the score: $\sum_i \phi_i - (F(x) - F(L(\sigma_{max})))$.
 
         Raises:
             ArgumentTypeError, ArgumentError: inputs that are no images, baselines, arguments that do not fit.
@@ -181,8 +186,7 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
             allow_batch_statistics=self.allow_batch_statistics,
         )
         (images,) = request.inputs
-        if images.dim() != 4:
-            raise ArgumentError("inputs", "a batch of images (N, C, H, W)", f"shape {tuple(images.shape)}")
+        space_dims("inputs", images, self.dims)
         show_progress = check_bool("show_progress", show_progress)
         with (
             frozen_parameters(self.forward_func),
@@ -224,13 +228,14 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
     def _blurred(self, images: Tensor, sigma: Tensor) -> Tensor:
         """Images (P, C, H, W), each blurred by its own standard deviation (P,)."""
         different, place = torch.unique(sigma, return_inverse=True)
-        tall, wide = (
+        dims = space_dims("inputs", images, self.dims)
+        along = [
             on_device(torch.stack([blur_matrix(side, float(one), self.border) for one in different]), images.device).to(
                 images.dtype
-            )[on_device(place, images.device)][:, None]
-            for side in images.shape[2:]
-        )
-        return tall @ images @ wide.transpose(2, 3)
+            )[on_device(place, images.device)]
+            for side in images.shape[-dims:]
+        ]
+        return along_sides(images, along)
 
     def _delta(self, request: Request, attributions: Tensor) -> Tensor:
         (images,) = request.inputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +12,14 @@ from captum.attr import PerturbationAttribution
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
+from captum_ext.core.blur import check_dims, space_dims
 from captum_ext.core.captum import log_usage
 from captum_ext.core.checks import MOST_STEPS, check_baselines, check_bool, check_number, check_positive_int, check_seed
 from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.devices import double, on_device
 from captum_ext.core.progress import counted
 from captum_ext.core.request import Request
-from captum_ext.core.tensors import accumulation_dtype
+from captum_ext.core.tensors import accumulation_dtype, along_sides
 from captum_ext.core.types import Baselines, ForwardFunc, Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
@@ -34,7 +36,7 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
     $$S(\lambda) = \frac{1}{n\,p} \sum_{i=1}^{n} F(x \odot M_i + b \odot (1 - M_i)) \, M_i(\lambda)$$
 
     for random masks $M_i$: a coarse grid, each cell of which is kept with probability p, upsampled bilinearly to one
-    cell more than the image in both directions, and cropped at a random place, so that no pixel is always at an edge.
+    cell more than the image in all directions, and cropped at a random place, so that no pixel is always at an edge.
     Only scores are asked for: the model may be a black box.
 
     Args:
@@ -42,6 +44,8 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
         grid: cells of the coarse grid along each side; the paper has 7.
         probability: p, of keeping a cell; the paper has 0.5.
         seed: of the masks, which are the same for all rows: from 0 to 2^63 - 1.
+        dims: how many of the last dimensions are masked: None for the two of images and the three of volumes
+            (N, C, D, H, W); 1 for signals (N, C, T); 2 for all frames of videos (N, C, T, H, W) alike.
         allow_batch_statistics: allow batch norm that mixes the rows of a batch.
 
     Raises:
@@ -72,6 +76,7 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
         grid: int = 7,
         probability: float = 0.5,
         seed: int = 0,
+        dims: int | None = None,
         allow_batch_statistics: bool = False,
     ) -> None:
         super().__init__(forward_func)
@@ -79,11 +84,13 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
         expected = "a number between 0 and 1, both excluded"
         self.probability = check_number("probability", probability, expected, lambda value: 0 < value < 1)
         self.seed = check_seed("seed", seed)
+        self.dims = check_dims("dims", dims)
         self.allow_batch_statistics = check_bool("allow_batch_statistics", allow_batch_statistics)
 
     def settings(self) -> dict[str, Any]:
         """What the attributions depend on beside the model and the arguments of `attribute`."""
-        return {"grid": self.grid, "probability": self.probability, "seed": self.seed}
+        settings = {"grid": self.grid, "probability": self.probability, "seed": self.seed}
+        return settings if self.dims is None else {**settings, "dims": self.dims}
 
     @log_usage
     @own_precision
@@ -101,7 +108,7 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
         r"""Explain images.
 
         Args:
-            inputs: (N, C, H, W), floating point.
+            inputs: (N, C, H, W), floating point; volumes (N, C, D, H, W); signals (N, C, T) with `dims=1`.
             baselines: what masked pixels fade to, as in Captum: a number, one image (1, C, H, W) or one for each input.
             target: as in Captum.
             additional_forward_args: as in Captum; see `PathAttribution.attribute`.
@@ -111,7 +118,7 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
             show_progress: show a bar that counts passes.
 
         Returns:
-            (N, C, H, W), float32 for half precision, else the inputs' dtype; in units of the score.
+            Of the inputs' shape, float32 for half precision, else the inputs' dtype; in units of the score.
 
         Raises:
             ArgumentTypeError, ArgumentError: inputs that are no images, arguments that do not fit.
@@ -121,10 +128,6 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
         if not isinstance(inputs, Tensor):
             raise ArgumentTypeError("inputs", "a tensor of images (N, C, H, W)", type(inputs).__name__)
         n_samples = check_positive_int("n_samples", n_samples, MOST_STEPS)
-        most = _MOST_CELLS // self.grid**2
-        if n_samples > most:
-            received = f"{n_samples:,} masks, whose cells would not fit into memory"
-            raise ArgumentError("n_samples", f"at most {most:,} with a grid of {self.grid} x {self.grid}", received)
         request = Request(
             self.forward_func,
             inputs,
@@ -134,16 +137,20 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
             allow_batch_statistics=self.allow_batch_statistics,
         )
         (images,) = request.inputs
-        if images.dim() != 4:
-            raise ArgumentError("inputs", "a batch of images (N, C, H, W)", f"shape {tuple(images.shape)}")
+        dims = space_dims("inputs", images, self.dims)
+        most = _MOST_CELLS // self.grid**dims
+        if n_samples > most:
+            grid, received = " x ".join([str(self.grid)] * dims), f"{n_samples:,} masks, whose cells would not fit"
+            raise ArgumentError("n_samples", f"at most {most:,} with a grid of {grid}", f"{received} into memory")
         (fill,) = check_baselines(baselines, request.inputs)
-        masks = Masks.drawn(self, n_samples, (images.shape[2], images.shape[3]))
+        masks = Masks.drawn(self, n_samples, tuple(images.shape[-dims:]))
         show_progress = check_bool("show_progress", show_progress)
         with counted("RISE", n_samples * len(images), "pass", show_progress) as on_done:
             scores = _scores(request, masks, fill, on_done)
         total = _weighted_sum(request, masks, double(scores))
-        shared = total / (n_samples * self.probability * images.shape[1])
-        result = shared.to(accumulation_dtype(images.dtype)).to(images.device)[:, None].expand_as(images).contiguous()
+        shared = total / (n_samples * self.probability * math.prod(images.shape[1:-dims]))
+        result = shared.to(accumulation_dtype(images.dtype)).to(images.device)
+        result = _with_channels(result, images).expand_as(images).contiguous()
         return request.formatted((result,))  # type: ignore[return-value]
 
 
@@ -152,25 +159,31 @@ class Masks:
     """Random masks, as the numbers that they are made of.
 
     Attributes:
-        kept: (n, grid, grid) which cells are kept.
+        kept: (n, grid, grid) which cells are kept; as many times `grid` as the masks have dimensions, but one cell
+            along the depth of a volume of depth 1, whose masks are those of an image.
         shift: (n, 2) where each mask is cropped, in pixels below a cell's height and width.
         size: (H, W).
     """
 
     kept: Tensor
     shift: Tensor
-    size: tuple[int, int]
+    size: tuple[int, ...]
 
     @classmethod
-    def drawn(cls, method: RISE, n_samples: int, size: tuple[int, int]) -> Masks:
+    def drawn(cls, method: RISE, n_samples: int, size: tuple[int, ...]) -> Masks:
         """The masks of a method, whose seed they depend on alone."""
         generator = torch.Generator().manual_seed(method.seed)
-        kept = torch.empty(n_samples, method.grid, method.grid, dtype=torch.bool, device="cpu")
-        for part in torch.split(kept, max(1, _AT_ONCE // method.grid**2)):
-            drawn = torch.rand(part.shape, generator=generator, dtype=torch.float32, device="cpu")
-            torch.lt(drawn, method.probability, out=part)
-        cells = [-(-side // method.grid) for side in size]
-        shift = [torch.randint(cell, (n_samples,), generator=generator, device="cpu") for cell in cells]
+        is_flat = len(size) == 3 and size[0] == 1
+        grids = [1 if is_flat and axis == 0 else method.grid for axis in range(len(size))]
+        kept = torch.empty(n_samples, *grids, dtype=torch.bool, device="cpu")
+        for part in torch.split(kept, max(1, _AT_ONCE // math.prod(grids))):
+            numbers = torch.rand(part.shape, generator=generator, dtype=torch.float32, device="cpu")
+            torch.lt(numbers, method.probability, out=part)
+        drawn = [
+            torch.randint(-(-side // method.grid), (n_samples,), generator=generator, device="cpu")
+            for side in size[is_flat:]
+        ]
+        shift = [torch.zeros(n_samples, dtype=torch.long, device="cpu")] * is_flat + drawn
         return cls(kept, torch.stack(shift, 1), size)
 
     def __len__(self) -> int:
@@ -179,23 +192,27 @@ class Masks:
     def at(self, which: Tensor, like: Tensor) -> Tensor:
         """The masks (m, H, W) with these numbers (m,), in the dtype of arithmetic on images, on their device.
 
-        Bilinear interpolation weighs rows and columns apart, so that a mask is a product of three matrices.
+        Multilinear interpolation weighs each direction apart: a mask of an image is a product of three matrices.
         """
         dtype, device = accumulation_dtype(like.dtype), like.device
         kept = on_device(self.kept[which].to(dtype), device)
-        rows, columns = (
-            on_device(self._weights(side, self.shift[which, axis]).to(dtype), device)
-            for axis, side in enumerate(self.size)
-        )
-        return rows @ kept @ columns.transpose(1, 2)
+        weights = [
+            on_device(self._weights(axis, self.shift[which, axis]).to(dtype), device) for axis in range(len(self.size))
+        ]
+        return along_sides(kept, weights)
 
-    def _weights(self, side: int, shift: Tensor) -> Tensor:
+    def _weights(self, axis: int, shift: Tensor) -> Tensor:
         """(m, side, grid): the share that each cell has in each pixel along one side."""
-        grid = self.kept.shape[1]
+        grid, side = self.kept.shape[1 + axis], self.size[axis]
         larger = (grid + 1) * -(-side // grid)
         pixel = torch.arange(side, device="cpu") + shift[:, None]
         place = ((pixel + 0.5) * grid / larger - 0.5).clamp(0, grid - 1)
         return (1 - (place[..., None] - torch.arange(grid, device="cpu")).abs()).clamp(min=0)
+
+
+def _with_channels(maps: Tensor, images: Tensor) -> Tensor:
+    """Maps (P, H, W), broadcastable to images (N, C, H, W): with one channel, and one of whatever else comes before."""
+    return maps.reshape(len(maps), *(1,) * (images.dim() - maps.dim()), *maps.shape[1:])
 
 
 def _scores(request: Request, masks: Masks, fill: Tensor, on_done: Callable[[int], object]) -> Tensor:
@@ -204,7 +221,7 @@ def _scores(request: Request, masks: Masks, fill: Tensor, on_done: Callable[[int
 
     def values(points: Tensor, rows: Tensor) -> Tensor:
         numbers, place = torch.unique_consecutive(points // n_rows, return_inverse=True)
-        mask = masks.at(numbers, images)[on_device(place, images.device)][:, None]
+        mask = _with_channels(masks.at(numbers, images)[on_device(place, images.device)], images)
         taken = images[on_device(rows, images.device)]
         below = fill if len(fill) == 1 else fill[on_device(rows, fill.device)]
         scores = request.model.scores(((below + mask * (taken - below)).to(images.dtype),), rows)
@@ -221,7 +238,7 @@ def _weighted_sum(request: Request, masks: Masks, scores: Tensor) -> Tensor:
 
     def add(part: slice) -> None:
         mask = masks.at(torch.arange(part.start, part.stop, device="cpu"), images).to(scores.device)
-        total.add_(torch.einsum("mn,mhw->nhw", scores[part], mask.double()))
+        total.add_(torch.einsum("mn,m...->n...", scores[part], mask.double()))
 
     for_each_chunk(len(masks), request.limit.for_batch(1), add)
     return total

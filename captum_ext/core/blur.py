@@ -1,4 +1,4 @@
-"""Gaussian blur of image batches: the reference image without details, of one strength wherever it is asked for."""
+"""Gaussian blur of images, volumes and signals: the input without details, equally strong wherever it is asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.checks import check_number, check_numbers, describe
+from captum_ext.core.checks import check_number, check_numbers, check_positive_int, describe
+from captum_ext.core.tensors import along_sides
 from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError
 
@@ -28,21 +29,27 @@ LARGEST_SIGMA = 10_000
 
 
 @own_precision
-def gaussian_blur(images: Tensor, sigma: Sigma = None) -> Tensor:
+def gaussian_blur(images: Tensor, sigma: Sigma = None, *, dims: int | None = None) -> Tensor:
     r"""Blur images until nothing can be made out: where insertion starts, and what stands for missing pixels.
 
     $$L = K_H \, x \, K_W^\top, \qquad K_{ij} \propto \exp(-(i - j)^2 / 2 \sigma^2)$$
+
+    and likewise along the one or three dimensions of signals and volumes,
 
     with kernels that end at four standard deviations. Beyond its border an image is mirrored, again and again where the
     kernel is wider than the image, so that every channel keeps its mean.
 
     Args:
-        images: (N, C, H, W).
-        sigma: None: 12 pixels up to a shorter side of 224 pixels, 12/224 of it beyond. A number: the standard deviation
-            in pixels. "rise": the blur of RISE's evaluation, see below.
+        images: (N, C, H, W), volumes (N, C, D, H, W), or with `dims=1` signals (N, C, T).
+        sigma: None: 12 pixels up to a shorter side of 224 pixels, 12/224 of it beyond; of a volume the shorter of its
+            two longest sides counts, of a signal its length. A number: the standard deviation in pixels, the same along
+            all sides. "rise": the blur of RISE's evaluation, see below, for images.
+        dims: how many of the last dimensions are blurred, from 1 to 3. None: the two of images, the three of volumes.
+            Two of a volume's blur each of its slices, or each frame of a video (N, C, T, H, W). Three dimensions may be
+            a signal, the embeddings (N, L, E) of a text or an image without its batch: say `dims=1` for a signal.
 
     Returns:
-        (N, C, H, W) in the images' dtype.
+        Of the images' shape, in their dtype.
 
     The default is our own, and measured (`python -m examples.benchmarks.measurements.blur`): a share of the side hides
     the class at 224 pixels and not at 28, where digits are still read after a blur of 12/224 of the side (98 % of
@@ -56,33 +63,59 @@ def gaussian_blur(images: Tensor, sigma: Sigma = None) -> Tensor:
 
     Raises:
         ArgumentTypeError: images that are no tensor of numbers, a `sigma` that is none.
-        ArgumentError: images of another shape, another word, a `sigma` that is not positive.
+        ArgumentError: images of another shape, another word, a `sigma` that is not positive, `dims` that the images do
+            not have, "rise" for others than images.
 
     Example:
         >>> import torch
         >>> from captum_ext.images import gaussian_blur
         >>> gaussian_blur(torch.tensor([[[[0.0, 0.0, 1.0, 0.0]]]]), sigma=0.5).squeeze()
         tensor([2.6387e-04, 1.0645e-01, 7.8657e-01, 1.0671e-01])
+        >>> gaussian_blur(torch.tensor([[[0.0, 0.0, 1.0, 0.0]]]), sigma=0.5, dims=1).squeeze()
+        tensor([2.6387e-04, 1.0645e-01, 7.8657e-01, 1.0671e-01])
     """
     check_numbers("images", images)
-    if images.dim() != 4 or images.numel() == 0:
-        raise ArgumentError("images", "a batch of images (N, C, H, W)", describe(images))
-    sigma = check_sigma("sigma", sigma)
+    dims, sigma = _dims_of(images, check_dims("dims", dims)), check_sigma("sigma", sigma)
+    if isinstance(sigma, str) and dims != 2:
+        raise ArgumentError("sigma", f"a number or None for a blur of {dims} dimension(s)", '"rise", a blur of images')
     wide = images.to(torch.float64 if images.dtype == torch.float64 else torch.float32)
+    sides = images.shape[-dims:]
     if sigma is None:
-        sigma = _SIGMA * max(1.0, min(images.shape[-2:]) / _LARGEST_SIDE)
+        sigma = _SIGMA * max(1.0, sorted(sides)[-2:][0] / _LARGEST_SIDE)
     # As matrices, since convolutions with so long a kernel and one channel a group are slow on a CPU. In this order:
     # some devices have no float64.
-    along_height, along_width = (
+    along = [
         (rise_matrix(size) if isinstance(sigma, str) else blur_matrix(size, sigma, "reflect"))
         .to(wide.dtype)
         .to(wide.device)
-        for size in images.shape[-2:]
-    )
-    return (along_height @ wide @ along_width.T).to(images.dtype)
+        for size in sides
+    ]
+    return along_sides(wide, along).to(images.dtype)
 
 
-@dataclass(frozen=True)
+def _dims_of(images: Tensor, dims: int | None) -> int:
+    """How many of the last dimensions of these images are blurred."""
+    if images.numel() == 0:
+        raise ArgumentError("images", "with at least one pixel", describe(images))
+    return space_dims("images", images, dims)
+
+
+def space_dims(name: str, images: Tensor, dims: int | None) -> int:
+    """How many of the last dimensions are those of space: `dims`, else two of images and three of volumes.
+
+    Raises:
+        ArgumentError: images that do not have them, with a batch and channels before.
+    """
+    if dims is None and images.dim() not in (4, 5):
+        expected = "a batch of images (N, C, H, W) or volumes (N, C, D, H, W), or of signals (N, C, T) with dims=1"
+        raise ArgumentError(name, expected, describe(images))
+    if dims is not None and not dims + 2 <= images.dim() <= 5:
+        expected = f"of {dims + 2} to 5 dimensions for dims={dims}, the batch and the channels first"
+        raise ArgumentError(name, expected, describe(images))
+    return images.dim() - 2 if dims is None else dims
+
+
+@dataclass(frozen=True, repr=False)
 class Blur:
     """A blurred input, of a strength of one's own, wherever "blur" may be given as baselines or as a fill.
 
@@ -90,9 +123,10 @@ class Blur:
 
     Attributes:
         sigma: None, a standard deviation in pixels, or "rise", as in `gaussian_blur`.
+        dims: None, or how many of the last dimensions are blurred; 1 says that inputs (N, C, T) are signals.
 
     Raises:
-        ArgumentTypeError, ArgumentError: a `sigma` that is none of these.
+        ArgumentTypeError, ArgumentError: a `sigma` or `dims` that is none of these.
 
     Example:
         >>> import torch
@@ -105,16 +139,28 @@ class Blur:
     """
 
     sigma: Sigma = None
+    dims: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", check_sigma("sigma", self.sigma))
+        object.__setattr__(self, "dims", check_dims("dims", self.dims))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Blur images (N, C, H, W)."""
-        return gaussian_blur(images, self.sigma)
+        """Blur images (N, C, H, W), volumes, or with `dims=1` signals."""
+        return gaussian_blur(images, self.sigma, dims=self.dims)
+
+    def of_located(self, values: Tensor) -> Tensor:
+        """Blur images, volumes, or signals (N, C, T) that are known to be such, along all their dimensions unless
+        `dims` says otherwise."""
+        return gaussian_blur(values, self.sigma, dims=values.dim() - 2 if self.dims is None else self.dims)
+
+    def __repr__(self) -> str:
+        dims = "" if self.dims is None else f", dims={self.dims}"
+        return f"Blur(sigma={self.sigma!r}{dims})"
 
     def __str__(self) -> str:
-        return {None: '"blur"', "rise": '"rise"'}.get(self.sigma, repr(self))  # type: ignore[arg-type]
+        words = {None: '"blur"', "rise": '"rise"'}
+        return words[self.sigma] if self.dims is None and self.sigma in words else repr(self)
 
 
 def as_blur(given: object) -> Blur | None:
@@ -138,6 +184,16 @@ def check_sigma(name: str, sigma: Sigma) -> Sigma:
     if isinstance(sigma, str):
         raise ArgumentError(name, expected, describe(sigma))
     return check_number(name, sigma, expected, lambda value: 0 < value <= LARGEST_SIGMA)
+
+
+def check_dims(name: str, dims: int | None) -> int | None:
+    """Return `dims` if it is None or from 1 to 3.
+
+    Raises:
+        ArgumentTypeError: no integer.
+        ArgumentError: another integer.
+    """
+    return None if dims is None else check_positive_int(name, dims, 3)
 
 
 def blur_matrix(size: int, sigma: float, border: str) -> Tensor:

@@ -10,17 +10,24 @@ from torch import Tensor
 from captum_ext.core.checks import check_numbers, describe
 from captum_ext.core.devices import double, on_device
 from captum_ext.core.fills import Fill
-from captum_ext.core.pixels import pixel_maps
+from captum_ext.core.pixels import Channels, channel_dim, has_space, pixel_maps
 from captum_ext.core.request import Request
 from captum_ext.core.types import TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+
+#: What else a map may be, by the input's number of dimensions.
+_OTHER_MAPS = {
+    3: ", (N, 1, T) for signals (N, C, T) or (N, L, 1) for tokens (N, L, E)",
+    4: ", (N, 1, H, W) or (N, H, W)",
+    5: ", (N, 1, D, H, W) or (N, D, H, W)",
+}
 
 
 def pixel_importance(attributions: TensorOrTensors, inputs: Tensors, absolute: bool) -> Tensor:
     """Importance (N, n) of every pixel of every row, over all tensors of a tuple; NaN and infinities stay.
 
-    Convention: a pixel of a four-dimensional input (N, C, H, W) is a location with all its channels, whose importance
-    is the sum over channels (of absolute values with `absolute`); of any other input it is a single element.
+    What a pixel is, `pixels.channel_dim` says. Its importance is the sum over its channels (of absolute values with
+    `absolute`).
 
     Raises:
         ArgumentTypeError: attributions that are not tensors of numbers.
@@ -44,15 +51,21 @@ def pixel_importance(attributions: TensorOrTensors, inputs: Tensors, absolute: b
     return torch.cat(parts, 1)
 
 
-def ranks_of(importance: Tensor, like: Tensors, seed: int) -> tuple[Tensor, ...]:
+def channels_of(attributions: TensorOrTensors, inputs: Tensors) -> Channels:
+    """The dimension of each input that a pixel has all of, as its shape and that of its map, which fits it, say."""
+    given = attributions if isinstance(attributions, tuple) else (attributions,)
+    return tuple(channel_dim(value, part) for value, part in zip(inputs, given, strict=True))
+
+
+def ranks_of(importance: Tensor, like: Tensors, seed: int, channels: Channels | None = None) -> tuple[Tensor, ...]:
     """Rank of every pixel, 0 for the most important (Q, n), counted over all tensors of a tuple together.
 
     Ties are broken at random, by one permutation that depends on `seed` and the number of pixels only.
 
     Returns:
-        Ranks (Q, 1, H, W) for images, else (Q, ...) in the input's shape, on the input's device.
+        Ranks (Q, 1, H, W) for images, (Q, ...) in the input's shape where elements are pixels, on the input's device.
     """
-    return pixel_maps(_ranks(importance, seed), like)
+    return pixel_maps(_ranks(importance, seed), like, channels)
 
 
 def _pixel_importance(attribution: Tensor, value: Tensor, absolute: bool) -> Tensor:
@@ -60,19 +73,17 @@ def _pixel_importance(attribution: Tensor, value: Tensor, absolute: bool) -> Ten
     wide_dtype = torch.promote_types(attribution.dtype, torch.float32)
     wide = double(attribution.detach()) if integers else attribution.detach().to(wide_dtype)
     wide = wide.abs() if absolute else wide
-    if value.dim() == 4 and wide.dim() == 3 and wide.shape[1:] == value.shape[2:]:
+    if has_space(value) and wide.shape == (len(value), *value.shape[2:]):
         return wide
-    if (
-        value.dim() == 4
-        and wide.dim() == 4
-        and wide.shape[2:] == value.shape[2:]
-        and wide.shape[1] in (1, value.shape[1])
-    ):
-        return wide.sum(1)
+    channel = channel_dim(value, wide)
+    if channel is not None and wide.dim() == value.dim() and wide.shape[channel] in (1, value.shape[channel]):
+        summed = wide.sum(channel)
+        if summed.shape == value.select(channel, 0).shape:
+            return summed
     if wide.shape == value.shape:
         return wide
-    images = ", (N, 1, H, W) or (N, H, W)" if value.dim() == 4 else ""
-    raise ArgumentError("attributions", f"of the input's shape {tuple(value.shape)}{images}", describe(attribution))
+    expected = f"of the input's shape {tuple(value.shape)}{_OTHER_MAPS.get(value.dim(), '')}"
+    raise ArgumentError("attributions", expected, describe(attribution))
 
 
 def _ranks(importance: Tensor, seed: int) -> Tensor:

@@ -3,22 +3,76 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from captum_ext.core.checks import describe
 from captum_ext.core.types import TensorOrTensors, Tensors
+from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+
+#: The dimension of each tensor that a pixel has all of; None where every element is a pixel of its own.
+Channels: TypeAlias = tuple[int | None, ...]
+
+_FEW_CHANNELS, _COLOURS = 4, (1, 3)
+
+
+def has_space(value: Tensor) -> bool:
+    """Whether an input is an image (N, C, H, W) or a volume (N, C, D, H, W), as its dimensions alone can tell."""
+    return value.dim() in (4, 5)
+
+
+def channel_dim(value: Tensor, attribution: Tensor | None = None) -> int | None:
+    """The dimension of an input that its pixels have all of; None where each element is a pixel.
+
+    Convention, for everything that ranks, moves or removes pixels:
+
+    | input | a pixel |
+    | --- | --- |
+    | image (N, C, H, W), volume (N, C, D, H, W) | a location with all its channels |
+    | (N, C, T) with a map (N, 1, T) | a time step with all its channels |
+    | (N, L, E) with a map (N, L, 1) | a token with all its features |
+    | anything else | an element |
+
+    Three dimensions are the signal of a convolution, with channels first, as well as the embeddings of a text, with
+    tokens first. The shape cannot tell, and to take one for the other would rank the features of an embedding over all
+    tokens, without a message. So elements they are, unless a map has one number for each step or token.
+    """
+    if has_space(value):
+        return 1
+    if attribution is None or value.dim() != 3 or attribution.dim() != 3:
+        return None
+    for dim, other in ((1, 2), (2, 1)):
+        if attribution.shape[dim] == 1 and attribution.shape[other] == value.shape[other]:
+            return dim
+    return None
+
+
+def is_located(value: Tensor, channel: int | None) -> bool:
+    """Whether an input has locations (or time steps) with channels before them, so that it has a blur and corners."""
+    return value.dim() > 2 and channel == 1
+
+
+def warn_of_frames(inputs: Tensors) -> None:
+    """Warn of volumes that look like videos with the frames before the colours, which would be taken for channels."""
+    for value in inputs:
+        if value.dim() == 5 and value.shape[1] > _FEW_CHANNELS and value.shape[2] in _COLOURS:
+            warn_caller(
+                f"inputs of shape {tuple(value.shape)} are taken as volumes (N, C, D, H, W), whose pixels are places "
+                f"with all {value.shape[1]} channels. If they are videos (N, T, C, H, W), give them and their maps as "
+                "(N, C, T, H, W), and a function that transposes them back for the model."
+            )
 
 
 class Pixels:
     """The pixels of inputs, numbered across all tensors of a tuple.
 
-    Convention: a pixel of a four-dimensional input (N, C, H, W) is a location with all its channels; of any other input
-    it is a single element. A Captum-style `feature_mask` makes its own pixels: elements with the same number, in all
-    tensors, belong together.
+    Convention: a pixel of an image (N, C, H, W) or a volume (N, C, D, H, W) is a location with all its channels; of any
+    other input it is a single element. A Captum-style `feature_mask` makes its own pixels: elements with the same
+    number, in all tensors, belong together. `torch.arange(T)[None, None]` makes the time steps of signals (N, C, T)
+    pixels, `torch.arange(L)[None, :, None]` the tokens of embeddings (N, L, E).
 
     Args:
         inputs: (N, ...) each.
@@ -35,6 +89,8 @@ class Pixels:
         self._counts: Tensor | None = None
         if feature_mask is not None:
             self._read_mask(_check_mask(feature_mask, inputs), inputs)
+        else:
+            warn_of_frames(inputs)
 
     def counts(self, rows: Tensor) -> Tensor:
         """Number of pixels (P,) of each of the rows (P,)."""
@@ -45,7 +101,7 @@ class Pixels:
     def totals(self, values: Tensors, rows: Tensor) -> Tensor:
         """Sum (P, n) of `values` (P, ...) over the elements of each pixel, for points of the rows (P,)."""
         if self.labels is None:
-            parts = [value.sum(1) if value.dim() == 4 else value for value in values]
+            parts = [value.sum(1) if has_space(value) else value for value in values]
             flat = [part.reshape(len(rows), size) for part, size in zip(parts, self.sizes, strict=True)]
             return torch.cat([part.to(flat[0].device) for part in flat], 1) if len(flat) > 1 else flat[0]
         total = torch.zeros(len(rows), self.count, dtype=values[0].dtype, device=values[0].device)
@@ -83,9 +139,9 @@ class Pixels:
         self._counts = present.sum(1).cpu()
 
 
-def pixel_maps(numbers: Tensor, like: Tensors) -> Tensors:
-    """A number for each pixel (P, n), over all tensors, as one map (P, 1, H, W) or (P, ...) for each of them."""
-    shapes = _pixel_shapes(like)
+def pixel_maps(numbers: Tensor, like: Tensors, channels: Channels | None = None) -> Tensors:
+    """A number for each pixel (P, n), over all tensors, as one map for each of them, with one channel: (P, 1, H, W)."""
+    shapes = _pixel_shapes(like, channels)
     parts = torch.split(numbers, [math.prod(shape) for shape in shapes], 1)
     return tuple(
         part.reshape(len(numbers), *shape).to(value.device)
@@ -93,8 +149,12 @@ def pixel_maps(numbers: Tensor, like: Tensors) -> Tensors:
     )
 
 
-def _pixel_shapes(tensors: Tensors) -> list[tuple[int, ...]]:
-    return [(1, *value.shape[2:]) if value.dim() == 4 else tuple(value.shape[1:]) for value in tensors]
+def _pixel_shapes(tensors: Tensors, channels: Channels | None = None) -> list[tuple[int, ...]]:
+    dims = channels or tuple(map(channel_dim, tensors))
+    return [
+        tuple(1 if dim == channel else size for dim, size in enumerate(value.shape) if dim > 0)
+        for value, channel in zip(tensors, dims, strict=True)
+    ]
 
 
 def _check_mask(feature_mask: Any, inputs: Tensors) -> Tensors:

@@ -87,3 +87,20 @@ class Sums:
             total.to(accumulation_dtype(value.dtype)).to(value.device)
             for total, value in zip(self._totals, self._like, strict=True)
         )
+
+
+def along_sides(values: Tensor, matrices: list[Tensor]) -> Tensor:
+    """Values (P, ...) times a matrix along each of their last dimensions, one to three: the same matrix (out, in) for
+    all of them, or (P, out, in) one for each."""
+
+    def shaped(matrix: Tensor) -> Tensor:
+        return matrix if matrix.dim() == 2 else matrix.reshape(len(matrix), *between, *matrix.shape[1:])
+
+    if values.dim() == 2:
+        return along_sides(values[:, None], matrices)[:, 0]
+    between = (1,) * (values.dim() - 3)  # dimensions between the number of a value and a matrix's two
+    if len(matrices) == 3 and matrices[0].shape[-2:] != (1, 1):
+        values = (values.movedim(-3, -1) @ shaped(matrices[0]).transpose(-2, -1)).movedim(-1, -3)
+    if len(matrices) > 1:
+        values = shaped(matrices[-2]) @ values
+    return values @ shaped(matrices[-1]).transpose(-2, -1)

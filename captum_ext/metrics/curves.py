@@ -70,15 +70,18 @@ def insertion(
     Args:
         forward_func: the model; its outputs are scored as they are (logits or probabilities).
         inputs: (N, ...) or a tuple of such tensors.
-        attributions: of the inputs' shape; for images also (N, 1, H, W) or (N, H, W). A pixel is a location with all
-            its channels, for other inputs an element; over a tuple of inputs there is one ranking.
+        attributions: of the inputs' shape; for images also (N, 1, H, W) or (N, H, W), for volumes (N, 1, D, H, W) or
+            (N, D, H, W). Their pixels are locations with all their channels; those of other inputs are elements. A map
+            (N, 1, T) of signals (N, C, T) makes pixels of their time steps, and a map (N, L, 1) of embeddings (N, L, E)
+            of their tokens. Over a tuple of inputs there is one ranking.
         target: as in Captum.
         additional_forward_args: as in Captum; tensors with N rows follow their row.
-        baselines: where nothing is inserted: "blur" (images; as strong as hides the class at every size), "rise" (the
-            weaker blur of RISE's evaluation, see `images.gaussian_blur`), an `images.Blur` of your own strength,
-            "corners" (images: the mean colour of their four corners, each a tenth of their sides, with which Weighted
-            IG deletes), "mean" (of the inserted pixels, for each channel), "overall-mean" (images: one number for all
-            channels, as in the code of DiffID's authors), a number, or a tensor of one row or N rows.
+        baselines: where nothing is inserted: "blur" (images, volumes, and signals with a map (N, 1, T); as strong as
+            hides the class at every size), "rise" (images: the weaker blur of RISE's evaluation, see
+            `images.gaussian_blur`), an `images.Blur` of your own strength, "corners" (where there is a blur: the mean
+            colour of their corners, each a tenth of their sides, with which Weighted IG deletes), "mean" (of the
+            inserted pixels, for each channel), "overall-mean" (where there is a blur: one number for all channels, as
+            in the code of DiffID's authors), a number, or a tensor of one row or N rows.
         n_steps: the curve has n_steps + 1 points, costing as many forwards for each row.
         normalize: "none"; "input" divides by F(x) (valid where F(x) > 0); "range" is (s - low) / (F(x) - low) with the
             baseline's score as `low`, as in the appendix of SAMP (valid where F(x) - low is at least 0.2 |F(x)|).

@@ -14,7 +14,7 @@ from captum_ext.core.checks import MOST_STEPS, check_number, check_positive_int,
 from captum_ext.core.devices import double
 from captum_ext.core.fills import Fill
 from captum_ext.core.perturbation import Perturbation, check_fractions
-from captum_ext.core.pixels import pixel_maps
+from captum_ext.core.pixels import Channels, channel_dim, is_located, pixel_maps
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError
@@ -71,10 +71,11 @@ def infidelity(
 
     $$\mathrm{INFD} = \mathbb{E}_I \big( I^T \phi - (F(x) - F(x - I)) \big)^2$$
 
-    Each perturbation replaces one random square (images) or random set of elements by `baselines`, the same for every
-    row. What the map predicts is the sum of its attributions there, which already contain the difference to a baseline
-    (Integrated Gradients and its relatives). Gradients do not; multiply them by it, and they are scored exactly as the
-    paper defines it: `infidelity(..., attributions=gradients * (inputs - baselines), baselines=baselines)`.
+    Each perturbation replaces one random square (of images; a cube of volumes, an interval of signals with a map
+    (N, 1, T)) or random set of pixels by `baselines`, the same for every row. What the map predicts is the sum of its
+    attributions there, which already contain the difference to a baseline (Integrated Gradients and its relatives).
+    Gradients do not; multiply them by it, and they are scored exactly as the paper defines it:
+    `infidelity(..., attributions=gradients * (inputs - baselines), baselines=baselines)`.
 
     Costs n_samples + 1 forwards for each row.
 
@@ -87,7 +88,7 @@ def infidelity(
         baselines: what replaces pixels: a number, a tensor, "blur", "rise", an `images.Blur`, "corners", "mean" (of
             the pixels that are kept) or "overall-mean".
         n_samples: number of perturbations.
-        patch: side of the square as a share of the shorter side; for other inputs the share of the elements.
+        patch: side of the square as a share of the shortest side; for other inputs the share of the pixels.
         seed: of the perturbations.
         internal_batch_size: rows given to the model at once.
 
@@ -115,7 +116,7 @@ def infidelity(
     if n_samples < 2:
         raise ArgumentError("n_samples", "at least 2, since one factor fits one sample", str(n_samples))
     patch = check_number("patch", patch, "a share between 0 and 1, both excluded", lambda v: 0 < v < 1)
-    kept = kept_outside_patches(game.inputs, n_samples, patch, seed)
+    kept = kept_outside_patches(game.inputs, n_samples, patch, seed, game.channels)
     changes = _changes(game, game.fill(baselines), kept)
     predicted = _removed_sums(game, kept)
     square, cross, true = (predicted**2).mean(1), (predicted * changes).mean(1), (changes**2).mean(1)
@@ -189,7 +190,7 @@ def sensitivity_n(
         count = max(1, game.count(fraction))
         order = torch.rand(n_samples, game.n_pixels, generator=generator, dtype=torch.float32, device="cpu").argsort(1)
         flat = torch.ones(n_samples, game.n_pixels, dtype=torch.bool, device="cpu")
-        kept = pixel_maps(flat.scatter_(1, order[:, :count], False), game.inputs)
+        kept = pixel_maps(flat.scatter_(1, order[:, :count], False), game.inputs, game.channels)
         columns.append(correlation(_removed_sums(game, kept), _changes(game, fill, kept)))
     correlations = torch.stack(columns, 1).to(game.importance.dtype).to(game.importance.device)
     return game.defined(correlations)
@@ -277,19 +278,22 @@ def mean_ranks(values: Tensor) -> Tensor:
     return below.double() + (equal.double() - 1) / 2
 
 
-def kept_outside_patches(inputs: Tensors, n_samples: int, patch: float, seed: int) -> Tensors:
-    """Masks of what is kept around one random square (images) or outside random elements, for each tensor."""
+def kept_outside_patches(
+    inputs: Tensors, n_samples: int, patch: float, seed: int, channels: Channels | None = None
+) -> Tensors:
+    """Masks of what is kept around one random square, cube or interval (images, volumes, signals) or outside random
+    pixels, for each tensor."""
     generator = torch.Generator().manual_seed(seed)
     masks = []
-    for value in inputs:
-        if value.dim() == 4:
-            masks.append(_square_masks(value.shape[2], value.shape[3], n_samples, patch, generator))
+    for value, channel in zip(inputs, channels or map(channel_dim, inputs), strict=True):
+        if is_located(value, channel):
+            masks.append(_square_masks(tuple(value.shape[2:]), n_samples, patch, generator))
             continue
-        n_elements = value[0].numel()
-        count = max(1, round(patch * n_elements))
-        order = torch.rand(n_samples, n_elements, generator=generator, dtype=torch.float32, device="cpu").argsort(1)
-        flat = torch.ones(n_samples, n_elements, dtype=torch.bool, device="cpu").scatter_(1, order[:, :count], False)
-        masks.append(flat.reshape(n_samples, *value.shape[1:]))
+        n_pixels = value[0].numel() if channel is None else value.select(channel, 0)[0].numel()
+        count = max(1, round(patch * n_pixels))
+        order = torch.rand(n_samples, n_pixels, generator=generator, dtype=torch.float32, device="cpu").argsort(1)
+        flat = torch.ones(n_samples, n_pixels, dtype=torch.bool, device="cpu").scatter_(1, order[:, :count], False)
+        masks.extend(pixel_maps(flat, (value,), (channel,)))
     return tuple(masks)
 
 
@@ -309,12 +313,18 @@ def _removed_sums(game: Game, kept: Tensors) -> Tensor:
     return importance @ removed.T
 
 
-def _square_masks(height: int, width: int, n_samples: int, patch: float, generator: torch.Generator) -> Tensor:
-    """One square for each sample; of a single line of pixels, an interval."""
-    side = max(1, round(patch * (min(height, width) if min(height, width) > 1 else max(height, width))))
-    tall, wide = min(side, height), min(side, width)
-    tops = torch.randint(0, height - tall + 1, (n_samples, 1), generator=generator, device="cpu")
-    lefts = torch.randint(0, width - wide + 1, (n_samples, 1), generator=generator, device="cpu")
-    row, column = torch.arange(height, device="cpu")[None], torch.arange(width, device="cpu")[None]
-    in_rows, in_columns = (row >= tops) & (row < tops + tall), (column >= lefts) & (column < lefts + wide)
-    return ~(in_rows[:, None, :, None] & in_columns[:, None, None, :])
+def _square_masks(size: tuple[int, ...], n_samples: int, patch: float, generator: torch.Generator) -> Tensor:
+    """Masks (S, 1, *size) of what one square or cube for each sample leaves; of a single line of pixels, an interval.
+
+    A signal draws as an image of height 1 does, and a volume of depth 1 as an image.
+    """
+    drawn = (1, *size) if len(size) == 1 else size[1:] if len(size) == 3 and size[0] == 1 else size
+    side = max(1, round(patch * min((length for length in drawn if length > 1), default=1)))
+    inside = torch.ones(n_samples, *(1,) * len(drawn), dtype=torch.bool, device="cpu")
+    for axis, length in enumerate(drawn):
+        wide = min(side, length)
+        first = torch.randint(0, length - wide + 1, (n_samples, 1), generator=generator, device="cpu")
+        place = torch.arange(length, device="cpu")[None]
+        within = (place >= first) & (place < first + wide)
+        inside = inside & within.reshape(n_samples, *(length if dim == axis else 1 for dim in range(len(drawn))))
+    return ~inside.reshape(n_samples, 1, *size)

@@ -9,7 +9,8 @@ from captum_ext.core.blur import Blur
 from captum_ext.core.checks import describe
 from captum_ext.core.devices import double
 from captum_ext.core.fills import BLURRED, Fill, FillWord, KeptMean, OverallKeptMean, corner_mean, make_fill
-from captum_ext.core.perturbation import Perturbation, pixel_importance, ranks_of
+from captum_ext.core.perturbation import Perturbation, channels_of, pixel_importance, ranks_of
+from captum_ext.core.pixels import warn_of_frames
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, TensorOrTensors
 from captum_ext.exceptions import ArgumentTypeError
@@ -22,6 +23,7 @@ class Game:
     """A request with a map whose pixels are ranked.
 
     Attributes:
+        channels: the dimension of each input that a pixel has all of, or None.
         importance: (N, n) of every pixel, over all tensors; zero in rows that are not finite.
         ranks: rank of every pixel in each tensor's shape.
         finite: (N,) whether the map is finite.
@@ -34,15 +36,17 @@ class Game:
         self.request = request
         self.inputs, self.n_rows, self.model = request.inputs, request.n_rows, request.model
         importance = pixel_importance(attributions, self.inputs, ranking.absolute)
+        self.channels = channels_of(attributions, self.inputs)
+        warn_of_frames(self.inputs)
         self.finite = importance.isfinite().all(1)
         self.importance = torch.where(self.finite[:, None], importance, 0.0)
         self.ranked = self.finite & (self.importance.amax(1) > self.importance.amin(1))
-        self.ranks = ranks_of(self.importance, self.inputs, ranking.seed)
+        self.ranks = ranks_of(self.importance, self.inputs, ranking.seed, self.channels)
         self.n_pixels = self.importance.shape[1]
 
     def fill(self, baselines: Baselines | str | Blur) -> Fill:
         """What replaces pixels that are not kept: a key of `_WORDS`, a `Blur`, a number or a tensor."""
-        return make_fill("baselines", 0 if baselines is None else baselines, self.inputs, _WORDS)
+        return make_fill("baselines", 0 if baselines is None else baselines, self.inputs, _WORDS, self.channels)
 
     def count(self, fraction: float) -> int:
         """Number of pixels in a fraction of them."""

@@ -19,8 +19,10 @@ def iou(attributions: Tensor, masks: Tensor, *, threshold: str = "area") -> Tens
     $$\mathrm{IoU} = |T \cap M| / |T \cup M|$$
 
     Args:
-        attributions: (N, H, W) or (N, C, H, W), summed over channels.
-        masks: object pixels, boolean or 0 and 1, (N, H, W), (N, 1, H, W) or (H, W) for all.
+        attributions: (N, H, W) or (N, C, H, W), summed over channels; volumes (N, C, D, H, W); signals (N, C, T), which
+            masks (N, 1, T) tell from images (N, H, W).
+        masks: object pixels, boolean or 0 and 1, (N, H, W), (N, 1, H, W) or (H, W) for all, and likewise of volumes; of
+            signals (N, 1, T), or (1, 1, T) for all.
         threshold: which pixels T are: "area", as many as the mask has, largest first (of equal ones the first in raster
             order); "best", those above whichever value gives the largest IoU, an upper bound that knows the answer.
 
@@ -183,18 +185,20 @@ def _widened(attributions: Tensor) -> Tensor:
 
 
 def _flat(attributions: Tensor, masks: Any) -> tuple[Tensor, Tensor]:
-    """Pixel maps (N, H * W) and whether each pixel is on the object."""
+    """Pixel maps (N, pixels) and whether each pixel is on the object."""
     check_numbers("attributions", attributions)
-    if attributions.dim() not in (3, 4) or len(attributions) == 0:
-        raise ArgumentError("attributions", "of shape (N, H, W) or (N, C, H, W)", describe(attributions))
-    values = _widened(attributions)
-    values = values.sum(1) if values.dim() == 4 else values
+    if attributions.dim() not in (3, 4, 5) or len(attributions) == 0:
+        expected = "of shape (N, H, W) or (N, C, H, W), a volume's (N, C, D, H, W) or a signal's (N, C, T)"
+        raise ArgumentError("attributions", expected, describe(attributions))
     if not isinstance(masks, Tensor) or masks.is_complex():
         raise ArgumentTypeError("masks", "a tensor, boolean or of 0 and 1", describe(masks))
     check_dense("masks", masks)
-    given = masks[:, 0] if masks.dim() == 4 and masks.shape[1] == 1 else masks
-    given = given[None] if given.dim() == 2 else given
-    if given.dim() != 3 or given.shape[1:] != values.shape[1:] or len(given) not in (1, len(values)):
+    values = _widened(attributions)
+    of_steps = values.dim() == 3 and masks.dim() == 3 and masks.shape[1] == 1 < values.shape[1]
+    values = values.sum(1) if values.dim() > 3 or of_steps else values
+    given = masks[:, 0] if masks.dim() == values.dim() + 1 and masks.shape[1] == 1 else masks
+    given = given[None] if given.dim() == values.dim() - 1 else given
+    if given.dim() != values.dim() or given.shape[1:] != values.shape[1:] or len(given) not in (1, len(values)):
         expected = f"of shape {tuple(values.shape)} or {tuple(values.shape[1:])}, as the attributions"
         raise ArgumentError("masks", expected, describe(masks))
     if not bool(((given == 0) | (given == 1)).all()):

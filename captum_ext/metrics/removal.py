@@ -16,6 +16,7 @@ from captum_ext.core.checks import MOST_STEPS, check_choice, check_number, check
 from captum_ext.core.devices import double
 from captum_ext.core.fills import KeptMean
 from captum_ext.core.perturbation import Perturbation, check_fractions, ranks_of
+from captum_ext.core.pixels import is_located
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors
 from captum_ext.exceptions import ArgumentError
@@ -92,13 +93,14 @@ def irof(
 
     Args:
         forward_func: the model; its outputs are scored as they are.
-        inputs: images (N, C, H, W).
-        attributions: (N, C, H, W), (N, 1, H, W) or (N, H, W).
+        inputs: images (N, C, H, W), volumes (N, C, D, H, W) or signals (N, C, T).
+        attributions: (N, C, H, W), (N, 1, H, W) or (N, H, W), and likewise of volumes; (N, 1, T) of signals.
         target: as in Captum.
         additional_forward_args: as in Captum.
         baselines: what replaces segments; None: each image's own mean colour.
-        segments: labels (H, W) or (N, H, W); a `segmentation.Segmenter`, which says how many to ask for and which
-            normalisation of the images is undone first; or the method of one that asks for 50 and undoes none.
+        segments: labels (H, W) or (N, H, W), and likewise of volumes and signals; a `segmentation.Segmenter`, which
+            says how many to ask for and which normalisation of the images is undone first; or the method of one that
+            asks for 50 and undoes none.
         ranking: whether means are those of values or of absolute values, and the seed of the order of segments with
             equal means.
         internal_batch_size: rows given to the model at once. Costs a forward for each segment, and one.
@@ -115,7 +117,7 @@ def irof(
     """
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
     game = Game(request, attributions, ranking)
-    images = _only_image(game, "irof")
+    images = _only_image(game)
     labels = _labels(images, segments)
     count = labels.flatten(1).amax(1) + 1
     importance = double(game.importance)
@@ -126,7 +128,9 @@ def irof(
     means = torch.where(sizes > 0, sums / sizes.clamp(min=1), -torch.inf)
     of_segments = ranks_of(means, (means,), ranking.seed)[0]
     ranks = of_segments.gather(1, flat).reshape(game.n_rows, 1, *images.shape[2:]).to(images.device)
-    fill = images.mean((2, 3), keepdim=True).expand_as(images) if baselines is None else baselines
+    fill = (
+        images.mean(tuple(range(2, images.dim())), keepdim=True).expand_as(images) if baselines is None else baselines
+    )
     games = Perturbation(game.request, (ranks,), game.fill(fill))
     removed = [torch.arange(int(n) + 1, device="cpu") for n in count]
     rows = game.request.rows.repeat_interleave(count.cpu() + 1)
@@ -188,7 +192,9 @@ def road(
     shares = check_fractions(fractions)
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
     game = Game(request, attributions, ranking)
-    _only_image(game, "road")
+    if len(game.inputs) != 1 or game.inputs[0].dim() != 4:
+        expected = "one tensor of images (N, C, H, W) for road, which is defined in two dimensions"
+        raise ArgumentError("inputs", expected, _shapes(game))
     noise = check_number("noise", noise, "a finite standard deviation of at least 0", lambda v: 0 <= v < math.inf)
     n_pixels = game.n_pixels
     counts = [min(game.count(share), n_pixels - 1) for share in shares]  # something has to be left to impute from
@@ -260,15 +266,20 @@ def impute(image: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.fl
     return result
 
 
-def _only_image(game: Game, name: str) -> Tensor:
-    if len(game.inputs) != 1 or game.inputs[0].dim() != 4:
-        shapes = ", ".join(str(tuple(value.shape)) for value in game.inputs)
-        raise ArgumentError("inputs", f"one tensor of images (N, C, H, W) for {name}", shapes)
+def _only_image(game: Game) -> Tensor:
+    if len(game.inputs) != 1 or not is_located(game.inputs[0], game.channels[0]):
+        expected = "one tensor of images (N, C, H, W), volumes (N, C, D, H, W) or signals (N, C, T) for irof"
+        hint = "; a map (N, 1, T) says that they are signals" if game.inputs[0].dim() == 3 else ""
+        raise ArgumentError("inputs", expected, _shapes(game) + hint)
     return game.inputs[0]
 
 
+def _shapes(game: Game) -> str:
+    return ", ".join(str(tuple(value.shape)) for value in game.inputs)
+
+
 def _labels(images: Tensor, segments: Tensor | str | Segment | Segmenter) -> Tensor:
-    size = (images.shape[2], images.shape[3])
+    size = tuple(images.shape[2:])
     if isinstance(segments, Tensor):
         return check_labels("segments", segments, len(images), size).to(images.device)
     if isinstance(segments, Segmenter):

@@ -11,6 +11,7 @@ from torch import Tensor
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.blur import Sigma, check_sigma
 from captum_ext.core.checks import MOST_STEPS, check_count, check_number, check_seed, check_tensors, describe
+from captum_ext.core.pixels import has_space
 from captum_ext.core.types import TensorOrTensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images import gaussian_blur
@@ -29,7 +30,7 @@ def standard_baselines(
     seed: int = 0,
     blur_sigma: Sigma = None,
 ) -> TensorOrTensors:
-    """Baselines for every input, in this order: minimum, maximum, middle, mean, blur (images only), noise.
+    """Baselines for every input, in this order: minimum, maximum, middle, mean, blur (images and volumes), noise.
 
     Given to a method as its references, every input has its own: `references=standard_baselines`, or a `lambda` with
     the arguments below.
@@ -47,8 +48,8 @@ def standard_baselines(
     | noise | uniform from `low` to `high`, the same for every input | uniform between the two extremes |
 
     Args:
-        inputs: (N, ...) or a tuple of such tensors. Four dimensions (N, C, H, W) are images; the mean of anything else
-            is that of all its elements.
+        inputs: (N, ...) or a tuple of such tensors. Four dimensions (N, C, H, W) are images, five (N, C, D, H, W)
+            volumes; the mean of anything else is that of all its elements.
         value_range: lowest and highest value before normalisation. None: (0, 1) with `mean` and `std`; without them
             each input's own smallest and largest element, which is crude: pass the range that you know.
         mean: subtracted by the model's normalisation: a number, or one for each channel (dimension 1).
@@ -59,8 +60,8 @@ def standard_baselines(
             "rise" is that of RISE's evaluation, a number is a standard deviation in pixels.
 
     Returns:
-        (N, K, ...) with K = 5 + n_noise for images, 4 + n_noise otherwise; for a tuple of inputs, a tuple. Blur is left
-        out unless every tensor of a tuple is an image.
+        (N, K, ...) with K = 5 + n_noise for images and volumes, 4 + n_noise otherwise; for a tuple of inputs, a tuple.
+        Blur is left out unless every tensor of a tuple is an image or a volume.
 
     Raises:
         ArgumentError: a range that is not increasing, only one of mean and std, statistics that do not fit, or a
@@ -79,7 +80,7 @@ def standard_baselines(
     n_noise, seed = check_count("n_noise", n_noise, MOST_STEPS), check_seed("seed", seed)
     blur = check_sigma("blur_sigma", blur_sigma)
     limits = _check_range(value_range, mean, std)
-    with_blur = all(tensor.dim() == 4 for tensor in tensors)
+    with_blur = all(map(has_space, tensors))
     generator = torch.Generator().manual_seed(seed)
     sets = []
     for tensor in tensors:
@@ -111,7 +112,7 @@ def _colours(
 ) -> list[Tensor]:
     """Minimum, maximum, middle and mean, broadcastable to the tensor."""
     low, high = _extremes(tensor, limits, mean, std)
-    dims = tuple(range(2 if tensor.dim() == 4 else 1, tensor.dim()))
+    dims = tuple(range(2 if has_space(tensor) else 1, tensor.dim()))
     own_mean = tensor.mean(dims, keepdim=True) if dims else tensor
     return [low, high, (low + high) / 2, own_mean]
 

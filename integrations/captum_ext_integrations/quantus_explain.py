@@ -97,6 +97,7 @@ def explain(
     max_sigma: float = _NOT_GIVEN,
     border: str = _NOT_GIVEN,
     derivative_step: float | None = _NOT_GIVEN,
+    dims: int | None = _NOT_GIVEN,
     segmenter: Any = _NOT_GIVEN,
     algorithm: str = _NOT_GIVEN,
     min_pixels: int | None = _NOT_GIVEN,
@@ -192,6 +193,7 @@ def explain(
         max_sigma: of BlurIG.
         border: of BlurIG.
         derivative_step: of BlurIG.
+        dims: of BlurIG and RISE.
         segmenter: of XRAI.
         algorithm: of XRAI.
         min_pixels: of XRAI.

@@ -89,7 +89,7 @@ class Insertion(CurveMetric):
 
     def curve(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor) -> PerturbationCurve:
         """Insertion curves."""
-        default = "blur" if x.dim() == 4 and x.shape[2] > 1 else 0
+        default = "blur" if x.dim() == 5 or (x.dim() == 4 and x.shape[2] > 1) else 0
         baselines = default if self.baselines is None else self.fill(x)
         options: dict[str, Any] = {"n_steps": self.n_steps, "normalize": self.score_scale}
         return insertion(forward, x, a, y, baselines=baselines, ranking=Ranking(seed=self.seed), **options)

@@ -143,7 +143,11 @@ def test_settings_that_cannot_be_used_are_named(settings, error, message):
     ("given", "error", "message"),
     [
         ({"inputs": (IMAGES,)}, ArgumentTypeError, r"`inputs` to be a tensor of images \(N, C, H, W\), but got tuple"),
-        ({"inputs": IMAGES[0]}, ArgumentError, r"`inputs` to be a batch of images \(N, C, H, W\), but got shape"),
+        (
+            {"inputs": IMAGES[0]},
+            ArgumentError,
+            r"`inputs` to be a batch of images \(N, C, H, W\) or volumes .* with dims=1, but got a tensor of shape",
+        ),
         ({"baselines": 0}, ArgumentError, "`baselines` to be None, since the path begins at the blurred image"),
         ({"n_steps": 0}, ArgumentError, "`n_steps` to be an integer of at least 1"),
         ({"method": "adaptive"}, ArgumentError, '`method` to be one of "riemann_left", "riemann_middle"'),

@@ -130,7 +130,11 @@ def test_settings_that_cannot_be_used_are_named(settings, error, message):
     ("given", "error", "message"),
     [
         ({"inputs": (IMAGES,)}, ArgumentTypeError, r"`inputs` to be a tensor of images \(N, C, H, W\), but got tuple"),
-        ({"inputs": IMAGES[0]}, ArgumentError, r"`inputs` to be a batch of images \(N, C, H, W\), but got shape"),
+        (
+            {"inputs": IMAGES[0]},
+            ArgumentError,
+            r"`inputs` to be a batch of images \(N, C, H, W\) or volumes .* with dims=1, but got a tensor of shape",
+        ),
         ({"n_samples": 0}, ArgumentError, "`n_samples` to be an integer of at least 1"),
         ({"n_samples": 10**9}, ArgumentError, "`n_samples` to be an integer from 1 to 1,000,000"),
         ({"target": 3}, ArgumentError, "`target` to be an index from 0 to 2"),

@@ -104,6 +104,7 @@ class Entry:
     nan_is_right: bool = False  # where a number is not defined
 
 
+DIMS = Integer(1, 2, none=True)  # of what has two, an image
 INPUTS = Dense(shape=Verdict.EITHER)
 BESIDE = ("attributions", "references", "baselines", "fill", "segments", "target")  # what inputs may not fit
 BATCH = Integer(1, 10**500, none=True, same=False)
@@ -325,14 +326,15 @@ ENTRIES = {
         {"fraction": 0.25, "max_dist": 0.1},
     ),
     "BlurIG": Entry(
-        lambda inputs, max_sigma, border, derivative_step, **given: BlurIG(
-            MODEL, max_sigma=max_sigma, border=border, derivative_step=derivative_step
+        lambda inputs, max_sigma, border, derivative_step, dims, **given: BlurIG(
+            MODEL, max_sigma=max_sigma, border=border, derivative_step=derivative_step, dims=dims
         ).attribute(inputs, **given, return_convergence_delta=True),
         {
             "inputs": IMAGES,
             "max_sigma": 3.0,
             "border": "reflect",
             "derivative_step": None,
+            "dims": None,
             "target": 1,
             "n_steps": 3,
             "method": None,
@@ -342,6 +344,7 @@ ENTRIES = {
             "max_sigma": Number(lambda value: 0 < value <= 10_000),
             "border": Choice("reflect", "zero"),
             "derivative_step": Number(lambda value: 1e-6 <= value <= 1, none=True),
+            "dims": DIMS,
             "target": Target(),
             "n_steps": Integer(1, STEPS),
             "method": Choice(None, *RULES[:-1]),
@@ -434,15 +437,25 @@ ENTRIES = {
         {"inputs": BESIDE},
     ),
     "RISE": Entry(
-        lambda inputs, grid, probability, seed, **given: RISE(
-            MODEL, grid=grid, probability=probability, seed=seed
+        lambda inputs, grid, probability, seed, dims, **given: RISE(
+            MODEL, grid=grid, probability=probability, seed=seed, dims=dims
         ).attribute(inputs, **given),
-        {"inputs": IMAGES, "grid": 2, "probability": 0.5, "seed": 0, "target": 1, "n_samples": 4, "baselines": None},
+        {
+            "inputs": IMAGES,
+            "grid": 2,
+            "probability": 0.5,
+            "seed": 0,
+            "dims": None,
+            "target": 1,
+            "n_samples": 4,
+            "baselines": None,
+        },
         {
             "inputs": INPUTS,
             "grid": Integer(1, 256),
             "probability": Number(lambda value: 0 < value < 1),
             "seed": SEED,
+            "dims": DIMS,
             "target": Target(),
             "n_samples": Integer(1, STEPS),
             "baselines": BASELINES,
@@ -619,10 +632,11 @@ ENTRIES = {
     ),
     "gaussian_blur": Entry(
         gaussian_blur,
-        {"images": IMAGES, "sigma": None},
+        {"images": IMAGES, "sigma": None, "dims": None},
         {
             "images": Dense(nonfinite=Verdict.EITHER, integers=Verdict.EITHER, shape=Verdict.EITHER),
             "sigma": Number(lambda value: 0 < value <= 10_000, none=True, words=("rise",)),
+            "dims": DIMS,
         },
         nan_is_right=True,
     ),

@@ -29,7 +29,7 @@ from captum_ext.core.checks import (
 from captum_ext.core.devices import double
 from captum_ext.core.inspection import frozen_parameters
 from captum_ext.core.model import compute_gradients
-from captum_ext.core.pixels import Pixels
+from captum_ext.core.pixels import Pixels, has_space
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 
@@ -78,9 +78,10 @@ class SalientManipulationPath(PathMethod):
         multiply_by_inputs: multiply gradients by the moves. False: by the share of each element's way instead (a mean
             gradient along the path; zero for elements equal to their baseline).
         direction: "both", "insertion" or "deletion".
-        insertion_baselines: where the insertion path starts: "blur" (images; zero for anything else), "rise" (the
-            weaker blur of RISE's evaluation; see `images.gaussian_blur` for both), an `images.Blur` of your own
-            strength, or baselines in any of Captum's forms.
+        insertion_baselines: where the insertion path starts: "blur" (images and volumes; zero for anything else),
+            "rise" (of images the weaker blur of RISE's evaluation; see `images.gaussian_blur` for both), an
+            `images.Blur` of your own strength (with `dims=1` of signals (N, C, T), too), or baselines in any of
+            Captum's forms.
         deletion_baselines: where the deletion path ends, likewise. Zero is the mean colour of a normalised image, as in
             the paper's setting, not black.
         momentum: mu above, in [0, 1); 0 switches it off.
@@ -94,8 +95,10 @@ class SalientManipulationPath(PathMethod):
             is better; insertion and DiffID are better on ImageNet images and worse on digits. Without momentum both are
             the same.
         feature_mask: integers as Captum's `FeatureAblation` takes them, broadcastable to the inputs (a tuple for
-            several): elements with the same number move together. None: a pixel of an image (N, C, H, W) is a location
-            with all its channels; of anything else, an element.
+            several): elements with the same number move together. None: a pixel of an image (N, C, H, W) or a volume
+            (N, C, D, H, W) is a location with all its channels; of anything else, an element. Three dimensions may be
+            channels and time steps, or tokens and features: `torch.arange(T)[None, None]` moves the time steps of
+            signals (N, C, T) with all their channels, `torch.arange(L)[None, :, None]` the tokens of embeddings.
 
     Rows part ways along their paths: a model has to score each row by itself (batch norm that mixes the rows of a batch
     is refused), and a forward argument that has no entry for each row has to be wrapped in `captum_ext.Shared`.
@@ -342,7 +345,7 @@ class SalientManipulationPath(PathMethod):
         blur = as_blur(given)
         if blur is None:
             return check_fill(f"{direction}_baselines", given, request.inputs)
-        return tuple(blur(value) if value.dim() == 4 else torch.zeros_like(value[:1]) for value in request.inputs)
+        return tuple(blur(value) if _has_blur(value, blur) else torch.zeros_like(value[:1]) for value in request.inputs)
 
     def _warn_of_blur(self, manipulation: Manipulation, baselines: Baselines, at_inputs: Tensor | None) -> None:
         """Warn where the insertion path starts from a blurred input that still shows the class.
@@ -353,7 +356,7 @@ class SalientManipulationPath(PathMethod):
         blur = as_blur(self.insertion_baselines) if baselines is None else None
         if blur is None or "insertion" not in self.directions:
             return
-        if all(value.dim() != 4 for value in manipulation.problem.inputs):
+        if not any(_has_blur(value, blur) for value in manipulation.problem.inputs):
             return
         at_starts = dict(zip(self.directions, manipulation.at_starts.T, strict=True))
         at_inputs = at_starts.get("deletion") if at_inputs is None else at_inputs
@@ -377,6 +380,11 @@ class SalientManipulationPath(PathMethod):
             padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=torch.nan)
             result[direction] = PathScores(moved=padded[..., 0], scores=padded[..., 1])
         return result
+
+
+def _has_blur(value: Tensor, blur: Blur) -> bool:
+    """Whether an input is blurred: an image, a volume, or a signal where the blur says so."""
+    return has_space(value) or (value.dim() == 3 and blur.dims is not None)
 
 
 #: Short name.

@@ -18,10 +18,10 @@ from captum_ext.attr.paths.starts import Starts
 from captum_ext.attr.weighted_ig.fitness import Fitness, ScoreFunc, Search
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.checks import check_choice, check_number
-from captum_ext.core.fills import ConstantFill, Fill, FillWord, corner_mean, make_fill
+from captum_ext.core.fills import ConstantFill, Fill, FillWord, corner_mean, corner_mean_of, make_fill
 from captum_ext.core.inspection import frozen_parameters
 from captum_ext.core.model import compute_gradients
-from captum_ext.core.pixels import Pixels
+from captum_ext.core.pixels import Pixels, has_space
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, displacement
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
@@ -66,7 +66,7 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
 
     A_j is the Integrated Gradients of x from reference r_j, and D_j the smallest number of pixels, taken in the order
     of A_j (`ranking`, largest first), whose replacement by `fill` brings the score of x to `alpha` times what it was. A
-    pixel of an image (N, C, H, W) is a location with all its channels, of anything else an element. The maps that are
+    pixel of an image or a volume is a location with all its channels, of anything else an element. The maps that are
     ranked are those that are summed: fitness costs no gradient.
 
     Args:
@@ -83,7 +83,7 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         score: what is to fall. "softmax": the target's probability; "logit": the target's output relative to that of
             the fill; a function of the outputs (P, ...), from whose result the target is selected. None: softmax where
             the model has classes, else logit.
-        fill: what replaces removed pixels: "corners" (mean colour of the input's four corners, images only),
+        fill: what replaces removed pixels: "corners" (mean colour of the input's corners, images and volumes),
             "references" (their mean), or a number, tensor or tuple as baselines are given. None: corners for images,
             references otherwise.
         ranking: the order of pixels by their map: "signed", by its sum over channels; or "absolute", by the sum of
@@ -236,16 +236,16 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         """What replaces removed pixels."""
         inputs = problem.inputs
         if self.fill is None:
-            means = inputs if all(value.dim() == 4 for value in inputs) else _reference_means(problem)
+            means = inputs if all(map(has_space, inputs)) else _reference_means(problem)
             return ConstantFill(
                 tuple(
-                    corner_mean((value,)).values[0] if value.dim() == 4 else mean
+                    corner_mean_of(value) if has_space(value) else mean
                     for value, mean in zip(inputs, means, strict=True)
                 )
             )
         words: dict[str, FillWord] = {
             "corners": corner_mean,
-            "references": lambda _: ConstantFill(_reference_means(problem)),
+            "references": lambda *_: ConstantFill(_reference_means(problem)),
         }
         return make_fill("fill", self.fill, inputs, words)
 
