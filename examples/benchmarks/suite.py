@@ -55,15 +55,16 @@ def build(options: Options) -> Sequence[Experiment]:
             path_games(options.data, options.network, options, limit=limit, batch=2),
             Faithfulness(options.data, options, limit=limit),
         ]
+    others = LITE[1:2] if options.fast else LITE[1:]
     return [
         Controlled("shapes", options),
         Controlled("patterns", options),
         path_games("digits", "five-layers", options, pool="digits-train", limit=200, batch=20),
         path_games("mnist20", "five-layers", options, pool="digits-train", limit=None, batch=20),
         path_games("imagenet20", LITE[0], options, limit=None, batch=2),
-        *(path_games("imagenet20", name, options, limit=None, batch=2, ablations=False) for name in LITE[1:]),
+        *(path_games("imagenet20", name, options, limit=None, batch=2, ablations=False) for name in others),
         Faithfulness("imagenet20", options),
-        *(Faithfulness("imagenet20", options, cams=("GradCAM",), network=name) for name in LITE[1:]),
+        *(Faithfulness("imagenet20", options, cams=("GradCAM",), network=name) for name in others),
         Axioms(options),
         Faithfulness("cifar10-20", options, cams=("GradCAM",)),
         Evidence("imagenet20", options, builders=(*PATH_METHODS, usu_cams), names=METHODS),

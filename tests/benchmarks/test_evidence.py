@@ -47,7 +47,8 @@ def experiment(monkeypatch, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_every_method_has_a_row_and_some_have_another_of_an_absent_class(experiment):
-    rows = pd.DataFrame(experiment.run("0001"))
+    assert experiment.parts() == ["0000"]
+    rows = pd.DataFrame(experiment.run("0000"))
     assert "error" not in rows, rows["error"].dropna().tolist()
     assert rows["method"].tolist() == ["random", FAIR, "SAMP++", FAIR, "SAMP++"]
     assert rows["asked"].tolist() == ["present"] * 3 + ["absent"] * 2
@@ -63,6 +64,8 @@ def test_a_mosaic_has_the_image_in_one_quarter_and_its_mask_there(experiment):
     small = torch.nn.functional.interpolate(own, scale_factor=0.5, mode="bilinear", antialias=True)
     assert mask.sum() == 14 * 14
     assert torch.equal(image[mask.expand_as(image)].reshape(3, 14, 14), small[0])
+    quarters = [image[0, :, top : top + 14, left : left + 14] for top in (0, 14) for left in (0, 14)]
+    assert len({quarter.numpy().tobytes() for quarter in quarters}) == 4
 
 
 def test_the_games_of_a_linear_network_are_known():

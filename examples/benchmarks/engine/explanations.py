@@ -32,6 +32,7 @@ class Setting:
             direction at least, so that few groups bring it near the budget, but never to it.
         neighborhoods: numbers of them beside one; the first is what the claims are about.
         seed: of fits.
+        fast: few passes where a method has many, to see that everything works.
     """
 
     network: Network
@@ -40,6 +41,7 @@ class Setting:
     groups: int = 9
     neighborhoods: tuple[int, ...] = (9, 4, 7)
     seed: int = 0
+    fast: bool = False
 
     def baselines(self, images: Tensor) -> Tensor:
         """The seven standard baselines (N, 7, C, H, W) of images."""

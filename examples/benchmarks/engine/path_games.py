@@ -119,6 +119,7 @@ class PathGames:
             groups=min(self.budget // 2, 6 if is_small else 9),
             neighborhoods=(10, 2, 3, 4, 5, 7, 30) if is_small else (9, 4, 7),
             seed=self.options.seed,
+            fast=self.options.fast,
         )
         return {name: explain for build in self.builders for name, explain in build(setting).items()}
 

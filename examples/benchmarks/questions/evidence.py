@@ -42,7 +42,7 @@ class Evidence:
         builders: each builds some of the methods.
         names: those of them that are compared.
         budget: gradients for each map.
-        limit: images.
+        limit: images that are explained.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Evidence:
         self.data, self.options = data, options
         self.builders, self.names = builders, tuple(names)
         self.budget = 6 if options.fast else budget
-        self.limit = 2 if options.fast else limit
+        self.limit = 1 if options.fast else limit
 
     @property
     def name(self) -> str:
@@ -87,17 +87,18 @@ class Evidence:
     @cached_property
     def samples(self) -> Samples:
         """The images."""
-        return load_samples(self.data, preparation_of(LITE[0]), self.limit, self.options.seed)
+        return load_samples(self.data, preparation_of(LITE[0]), None, self.options.seed)
 
     def parts(self) -> list[str]:
-        """One image each."""
-        return [f"{place:04d}" for place in range(len(self.samples))]
+        """One image each; the others are references and parts of mosaics, too."""
+        return [f"{place:04d}" for place in range(len(self.samples))][: self.limit]
 
     @lru_cache(maxsize=2)  # noqa: B019 (an experiment lives as long as its process)
     def _methods(self, half: int) -> Methods:
         """The methods on the first network."""
         pool = other_half(self.samples, half, self.options.seed, self.options.fast)
-        setting = Setting(self.networks[LITE[0]], pool, self.budget, seed=self.options.seed)
+        options = self.options
+        setting = Setting(self.networks[LITE[0]], pool, self.budget, seed=options.seed, fast=options.fast)
         every = {name: explain for build in self.builders for name, explain in build(setting).items()}
         return {name: every[name] for name in self.names if name in every}
 
@@ -142,9 +143,8 @@ class Evidence:
         """The image and three others, of half the size, and a mask (1, 1, H, W) of its own quarter."""
         generator = torch.Generator().manual_seed(self.options.seed_of(place))
         n = len(self.samples)
-        others = [(place + 1 + int(k)) % n for k in torch.randperm(n - 1, generator=generator)[:3]] if n > 3 else []
+        places = [(place + 1 + int(k)) % n for k in torch.randperm(n - 1, generator=generator)[:3]]
         quarter = int(torch.randint(4, (1,), generator=generator))
-        places = [*others, *[place] * (3 - len(others))]
         places.insert(quarter, place)
         images, _ = self.samples.load(places)
         small = functional.interpolate(images, scale_factor=0.5, mode="bilinear", antialias=True, align_corners=False)
