@@ -40,6 +40,10 @@ class ModelOutputError(CaptumExtError, ValueError):
     """`forward_func` returned something from which no attribution can be computed."""
 
 
+class OutputTypeError(ModelOutputError):
+    """`forward_func` returned no tensor where one is needed."""
+
+
 class OutputRowsError(ModelOutputError):
     """`forward_func` returned another number of rows than it was given."""
 

@@ -244,13 +244,20 @@ def check_tuple_equals_concatenation(case: MethodCase) -> None:
 
 
 def check_target_forms(case: MethodCase) -> None:
-    """Every form of target that Captum takes selects the same output."""
+    """Every form of target that Captum takes selects the same output, and so do functions of a row's output."""
     inputs, model = _rows(3, 5), SmoothModel(5)
     method = case.make(model, _references(5))
     expected = _attribute(case, method, inputs, target=1, n_steps=9)
     forms: list[Any] = [torch.tensor(1), torch.tensor([1]), [1, 1, 1], torch.tensor([1, 1, 1]), (1,)]
     for target in forms:
         _close(_attribute(case, method, inputs, target=target, n_steps=9), expected, f"target {target!r}")
+    functions: list[Callable[[Tensor], Tensor]] = [
+        lambda row: row[1],
+        lambda row: row[:2].sum() - row[0],
+        lambda row: row[1],
+    ]
+    for target in (functions[0], functions):
+        _close(_attribute(case, method, inputs, target=target, n_steps=9), expected, "target of functions")
     deep = case.make(lambda x: model(x).unsqueeze(1).repeat(1, 2, 1), _references(5))
     for target in ((0, 1), [(0, 1), (1, 1), (0, 1)]):
         _close(_attribute(case, deep, inputs, target=target, n_steps=9), expected, f"target {target!r}")

@@ -150,7 +150,7 @@ class BlurIG(GradientAttribution):  # type: ignore[misc]
         Args:
             inputs: (N, C, H, W), floating point; volumes (N, C, D, H, W); signals (N, C, T) with `dims=1`.
             baselines: None: the path has its own beginning.
-            target: as in Captum.
+            target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
             additional_forward_args: as in Captum; see `PathAttribution.attribute`.
             n_steps: steps of equal width in the standard deviation, as many gradients for each image.
             method: where a step takes its gradient: "riemann_left" (None), at its sharper end, as the authors' code; or

@@ -126,7 +126,7 @@ class GuidedIG(PathMethod):
         Args:
             inputs: (N, ...) or a tuple of such tensors, floating point.
             baselines: where the paths begin, as in Captum: a number, one row, one row for each input, or a tuple.
-            target: as in Captum.
+            target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
             additional_forward_args: as in Captum; see `PathAttribution.attribute`.
             n_steps: K, as many gradients for each row; the authors' code has 200.
             method: None or "riemann_left", the only rule of this method; Captum's others are taken for it, with a

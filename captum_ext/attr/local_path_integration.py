@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -13,9 +14,10 @@ from captum_ext.core.autocast import is_callers_autocast
 from captum_ext.core.captum import run_forward
 from captum_ext.core.checks import check_same_rows, describe
 from captum_ext.core.ids import ids_in_range
-from captum_ext.core.model import BatchedModel, model_outputs
+from captum_ext.core.model import model_outputs
 from captum_ext.core.request import Request
-from captum_ext.core.types import ForwardFunc, TensorOrTensors, Tensors
+from captum_ext.core.target_functions import one_for_all, scored
+from captum_ext.core.types import ForwardFunc, TargetFunc, TensorOrTensors, Tensors
 from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, OtherModelError
 from captum_ext.references import ReferenceDistribution
@@ -31,7 +33,8 @@ class LocalPathIntegration(ReferencePathAttribution):
     $$\phi(x) = \sum_{j \in D(x)} p_j \, (x - r_j) \odot \int_0^1 \nabla F\big(r_j + \alpha (x - r_j)\big) \, d\alpha$$
 
     D(x) is the neighbourhood, among those of a `ReferenceDistribution`, whose centre is nearest to the model's
-    outputs at x, whatever target is explained; p_j is the density of its reference r_j.
+    outputs at x, whatever target is explained; p_j is the density of its reference r_j. Where the model returns no
+    tensor, and the target is a function of what it returns, the scores of that function are the outputs.
 
     Args:
         forward_func: the model, or any function that returns one row of outputs for each row of inputs. Outputs should
@@ -101,25 +104,26 @@ class LocalPathIntegration(ReferencePathAttribution):
 
     def reference_starts(self, request: Request) -> Starts:
         """Paths from the references of each input's neighbourhood, weighted by their densities."""
-        distribution = self._distribution(request)
+        outputs, function = _outputs_of(request)
+        distribution = self._distribution(request, function)
         check_same_rows("references", distribution.references_as_tuple(0), request.inputs)
-        request.left_out.check(request.outputs, "forward_func", "outputs at the inputs")
-        neighborhood = distribution.assign(torch.nan_to_num(request.outputs))
+        request.left_out.check(outputs, "forward_func", "outputs at the inputs")
+        neighborhood = distribution.assign(torch.nan_to_num(outputs))
         if distribution is self.references and self.allow_other_model is not True:
-            self._check_model(distribution, request)
+            self._check_model(distribution, request, function)
         values, index, weight = _paths_of(distribution, neighborhood)
         values = tuple(value.to(tensor.dtype) for value, tensor in zip(values, request.inputs, strict=True))
         return without(equal_to_input(values, index, request.inputs), Starts(values, index, weight))
 
-    def _distribution(self, request: Request) -> ReferenceDistribution:
+    def _distribution(self, request: Request, function: TargetFunc | None) -> ReferenceDistribution:
         """The distribution that was given, or one fitted to the given samples on first use."""
         if isinstance(self.references, ReferenceDistribution):
             return self.references
         samples: Tensors = self.references
         check_same_rows("references", samples, request.inputs)
-        if self._fitted is not None and _is_of_model(self._fitted, request):
+        if self._fitted is not None and _is_of_model(self._fitted, request, function):
             return self._fitted
-        if request.model.depends_on_row or request.model.forward_args.unknown:
+        if request.model.forward_args.follow_rows or request.model.forward_args.unknown:
             raise ArgumentError(
                 "references",
                 "a fitted ReferenceDistribution, since forward arguments that follow the inputs' rows do not exist for "
@@ -128,11 +132,11 @@ class LocalPathIntegration(ReferencePathAttribution):
             )
         # The next call, with other arguments or weights, looks whether it still fits.
         with ids_in_range(request.model.forward_func, "references"):
-            self._fitted = _fit(request, samples, self.allow_batch_statistics)
+            self._fitted = _fit(request, samples, function, self.allow_batch_statistics)
         return self._fitted
 
-    def _check_model(self, distribution: ReferenceDistribution, request: Request) -> None:
-        if _is_of_model(distribution, request):
+    def _check_model(self, distribution: ReferenceDistribution, request: Request, function: TargetFunc | None) -> None:
+        if _is_of_model(distribution, request, function):
             return
         message = (
             "The references were fitted to another model, or to other weights: the outputs at them are not those that "
@@ -143,32 +147,51 @@ class LocalPathIntegration(ReferencePathAttribution):
         warn_caller(message)
 
 
-def _is_of_model(distribution: ReferenceDistribution, request: Request) -> bool:
+def _outputs_of(request: Request) -> tuple[Tensor, TargetFunc | None]:
+    """Outputs (N, ...) by which neighbourhoods are found: the model's; where it returns no tensor the scores of the
+    function that is the target of all rows, and that function."""
+    whole, target = request.whole_outputs, request.model.target
+    if whole is not None:
+        return whole, None
+    if not one_for_all(target):
+        expected = "one function for all rows, whose scores neighbourhoods are found by where the model gives no tensor"
+        raise ArgumentError("target", expected, "several")
+    return request.outputs, target[0] if isinstance(target, list) else target  # type: ignore[return-value]
+
+
+def _is_of_model(distribution: ReferenceDistribution, request: Request, function: TargetFunc | None) -> bool:
     """Whether the model gives the outputs at the distribution's probes that were kept with it.
 
     Arguments that belong to the inputs' rows do not exist for references: then nothing can be said.
     """
-    if distribution.probe_outputs is None or request.model.depends_on_row or request.model.forward_args.unknown:
+    args = request.model.forward_args
+    if distribution.probe_outputs is None or args.follow_rows or args.unknown:
         return True
     probes = distribution.probes()
     check_same_rows("references", probes, request.inputs)
     like = tuple(probe.to(value.device, value.dtype) for probe, value in zip(probes, request.inputs, strict=True))
-    model = request.model
-    alone = BatchedModel(
-        model.forward_func, len(like[0]), None, model.forward_args.values, channels_last=model.channels_last
-    )
+    alone = request.model.elsewhere(len(like[0]), whole=function is None)
     outputs = model_outputs(alone, like, request.limit.for_batch(len(like[0])))
     is_half = any(value.dtype in (torch.float16, torch.bfloat16) for value in like)
     return distribution.is_fitted_to(outputs, 0.05 if is_half or is_callers_autocast() else 5e-3)
 
 
-def _fit(request: Request, samples: Tensors, allow_batch_statistics: bool) -> ReferenceDistribution:
-    """One neighbourhood of the samples, by the model as this call runs it: its device, dtype and arguments."""
+def _fit(
+    request: Request, samples: Tensors, function: TargetFunc | None, allow_batch_statistics: bool
+) -> ReferenceDistribution:
+    """One neighbourhood of the samples, by the model as this call runs it: its device, dtype and arguments.
+
+    With a function it is found by that one's scores.
+    """
     forward_func, shared = request.model.forward_func, request.model.forward_args.of_batches(1)
 
     def forward(*rows: Tensor) -> Any:
         like = tuple(row.to(tensor.device, tensor.dtype) for row, tensor in zip(rows, request.inputs, strict=True))
-        return run_forward(forward_func, like, shared)
+        if function is None:
+            return run_forward(forward_func, like, shared)
+        numbers = range(len(like[0]))
+        scores = functools.partial(scored, forward_func, [function] * len(numbers), numbers)
+        return run_forward(scores, like, shared)
 
     return ReferenceDistribution.fit(
         forward,

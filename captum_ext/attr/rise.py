@@ -110,7 +110,7 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
         Args:
             inputs: (N, C, H, W), floating point; volumes (N, C, D, H, W); signals (N, C, T) with `dims=1`.
             baselines: what masked pixels fade to, as in Captum: a number, one image (1, C, H, W) or one for each input.
-            target: as in Captum.
+            target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
             additional_forward_args: as in Captum; see `PathAttribution.attribute`.
             n_samples: masks for each image, as many passes forwards; the paper has 4,000 (8,000 for ResNet-50).
             internal_batch_size: rows given to the model at once. None: chosen by device and row size. The result does

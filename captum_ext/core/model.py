@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -14,7 +15,9 @@ from captum_ext.core.checks import describe
 from captum_ext.core.chunks import RowLimit, in_chunks
 from captum_ext.core.devices import on_device
 from captum_ext.core.inspection import kept, training_buffers
+from captum_ext.core.output_rows import as_rows, check_outputs, check_row_count
 from captum_ext.core.rows import ForwardArgs, count_batches
+from captum_ext.core.target_functions import is_function, one_for_all, scored
 from captum_ext.core.targets import (
     check_target,
     check_target_in_range,
@@ -23,7 +26,7 @@ from captum_ext.core.targets import (
     select_target,
 )
 from captum_ext.core.types import ForwardFunc, Target, Tensors
-from captum_ext.exceptions import ArgumentError, ModelOutputError, OutputRowsError
+from captum_ext.exceptions import ArgumentError, ModelOutputError
 
 #: What makes several scores, (P,) each, of the model's outputs (P, ...).
 ReadScores = Callable[[Tensor], tuple[Tensor, ...]]
@@ -118,47 +121,6 @@ def filled(gradients: tuple[Tensor | None, ...], like: Tensors) -> Tensors:
     )
 
 
-def as_rows(outputs: Any, n_rows: int) -> Tensor:
-    """The model's output as a tensor of rows; of one row a model may have squeezed the batch away.
-
-    Raises:
-        ModelOutputError: not a tensor, or a single number for several rows.
-    """
-    if not isinstance(outputs, Tensor):
-        raise ModelOutputError(f"Expected forward_func to return a tensor, but got {describe(outputs)}.")
-    if n_rows == 1 and (outputs.dim() == 0 or (outputs.dim() == 1 and len(outputs) != 1)):
-        return outputs[None]
-    if outputs.dim() == 0:
-        raise OutputRowsError(
-            f"Expected forward_func to return one row for each of the {n_rows} rows that it was given, "
-            f"but got {describe(outputs)}."
-        )
-    return outputs
-
-
-def check_row_count(outputs: Tensor, n_rows: int) -> Tensor:
-    """Return outputs, or scores, with one entry for each row.
-
-    Raises:
-        OutputRowsError: another number.
-    """
-    if len(outputs) != n_rows:
-        raise OutputRowsError(
-            f"Expected forward_func to return one row for each of the {n_rows} rows that it was given, "
-            f"but got {describe(outputs)}."
-        )
-    return outputs
-
-
-def check_outputs(outputs: Any, n_rows: int) -> Tensor:
-    """Return the model's output if it is a tensor with one entry for each row.
-
-    Raises:
-        ModelOutputError: it is not.
-    """
-    return check_row_count(as_rows(outputs, n_rows), n_rows)
-
-
 def scores_of(outputs: Tensor, target: Target) -> Tensor:
     """Select one score for each row of outputs (P, ...).
 
@@ -195,6 +157,8 @@ class BatchedModel:
     With `channels_last` four-dimensional points are passed in that layout (None: on a CPU only, where convolutions are
     faster in it). A model that refuses it (`view` on a convolution's output) gets contiguous points from then on.
 
+    Where the target is a function, or a list of them, what counts as the model's output here is its score (P,): what
+    the model itself returns need not be a tensor, and no index selects from it (see `core.target_functions`).
     """
 
     def __init__(
@@ -226,8 +190,24 @@ class BatchedModel:
 
     @property
     def depends_on_row(self) -> bool:
-        """Whether a forward argument follows the rows, so that the output at a point depends on its row."""
-        return self.forward_args.follow_rows
+        """Whether the output at a point depends on its row: a forward argument follows the rows, or rows have functions
+        of their own as targets."""
+        return self.forward_args.follow_rows or not one_for_all(self.target)
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether the target is a function, or functions, so that outputs are scores."""
+        return is_function(self.target)
+
+    def elsewhere(self, n_rows: int, *, whole: bool = False) -> BatchedModel:
+        """The same model at `n_rows` rows that are not the caller's, and on which nothing depends: its outputs, by one
+        function for all if the target is that; with `whole`, what it returns itself."""
+        target = None
+        if self.has_functions and not whole:
+            target = self.target[0] if isinstance(self.target, list) else self.target
+        return BatchedModel(
+            self.forward_func, n_rows, target, self.forward_args.values, channels_last=self.channels_last
+        )
 
     @property
     def keeps_batches(self) -> bool:
@@ -246,11 +226,11 @@ class BatchedModel:
             return self.scores_and_gradients(points, rows, strict=False)[1]
 
         def evaluate(laid_out: Tensors) -> Tensors:
-            target, args = self._of(rows)  # fresh copies, should this be tried again in another layout
+            forward_fn, target, args = self._of(rows)  # fresh copies, should this be tried again in another layout
             leaves = tuple(point.detach().requires_grad_() for point in laid_out)
             with callers_autocast():
                 return self.gradient_func(
-                    forward_fn=self.forward_func, inputs=leaves, target_ind=target, additional_forward_args=args
+                    forward_fn=forward_fn, inputs=leaves, target_ind=target, additional_forward_args=args
                 )
 
         return cast(Tensors, self._in_best_layout(evaluate, points))
@@ -267,18 +247,19 @@ class BatchedModel:
         """The model's whole output at each point, and the gradients there of each score that `read` makes of it."""
 
         def evaluate(laid_out: Tensors) -> tuple[Tensor, list[Tensors]]:
-            return differentiate_each(self.forward_func, laid_out, self._of(rows)[1], read)
+            forward_fn, _, args = self._of(rows)
+            return differentiate_each(forward_fn, laid_out, args, read)
 
         return cast("tuple[Tensor, list[Tensors]]", self._in_best_layout(evaluate, points))
 
     def outputs(self, points: Tensors, rows: Tensor) -> Tensor:
-        """The model's whole output at each point, without gradients."""
+        """The model's output at each point, (P, ...), without gradients: of functions as targets, their scores (P,)."""
 
         def evaluate(laid_out: Tensors) -> Tensor:
-            args = self._of(rows)[1]
+            forward_fn, _, args = self._of(rows)
             with torch.no_grad(), callers_autocast():
                 copies = tuple(point.clone() for point in laid_out)
-                return check_outputs(run_forward(self.forward_func, copies, args), len(rows))
+                return check_outputs(run_forward(forward_fn, copies, args), len(rows))
 
         return cast(Tensor, self._in_best_layout(evaluate, points))
 
@@ -288,13 +269,15 @@ class BatchedModel:
 
     def select(self, outputs: Tensor, rows: Tensor) -> Tensor:
         """The score (P,) that each row's target names in `outputs` (P, ...)."""
+        if self.has_functions:
+            return outputs
         return cast(Tensor, self._naming_target(lambda: scores_of(outputs, select_target(self.target, rows))))
 
     def _differentiated(self, points: Tensors, rows: Tensor, one_score_a_row: bool) -> tuple[Tensor, Tensors]:
 
         def evaluate(laid_out: Tensors) -> tuple[Tensor, Tensors]:
-            target, args = self._of(rows)
-            scores, gradients = differentiate(self.forward_func, laid_out, target, args)
+            forward_fn, target, args = self._of(rows)
+            scores, gradients = differentiate(forward_fn, laid_out, target, args)
             if one_score_a_row:
                 check_row_count(scores, len(rows))
             self._used |= {place for place, gradient in enumerate(gradients) if gradient is not None}
@@ -303,12 +286,17 @@ class BatchedModel:
 
         return cast("tuple[Tensor, Tensors]", self._in_best_layout(evaluate, points))
 
-    def _of(self, rows: Tensor) -> tuple[Target, tuple[Any, ...] | None]:
-        """Target and forward arguments of the rows (P,)."""
+    def _of(self, rows: Tensor) -> tuple[ForwardFunc, Target, tuple[Any, ...] | None]:
+        """Forward function, target and forward arguments of the rows (P,)."""
         n_batches = count_batches(rows, self.n_rows)
         if n_batches is None:
-            return select_target(self.target, rows), self.forward_args.of_rows(rows)
-        return repeat_target(self.target, n_batches), self.forward_args.of_batches(n_batches)
+            target, args = select_target(self.target, rows), self.forward_args.of_rows(rows)
+        else:
+            target, args = repeat_target(self.target, n_batches), self.forward_args.of_batches(n_batches)
+        if not is_function(target):
+            return self.forward_func, target, args
+        functions: Any = target if isinstance(target, list) else [target] * len(rows)
+        return functools.partial(scored, self.forward_func, functions, rows.tolist()), None, args
 
     def _in_best_layout(self, evaluate: Callable[[Tensors], Any], points: Tensors) -> Any:
         with kept(self._buffers):
@@ -319,7 +307,7 @@ class BatchedModel:
         try:
             return evaluate()
         except ArgumentError as error:
-            if error.argument != "target":
+            if error.argument != "target" or self.has_functions:
                 raise
             raise ArgumentError("target", error.expected, describe(self.target)) from error
 
@@ -333,7 +321,7 @@ class BatchedModel:
             return evaluate(laid_out)
         except torch.cuda.OutOfMemoryError:
             raise
-        except RuntimeError:
+        except (RuntimeError, ArgumentError):  # the latter of a target that is a function
             pass
         # If the layout was not to blame, this raises the model's own error, as the caller would see it elsewhere.
         result = evaluate(tuple(point.contiguous() for point in points))

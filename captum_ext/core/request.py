@@ -18,6 +18,7 @@ from captum_ext.core.model import BatchedModel, GradientFunc, compute_gradients,
 from captum_ext.core.nonfinite import LeftOut
 from captum_ext.core.rows import count_batches, step_by_step
 from captum_ext.core.types import ForwardFunc, Target, TensorOrTensors, Tensors
+from captum_ext.exceptions import OutputTypeError
 
 
 class Request:
@@ -26,7 +27,7 @@ class Request:
     Args:
         forward_func: the model.
         inputs: (N, ...) or a tuple of such tensors.
-        target: in any of Captum's forms.
+        target: in any of Captum's forms, or a function of one row's output, or a list of N of them.
         additional_forward_args: as in Captum; see `core.rows`.
         internal_batch_size: rows in flight; None: chosen by device and row size.
         gradient_func: Captum's seam for layer and neuron variants, where gradients are taken; None where none are.
@@ -83,7 +84,7 @@ class Request:
         )
         self.limit = RowLimit(internal_batch_size, self.inputs)
         self.limit.indivisible = self.model.keeps_batches
-        self._roles_uncertain = self.model.depends_on_row
+        self._roles_uncertain = self.model.forward_args.follow_rows
 
     def elsewhere(
         self, forward_func: ForwardFunc, name: str, inputs: Tensors, forward_args: Any, target: Target
@@ -101,7 +102,8 @@ class Request:
             NonFiniteError: inputs that are not finite, unless such rows are left out.
         """
         other = copy.copy(self)
-        other.__dict__.pop("outputs", None)
+        for computed in ("outputs", "whole_outputs"):
+            other.__dict__.pop(computed, None)
         other.inputs = self.left_out.stand_ins(name, inputs)
         other.model = BatchedModel(
             forward_func, self.n_rows, target, forward_args, self.model.gradient_func, self.model.channels_last
@@ -130,8 +132,19 @@ class Request:
 
     @functools.cached_property
     def outputs(self) -> Tensor:
-        """The model's outputs (N, ...) at the inputs, computed once however many parts of the call ask."""
+        """The model's outputs (N, ...) at the inputs, computed once however many parts of the call ask; where the
+        target is a function, its scores (N,)."""
         return model_outputs(self.model, self.inputs, self.limit)
+
+    @functools.cached_property
+    def whole_outputs(self) -> Tensor | None:
+        """What the model itself returns at the inputs, (N, ...), whatever the target; None if that is no tensor."""
+        if not self.model.has_functions:
+            return self.outputs
+        try:
+            return model_outputs(self.model.elsewhere(self.n_rows, whole=True), self.inputs, self.limit)
+        except OutputTypeError:
+            return None
 
     @property
     def scores(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Targets: which output of which row is explained, in every form in which Captum takes it."""
+"""Targets: which output of which row is explained, in every form in which Captum takes it, or by functions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from captum_ext.core.checks import check_dense, describe
 from captum_ext.core.devices import on_device
+from captum_ext.core.target_functions import check_functions, is_function
 from captum_ext.core.types import Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
@@ -21,14 +22,17 @@ def has_one_for_each_row(target: Target) -> bool:
 
 
 def check_target(target: Target, n_rows: int | None) -> Target:
-    """Return `target` if it has one of Captum's forms and fits the number of rows (None: not known).
+    """Return `target` if it has one of Captum's forms and fits the number of rows (None: not known), or functions do.
 
     Raises:
-        ArgumentTypeError: not an int, tuple, tensor, list or None, or entries that are not integers.
+        ArgumentTypeError: not an int, tuple, tensor, list, function or None, or entries that are not integers.
         ArgumentError: one entry for each row, but another number of rows.
     """
-    expected = "an int, a tuple of ints, a tensor or a list with one entry for each row, or None"
+    expected = "an int, a tuple of ints, a function, a tensor or a list with one entry for each row, or None"
     if target is None or (isinstance(target, int) and not isinstance(target, bool)):
+        return target
+    if is_function(target):
+        check_functions(target, n_rows)
         return target
     if isinstance(target, tuple) and all(isinstance(index, int | slice) for index in target):
         return target

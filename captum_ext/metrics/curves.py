@@ -31,7 +31,7 @@ class PerturbationCurve:
         scores: (N, F), normalised as asked for.
         auc: (N,) area under each row's curve by the trapezoid rule.
         correct: (N, F) float: 1 where the target is still the first class; for DiffID the difference of its two games
-            (-1, 0 or 1). None where the model has no classes or no target was given.
+            (-1, 0 or 1). None where the model has no classes, or the target is none or a function.
         valid: (N,) bool: False where the normalisation divides by nothing meaningful (see `normalize`), and where the
             map orders no pixels, being constant (its numbers are those of a random order) or not finite (NaN). Leave
             such rows out of means, and say how many.
@@ -74,7 +74,7 @@ def insertion(
             (N, D, H, W). Their pixels are locations with all their channels; those of other inputs are elements. A map
             (N, 1, T) of signals (N, C, T) makes pixels of their time steps, and a map (N, L, 1) of embeddings (N, L, E)
             of their tokens. Over a tuple of inputs there is one ranking.
-        target: as in Captum.
+        target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
         additional_forward_args: as in Captum; tensors with N rows follow their row.
         baselines: where nothing is inserted: "blur" (images, volumes, and signals with a map (N, 1, T); as strong as
             hides the class at every size), "rise" (images: the weaker blur of RISE's evaluation, see

@@ -83,7 +83,7 @@ def infidelity(
         forward_func: the model; its outputs are scored as they are.
         inputs: (N, ...) or a tuple of such tensors.
         attributions: as for `insertion`.
-        target: as in Captum.
+        target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
         additional_forward_args: as in Captum.
         baselines: what replaces pixels: a number, a tensor, "blur", "rise", an `images.Blur`, "corners", "mean" (of
             the pixels that are kept) or "overall-mean".
@@ -159,7 +159,7 @@ def sensitivity_n(
         forward_func: see `infidelity`, as all arguments that are not described here.
         inputs: (N, ...) or a tuple of such tensors.
         attributions: as for `insertion`.
-        target: as in Captum.
+        target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
         additional_forward_args: as in Captum.
         fractions: n as shares of the pixels, at least one pixel.
         baselines: what replaces pixels.
@@ -222,7 +222,7 @@ def monotonicity(
         forward_func: see `infidelity`, as all arguments that are not described here.
         inputs: (N, ...) or a tuple of such tensors.
         attributions: as for `insertion`.
-        target: as in Captum.
+        target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
         additional_forward_args: as in Captum.
         baselines: what replaces pixels.
         n_steps: number of groups, at least 3.

@@ -95,7 +95,7 @@ def irof(
         forward_func: the model; its outputs are scored as they are.
         inputs: images (N, C, H, W), volumes (N, C, D, H, W) or signals (N, C, T).
         attributions: (N, C, H, W), (N, 1, H, W) or (N, H, W), and likewise of volumes; (N, 1, T) of signals.
-        target: as in Captum.
+        target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
         additional_forward_args: as in Captum.
         baselines: what replaces segments; None: each image's own mean colour.
         segments: labels (H, W) or (N, H, W), and likewise of volumes and signals; a `segmentation.Segmenter`, which
@@ -168,7 +168,8 @@ def road(
         forward_func: the model; its outputs are scored as they are.
         inputs: images (N, C, H, W).
         attributions: (N, C, H, W), (N, 1, H, W) or (N, H, W).
-        target: as in Captum; with one, `correct` says whether it is still the first class.
+        target: as in Captum, or a function of one row's output (`captum_ext.models.targets`); with an
+            index, `correct` says whether it is still the first class.
         additional_forward_args: as in Captum.
         fractions: shares of the pixels that are removed.
         order: "most" important pixels first (lower is better) or "least" (higher is better).

@@ -89,7 +89,7 @@ def upsample_maps(
         maps: (N, h, w) or (N, 1, h, w) each, of any grids.
         inputs: see `Upsampler`, as what follows.
         forward_func: the model.
-        target: as in Captum.
+        target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
         additional_forward_args: as in Captum.
         size: (H, W) of the results. None: that of the inputs.
 

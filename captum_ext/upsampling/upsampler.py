@@ -13,6 +13,7 @@ from captum_ext.core.checks import check_bool, check_choice, check_positive_int,
 from captum_ext.core.fills import make_fill
 from captum_ext.core.model import compute_gradients
 from captum_ext.core.request import Request
+from captum_ext.core.target_functions import is_function
 from captum_ext.core.types import ForwardFunc, Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images import check_normalisation, display_range
@@ -51,7 +52,7 @@ class USUUpsampler:
             in [0, 1] to labels (H, W), or a label tensor (H, W) or (N, H, W).
         scorer: "deletion+insertion", "deletion", "insertion", "coalition", "gradient", "constant", "random" (the
             control), or an object such as `CoalitionScorer(n_passes=64)`.
-        output: what is scored: "logit" (the model's outputs as they are) or "probability" (their softmax).
+        output: what is scored: "logit" (the model's outputs as they are) or "probability" (their softmax, of a class).
         fill: what stands for a missing segment: "mean" (of each image's channels), "blur", "rise" or an
             `images.Blur`, "zero", a number or a tensor.
         refinement: None, or a `Refinement` for finer segments where scores change.
@@ -269,7 +270,8 @@ class USUUpsampler:
             coarse: attribution on a grid, for the images of `inputs`.
             inputs: (N, C, H, W), as the model takes them.
             forward_func: the model; its score of `target` is what segments are scored by.
-            target: as in Captum. None: the largest output of each image.
+            target: as in Captum, or a function of one row's output (`captum_ext.models.targets`). None: the largest
+                output of each image.
             additional_forward_args: as in Captum.
             size: (H, W) of the result. None: that of the inputs.
 
@@ -332,6 +334,11 @@ class USUUpsampler:
         """The images and the model; without a target, each image's largest output is its own."""
 
         def request_for(chosen: Target) -> Request:
+            if self.probability and is_function(chosen):
+                expected = (
+                    'an index where output="probability", which is the softmax of a class; make it output="logit"'
+                )
+                raise ArgumentError("target", expected, describe(chosen))
             return Request(
                 forward_func,
                 images,

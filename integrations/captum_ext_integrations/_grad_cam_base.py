@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from captum_ext.core.checks import describe
 from captum_ext.core.optional import require
-from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.core.output_rows import describe_output, split_rows
+from captum_ext.core.target_functions import scored
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError, ModelOutputError
 from captum_ext.upsampling import Upsampler, make_upsampler, upsample_maps
 
 _host: Any = require("pytorch_grad_cam", "grad-cam")
@@ -82,11 +84,26 @@ class Recorder(_host.ActivationsAndGradients):  # type: ignore[misc]
 
 
 @contextmanager
-def guarded(model: nn.Module) -> Iterator[None]:
-    """Inside the block the model gets copies of its inputs, and gives float32 for bfloat16."""
+def guarded(model: nn.Module, targets: Any) -> Iterator[None]:
+    """Inside the block the model gets copies of its inputs, and gives float32 for bfloat16.
+
+    Where it returns no tensor, it gives a list with the output of each image, of which the host's loops over targets
+    and outputs make what they make of a tensor's rows.
+    """
+
+    def given_back(_: nn.Module, given: tuple[Any, ...], outputs: Any) -> Any:
+        if isinstance(outputs, Tensor):
+            return wide(outputs)
+        if targets is None:
+            raise ModelOutputError(
+                f"Expected model to return a tensor of class scores where no targets are given, but got "
+                f"{describe_output(outputs)}. Give targets that take one image's output (captum_ext.models.targets)."
+            )
+        return split_rows(outputs, len(given[0]))
+
     handles = [
         model.register_forward_pre_hook(_copy_inputs, prepend=True, with_kwargs=True),
-        model.register_forward_hook(lambda _, __, output: wide(output)),
+        model.register_forward_hook(given_back),
     ]
     try:
         yield
@@ -172,7 +189,7 @@ class Redistributing:
         if self.upsampler is not None:
             input_tensor = input_tensor.detach()
             check_targets(targets, len(input_tensor))
-        with guarded(self.model):
+        with guarded(self.model, targets):
             return super().forward(input_tensor, targets, eigen_smooth)  # type: ignore[misc]
 
     def forward_augmentation_smoothing(self, input_tensor: Tensor, targets: Any, eigen_smooth: bool = False) -> Any:
@@ -181,7 +198,7 @@ class Redistributing:
             return super().forward_augmentation_smoothing(input_tensor, targets, eigen_smooth)  # type: ignore[misc]
         input_tensor = input_tensor.detach().to(self.device)
         check_targets(targets, len(input_tensor))
-        with guarded(self.model):
+        with guarded(self.model, targets):
             targets = self._largest(input_tensor) if targets is None else targets
             coarse = self._mean_over_augmentations(input_tensor, targets, eigen_smooth)
             return self.aggregate_multi_layers(self._upsampled(coarse, input_tensor, targets))
@@ -282,11 +299,17 @@ class _TargetScores:
 
     def __call__(self, images: Tensor, rows: Tensor | None = None) -> Tensor:
         """Scores (P, 1) of images (P, C, H, W) that belong to the targets `rows` (P,); None: to all, in order."""
+        numbers = list(range(len(self.targets))) if rows is None else rows.tolist()
+        return scored(self._outputs, [self.targets[row] for row in numbers], numbers, images)[:, None]
+
+    def _outputs(self, images: Tensor) -> Any:
         outputs = self.model(images)
-        if self.probability:
-            outputs = outputs.softmax(-1)
-        numbers = range(len(self.targets)) if rows is None else rows.tolist()
-        return torch.stack([self.targets[row](output) for row, output in zip(numbers, outputs, strict=True)])[:, None]
+        if not self.probability:
+            return outputs
+        if not isinstance(outputs, Tensor):
+            expected = 'one with output="logit" where the model returns no tensor, of which there is no softmax'
+            raise ArgumentError("upsampler", expected, 'output="probability"')
+        return outputs.softmax(-1)
 
 
 def check_targets(targets: Any, n_images: int) -> None:

@@ -33,7 +33,8 @@ def redistribute_layer_attribution(
         interpolate_dims: (H, W) of the result, or one number for both, as in Captum.
         inputs: (N, 3, H', W') images, as the model takes them.
         forward_func: the model.
-        target: as in Captum. None: the largest output of each image.
+        target: as in Captum, or a function of one row's output (`captum_ext.models.targets`). None: the largest output
+            of each image.
         additional_forward_args: as in Captum.
         upsampler: a name ("bilinear" compares), an object, or a function with an `Upsampler`'s call. None: "usu".
 

@@ -267,7 +267,7 @@ class FinerCAM(_host.FinerCAM):  # type: ignore[misc]
         if getattr(self.base_cam, "upsampler", None) is not None:
             input_tensor = input_tensor.detach()
             check_targets(targets, len(input_tensor))
-        with guarded(self.base_cam.model):
+        with guarded(self.base_cam.model, targets):
             maps = super().forward(input_tensor, targets, eigen_smooth, alpha, comparison_categories, target_idx)
         return as_asked(maps, self.as_tensor, self.base_cam.device)
 
@@ -382,7 +382,7 @@ class SESS(_host.SESS):  # type: ignore[misc]
 
     def forward(self, input_tensor: Tensor, targets: list[Any] | None = None, eigen_smooth: bool = False) -> Any:
         """Maps (N, H, W), as the host's `forward`: an array, or a tensor with `as_tensor`."""
-        with guarded(self.model):
+        with guarded(self.model, targets):
             maps = super().forward(input_tensor, targets, eigen_smooth)
         return as_asked(maps, self.as_tensor, self.device)
 

@@ -162,7 +162,7 @@ class AGI(GradientAttribution):  # type: ignore[misc]
 
         Args:
             inputs: (N, ...) or a tuple of such tensors, floating point.
-            target: the class that is explained, as in Captum.
+            target: the class that is explained, as in Captum; no function.
             additional_forward_args: as in Captum; see `PathAttribution.attribute`.
             n_steps: the most steps of a path, as many passes forwards at most for each false class; the paper has 20.
             internal_batch_size: rows given to the model at once. None: chosen by device and row size. The result does

@@ -87,6 +87,9 @@ class Problem:
     def __init__(self, request: Request, score: str | ScoreFunc, room: Room, n_steps: int, from_input: bool) -> None:
         self.request, self.room, self.n_steps, self.from_input = request, room, n_steps, from_input
         self._score = score
+        if request.model.has_functions:
+            expected = "the index of a class, or one for each row, as paths lead to the model's other classes"
+            raise ArgumentError("target", expected, describe(request.model.target))
         outputs = request.outputs
         if outputs.dim() != 2 or outputs.shape[1] < 2:
             raise ModelOutputError(

@@ -17,8 +17,9 @@ from captum_ext.core.captum import format_forward_args, log_usage, run_forward
 from captum_ext.core.checks import check_bool, describe
 from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.inspection import frozen_parameters
-from captum_ext.core.model import as_rows, check_row_count, scores_of
+from captum_ext.core.model import scores_of
 from captum_ext.core.model_search import find_module, modules_behind
+from captum_ext.core.output_rows import as_rows, check_row_count
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import accumulation_dtype
 from captum_ext.core.types import ForwardFunc, Target, TensorOrTensors, Tensors
@@ -115,7 +116,7 @@ class ExcitationBackprop(Attribution):  # type: ignore[misc]
 
         Args:
             inputs: (N, ...) or a tuple of such tensors, floating point.
-            target: as in Captum.
+            target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
             additional_forward_args: as in Captum; see `PathAttribution.attribute`.
             internal_batch_size: rows given to the model at once. None: chosen by device and row size. The result does
                 not depend on it.

@@ -134,7 +134,8 @@ class LayerPathAttribution(InsideModel, LayerAttribution, GradientAttribution): 
             baselines: in the space of the inputs, as in Captum: a number, one row (1, ...), one row for each input
                 (N, ...), or a tuple of these. When given, they replace the references of the object.
             target: output to explain: an int, a tuple or a one-element tensor for all rows; a 1-D tensor or a list
-                with one entry for each row; None for models with one output.
+                with one entry for each row; None for models with one output. Or a function of what the model returns
+                for one row, or a list of N functions (`captum_ext.models.targets`): then that may be anything.
             additional_forward_args: further arguments of `forward_func`, tiled as Captum tiles them: tensors whose
                 first dimension is N follow their row; wrap in `captum_ext.Shared` what all rows share. A reference is
                 taken through the model with the arguments of the row that it is a reference for.

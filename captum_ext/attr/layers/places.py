@@ -35,7 +35,12 @@ class Recorder:
         self.request, self.site = request, site
         self.latest: list[Tensors] = []
         self.has_ids = any(not value.is_floating_point() for value in request.inputs)
-        self.model = self._recording(request.n_rows)
+        of = request.model
+        recorded = functools.partial(_recorded, of.forward_func, site, self.latest)
+        target = of.target if of.has_functions else None
+        self.model = BatchedModel(
+            recorded, request.n_rows, target, of.forward_args.values, channels_last=of.channels_last
+        )
         self.layouts = self._find_layouts()
 
     def at(self, points: Tensors, rows: Tensor | None, name: str) -> tuple[Tensor, ...]:
@@ -57,14 +62,9 @@ class Recorder:
         """Those of all layers, one after the other."""
         return tuple(layout for layer in self.layouts for layout in layer)
 
-    def _recording(self, n_rows: int) -> BatchedModel:
-        of = self.request.model
-        recorded = functools.partial(_recorded, of.forward_func, self.site, self.latest)
-        return BatchedModel(recorded, n_rows, None, of.forward_args.values, channels_last=of.channels_last)
-
     def _run(self, points: Tensors, rows: Tensor | None, name: str) -> Tensor:
         """The model's outputs; the activations are left in `latest`."""
-        model = self.model if rows is not None else self._recording(len(points[0]))
+        model = self.model if rows is not None else self.model.elsewhere(len(points[0]))
         numbers = torch.arange(len(points[0]), device=CPU) if rows is None else rows
         with ids_in_range(self.request.model.forward_func, name) if self.has_ids else nullcontext():
             outputs = model.outputs(points, numbers)

@@ -153,9 +153,7 @@ def _shared_start_scores(problem: PathProblem, row: Tensor, index: Tensor) -> Te
     """Scores (Q,) of rows (Q,) at starting points `index` (Q,), each of which is evaluated once for all its rows."""
     model = problem.model
     used, position = torch.unique(index, return_inverse=True)
-    alone = BatchedModel(
-        model.forward_func, len(used), None, model.forward_args.values, channels_last=model.channels_last
-    )
+    alone = model.elsewhere(len(used))
 
     def outputs(part: slice) -> Tensor:
         points = problem.starts.at(used[part], problem.inputs)

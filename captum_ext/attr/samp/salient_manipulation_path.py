@@ -243,7 +243,7 @@ class SalientManipulationPath(PathMethod):
         Args:
             inputs: (N, ...) or a tuple of such tensors; pixels of all of them are ranked together.
             baselines: when given, they serve both directions in place of the object's own.
-            target: as in Captum.
+            target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
             additional_forward_args: as in Captum; tensors with N rows follow their row.
             n_steps: groups into which the n pixels are divided. All but the last have the same number s of pixels, so
                 that not every number of groups is possible: s is that of n / n_steps, rounded down or up, whose

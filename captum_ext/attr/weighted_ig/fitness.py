@@ -143,7 +143,7 @@ def _score_for(outputs: Tensor, score: str | ScoreFunc | None, target: Target) -
         raise ArgumentError(
             "score",
             f'"logit" or a function for a model without classes (outputs of shape {tuple(outputs.shape)}, '
-            f"target {target!r})",
+            f"target {describe(target)})",
             '"softmax"',
         )
     return score

@@ -82,7 +82,7 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
             code); None keeps all.
         score: what is to fall. "softmax": the target's probability; "logit": the target's output relative to that of
             the fill; a function of the outputs (P, ...), from whose result the target is selected. None: softmax where
-            the model has classes, else logit.
+            the model has classes, else logit. Where the target is a function, its scores (P,) are the outputs.
         fill: what replaces removed pixels: "corners" (mean colour of the input's corners, images and volumes),
             "references" (their mean), or a number, tensor or tuple as baselines are given. None: corners for images,
             references otherwise.

@@ -145,7 +145,7 @@ class XRAI(GradientAttribution):  # type: ignore[misc]
             inputs: (N, C, H, W), floating point.
             baselines: None: two for each image, its lowest and its highest value everywhere, as the authors have it;
                 else one as in Captum (a number, one image (1, C, H, W) or one for each input), or a list of such.
-            target: as in Captum.
+            target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
             additional_forward_args: as in Captum; see `PathAttribution.attribute`.
             n_steps: gradients for each image and baseline; the authors' code has 100.
             method: a rule of `IntegratedGradients`, but "stratified"; or "linspace", the authors': points at equal
