@@ -20,7 +20,7 @@ change at any time.
 | `checks`, `warn`, `types` | validation of arguments, warnings at the caller's line, aliases |
 | `random` | generators and seeds that leave the global state alone |
 | `captum` | the one place with names that Captum keeps private |
-| `atomic`, `files` | files written whole or not at all; files of others, read without trust |
+| `atomic`, `files`, `regular_files` | files written whole or not at all; files of others, read without trust |
 | `progress` | bars that count, and none where none is shown |
 | `optional`, `memory`, `fingerprints` | extras, freed memory, settings as JSON |
 """

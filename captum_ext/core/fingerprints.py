@@ -147,10 +147,12 @@ def of_dataset(dataset: Any) -> dict[str, Any]:
         description["of"] = [of_dataset(one) for one in dataset.datasets]
     elif isinstance(dataset, TensorDataset):
         description["tensors"] = prints.of(dataset.tensors)
-    for name in ("transform", "target_transform"):
-        transform = getattr(dataset, name, None)
-        if transform is not None:
-            description[name] = prints.of(transform)
+    for name in ("transform", "target_transform", "class_to_idx"):
+        value = getattr(dataset, name, None)
+        if value is not None:
+            description[name] = prints.of(value)
+    if callable(getattr(dataset, "settings", None)):
+        description["settings"] = prints.of(dataset.settings())
     return description
 
 

@@ -115,6 +115,7 @@ def attribute_dataset(
         "dataset": samples.configuration(),
         "given": Fingerprints().of(dict(run.configuration or {})),
     }
+    samples.check_labels(settings.target)
     folder = RunFolder(Path(out))
     with folder.locked(), progress(run.show_progress, len(samples)) as on_done:
         _fill(maker, samples, folder, about, run, on_done)

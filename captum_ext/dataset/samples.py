@@ -28,6 +28,7 @@ from captum_ext.core.random import globally_seeded
 from captum_ext.dataset.row_maker import Batch
 from captum_ext.dataset.sample_files import marks_of, names_of
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, CaptumExtError
+from captum_ext.images.folders import warn_of_numbered
 
 Collate = Callable[[list[Any]], Any]
 DEFAULT_BATCH = 16
@@ -109,6 +110,11 @@ class Samples:
     def marks(self) -> NDArray[np.int64] | None:
         """By what the samples' files are known again, where the data set says which they are."""
         return marks_of(self.dataset)
+
+    def check_labels(self, target: Any) -> None:
+        """Warn where labels are to be explained that may be other classes than the names of their folders say."""
+        if isinstance(target, str) and target == "label":
+            warn_of_numbered(self.dataset)
 
     def configuration(self) -> dict[str, Any]:
         """By what a data set is known again: its class, length, file names and transformation."""

@@ -140,6 +140,8 @@ def explain(
         source=source,
         n_samples=n_samples,
     )
+    if local is not None:
+        local.check_labels(target)
     folder = RunFolder(job.folder)
     with _plain_errors(), folder.locked(), progress(run.show_progress, n_samples) as on_done:
         about = ray.get(_configuration.options(num_cpus=num_cpus, num_gpus=num_gpus).remote(job))

@@ -83,10 +83,7 @@ def _sixteen(random, width, height):
 
 def _floats(random, width, height):
     values = (noise(random, height, width) / 255).astype(np.float32)
-    scale = random.choice([1, 255])
-    if scale == 255:
-        values[0, 0] = 1.0
-    return "tiff", Image.fromarray(values * np.float32(scale)), grey(np.round(values * 255))
+    return "tiff", Image.fromarray(values), grey(np.round(values * 255))
 
 
 def _cmyk(random, width, height):

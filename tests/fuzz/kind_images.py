@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from captum_ext_integrations.cli.images import Images, open_image
+from captum_ext.images import ImageFolder, open_image
 from captum_ext_integrations.cli.preparation import Preparation
 from tests.fuzz import image_files
 from tests.fuzz.engine import Broken, Case, Outcome, in_child
@@ -250,7 +250,7 @@ def _folder(random, folder):
 
 
 def _found(root, files):
-    images = Images(root, lambda image: image.size)
+    images = ImageFolder(root, lambda image: image.size)
     paths = [Path(path) for path, _ in images.samples]
     for label, name in enumerate(sorted(place.name for place in root.iterdir())):
         real = [

@@ -21,6 +21,7 @@ from captum_ext_integrations.cli.options import (
     Engine,
     Folder,
     Image,
+    Labels,
     Layer,
     Limit,
     Mean,
@@ -162,6 +163,7 @@ def evaluate(
         "scores"
     ),
     target: Target = "predicted",
+    labels: Labels = None,
     references: References = None,
     n_steps: Steps = None,
     layer: Layer = None,
@@ -186,7 +188,7 @@ def evaluate(
         names, spec, seed, references=references, n_steps=n_steps, layer=layer, upsampler=upsampler
     )
     chosen = number_or_name(target)
-    code: int = _commands().evaluate(folder, methods, metrics, chosen, out, limit, batch_size)
+    code: int = _commands().evaluate(folder, methods, metrics, chosen, out, limit, batch_size, labels)
     return code
 
 
@@ -238,6 +240,7 @@ def run(
         str | None, typer.Option(help="Of the stored maps: float16, float32 or float64; without: float16.")
     ] = None,
     target: Target = "predicted",
+    labels: Labels = None,
     references: References = None,
     n_steps: Steps = None,
     layer: Layer = None,
@@ -286,6 +289,7 @@ def run(
         limit=limit,
         batch_size=batch_size,
         resume=resume,
+        labels=labels,
     )
     code: int = (
         runs.run_with_ray(job, workers or 2, num_gpus or 0)

@@ -130,12 +130,12 @@ def _calls(loaded: LoadedModel) -> list[tuple[str, tuple[int, ...]]]:
 
         return module.register_forward_hook(note)
 
-    side = loaded.preparation.crop
+    side, channels = loaded.preparation.crop, loaded.preparation.channels
     handles = []
     try:
         handles = [watch(name, module) for name, module in loaded.model.named_modules() if name]
         with torch.no_grad():
-            loaded.model(torch.zeros(1, 3, side, side, device=loaded.device))
+            loaded.model(torch.zeros(1, channels, side, side, device=loaded.device))
     finally:
         for handle in handles:
             handle.remove()

@@ -18,7 +18,7 @@ from captum_ext_integrations.cli import left_out, pictures, tables
 from captum_ext_integrations.cli.classes import class_of
 from captum_ext_integrations.cli.deltas import about_delta
 from captum_ext_integrations.cli.folder_runs import FAILED, OK, FolderRun, layer_of, run_method
-from captum_ext_integrations.cli.images import Images, open_image
+from captum_ext_integrations.cli.images import folder_of, image_of
 from captum_ext_integrations.cli.messages import say, say_table
 from captum_ext_integrations.cli.methods import CALLERS_CLASS, METHODS, METRICS, MethodSpec, outputs
 from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, load_model
@@ -44,7 +44,7 @@ def explain(image: Path, spec: MethodSpec, target: int | str, out: Path) -> int:
     """One photograph to one picture."""
     check_picture(out)
     loaded = load_model(spec.model)
-    inputs = loaded.preparation(open_image(image))[None].to(loaded.device)
+    inputs = image_of(loaded, image)
     chosen = _class_of_one(loaded, inputs, target)
     method = spec.build(loaded)
     fields = tuple(name for name in default_fields(method) if name != "prediction")
@@ -73,7 +73,7 @@ def upsample(
 
     check_picture(out)
     loaded = load_model(spec)
-    inputs = loaded.preparation(open_image(image))[None].to(loaded.device)
+    inputs = image_of(loaded, image)
     chosen = torch.tensor([_class_of_one(loaded, inputs, target)])
     used = Cam(loaded, layer, upsampler, cam)
     maps = {
@@ -103,7 +103,7 @@ def fit_references(
         raise ArgumentError("out", "a new file, or --overwrite", str(out))
     out.parent.mkdir(parents=True, exist_ok=True)
     loaded = load_model(spec)
-    images = Images(folder, loaded.preparation, limit)
+    images = folder_of(loaded, folder, limit)
     with bar("outputs of images") as on_done:
         fitted, unreadable = fit(loaded, images, n_neighborhoods, n_references, seed=seed, on_done=on_done)
     fitted.save(out, overwrite=overwrite)
@@ -121,6 +121,7 @@ def evaluate(
     out: Path,
     limit: int | None,
     batch_size: int,
+    labels: str | None = None,
 ) -> int:
     """Scores of methods on a folder: rows, table, figure."""
     loaded = load_model(methods[0].model)
@@ -135,6 +136,7 @@ def evaluate(
             maps=False,
             limit=limit,
             batch_size=batch_size,
+            labels=labels,
         )
         for spec in methods
     ]

@@ -15,8 +15,9 @@ from torch import nn
 from captum_ext.dataset import DatasetAttributions, MapFormat, RunOptions, attribute_dataset
 from captum_ext.dataset.run import default_fields
 from captum_ext.exceptions import ArgumentError
+from captum_ext.images import ImageFolder
 from captum_ext_integrations.cli.classes import class_of
-from captum_ext_integrations.cli.images import Images
+from captum_ext_integrations.cli.images import folder_of, labelled_folder_of
 from captum_ext_integrations.cli.messages import say
 from captum_ext_integrations.cli.methods import MethodSpec
 from captum_ext_integrations.cli.models import LoadedModel, load_model
@@ -42,16 +43,17 @@ class FolderRun:
     limit: int | None = None
     batch_size: int = 8
     resume: bool = True
+    labels: str | None = None
 
-    def images(self, loaded: LoadedModel) -> Images:
+    def images(self, loaded: LoadedModel) -> ImageFolder:
         """The folder, prepared for the model."""
         if self.out.resolve().is_relative_to(self.folder.resolve()):
             raise ArgumentError("out", f"outside of {self.folder}, whose files are the images", str(self.out))
-        images = Images(self.folder, loaded.preparation, self.limit)
-        if self.target == "label" and images.n_classes != loaded.n_classes:
-            received = f"{images.n_classes} folders in {self.folder} for {loaded.n_classes} outputs"
-            raise ArgumentError("target", '"label" only with one folder for each class of the model', received)
-        return images
+        if self.target == "label":
+            return labelled_folder_of(loaded, self.folder, self.limit, self.labels)
+        if self.labels is not None:
+            raise ArgumentError("labels", "given with --target label only", f"{self.labels!r} with {self.target!r}")
+        return folder_of(loaded, self.folder, self.limit)
 
     def with_class_of(self, loaded: LoadedModel) -> FolderRun:
         """The same with a class by its number."""
@@ -110,7 +112,7 @@ def run_here(job: FolderRun, num_workers: int = 0) -> int:
     return run_method(job, images, job.method.build(loaded), num_workers)
 
 
-def run_method(job: FolderRun, images: Images, method: Any, num_workers: int = 0) -> int:
+def run_method(job: FolderRun, images: ImageFolder, method: Any, num_workers: int = 0) -> int:
     """A method that is built already, over images that are known already."""
     _say_layer(job, method)
     with bar(job.method.name) as on_done, _reported_below():

@@ -6,6 +6,7 @@ import importlib
 import math
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -85,19 +86,44 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         raise ArgumentError("crop", f"at most resize, {prepared.resize}", str(prepared.crop))
     device = _device(spec.device)
     model = model.eval().requires_grad_(True).to(device)
-    return LoadedModel(model, prepared, device, _n_classes(model, prepared, device, spec.name), names)
+    channels, n_classes = _channels_and_classes(model, prepared, device, spec.name)
+    if channels == 1 and (spec.mean is None or spec.std is None):
+        missing = "mean" if spec.mean is None else "std"
+        expected = f"given for {spec.name}, which takes grey images, as --{missing} NUMBER"
+        raise ArgumentError(missing, expected, "nothing")
+    mean, std = (_of_channels(one, getattr(prepared, one), channels) for one in ("mean", "std"))
+    return LoadedModel(model, replace(prepared, mean=mean, std=std, channels=channels), device, n_classes, names)
 
 
-def _n_classes(model: nn.Module, preparation: Preparation, device: torch.device, name: str) -> int:
-    """Number of outputs, from one blank image."""
+def _of_channels(name: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """A number for each channel."""
+    if len(values) not in (1, channels):
+        raise ArgumentError(name, "one number for a network of grey images", f"{len(values)} numbers")
+    return values * channels if len(values) == 1 else values
+
+
+def _channels_and_classes(
+    model: nn.Module, preparation: Preparation, device: torch.device, name: str
+) -> tuple[int, int]:
+    """Numbers of channels, which are three where the model takes them and one otherwise, and of outputs."""
     side = preparation.crop
     try:
+        return 3, _n_classes(model, 3, side, device, name)
+    except ModelLoadError:
+        with suppress(ModelLoadError):
+            return 1, _n_classes(model, 1, side, device, name)
+        raise
+
+
+def _n_classes(model: nn.Module, channels: int, side: int, device: torch.device, name: str) -> int:
+    """Number of outputs, from one blank image."""
+    try:
         with torch.no_grad():
-            outputs = model(torch.zeros(1, 3, side, side, device=device))
+            outputs = model(torch.zeros(1, channels, side, side, device=device))
     except Exception as error:
         reason = first_line(error)
         raise ModelLoadError(f"Expected {name} to take images of {side} x {side} (--crop), but: {reason}") from error
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2:
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != 1:
         received = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ModelLoadError(f"Expected {name} to return one row of scores for each image, but got {received}.")
     return outputs.shape[1]

@@ -110,6 +110,15 @@ Target = Annotated[
         '(torchvision), or "label" for class folders.'
     ),
 ]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="With --target label, the class of each folder: one folder a line in the order of the model's outputs, "
+        'JSON {"folder": 7} or {"7": "folder"}; or "numbers", where folder 7 is class 7. Without: folders with names '
+        "of the model's classes are these, others are numbered in the order of their text.",
+    ),
+]
 References = Annotated[
     Path | None,
     typer.Option(
@@ -221,7 +230,7 @@ def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
         raise ArgumentError(
             option, "one number, or three with commas" + (", above 0" if least == 0 else ""), repr(text)
         )
-    return values if len(values) == 3 else values * 3
+    return values
 
 
 def number_or_name(text: str) -> int | str:

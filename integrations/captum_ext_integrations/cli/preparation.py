@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.optional import require
+from captum_ext.images import image_to_pil
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _MOST_RESIZED = 2**24  # pixels of a whole image after the resizing
@@ -26,6 +27,7 @@ class Preparation:
         mean: of each channel, for values in [0, 1].
         std: see `mean`.
         interpolation: "bilinear", "bicubic" or another of torchvision's names.
+        channels: 3, or 1 for networks of grey images.
     """
 
     resize: int = 256
@@ -33,16 +35,20 @@ class Preparation:
     mean: tuple[float, ...] = _IMAGENET["mean"]
     std: tuple[float, ...] = _IMAGENET["std"]
     interpolation: str = "bilinear"
+    channels: int = 3
 
     def __call__(self, image: Any) -> Tensor:
-        """A PIL image as a normalised tensor (3, crop, crop).
+        """A PIL image of any mode as a normalised tensor (channels, crop, crop); more than eight bits are kept.
 
         Resized and cropped by torchvision. Of an image that is so long that it would have more than 16 million pixels
         after the resizing, only what the crop shows is resized, which may differ by one in 255 from that.
         """
         functional = require("torchvision.transforms.v2.functional", "cli")
-        pixels = functional.pil_to_tensor(self._cropped(image))
-        normalised: Tensor = functional.normalize(pixels.float() / 255, list(self.mean), list(self.std))
+        seen = image_to_pil(image, channels=self.channels, keep_depth=True)
+        pixels = functional.pil_to_tensor(self._cropped(seen))
+        # Floats are in [0, 1], but for what a filter adds at edges, where bytes are cut off, too.
+        values = pixels.clamp(0, 1).expand(self.channels, -1, -1) if seen.mode == "F" else pixels.float() / 255
+        normalised: Tensor = functional.normalize(values, list(self.mean), list(self.std))
         return normalised
 
     def _cropped(self, image: Any) -> Any:
@@ -77,6 +83,6 @@ class Preparation:
         )
 
     def displayable(self, images: Tensor) -> Tensor:
-        """Undo the normalisation: (N, 3, H, W) to (N, H, W, 3) in [0, 1]."""
+        """Undo the normalisation: (N, C, H, W) to (N, H, W, 3) in [0, 1]; grey is repeated."""
         mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return (images.cpu() * std + mean).clamp(0, 1).permute(0, 2, 3, 1)
+        return (images.cpu() * std + mean).clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)

@@ -11,8 +11,9 @@ from torch import Tensor
 from captum_ext.core.request import Request
 from captum_ext.dataset.samples import Samples
 from captum_ext.exceptions import ArgumentError
+from captum_ext.images import ImageFolder
 from captum_ext.references import ReferenceDistribution
-from captum_ext_integrations.cli.images import Images
+from captum_ext_integrations.cli.images import folder_of
 from captum_ext_integrations.cli.messages import warn
 from captum_ext_integrations.cli.models import LoadedModel
 
@@ -23,7 +24,7 @@ _MOST_NAMED = 10
 
 def fit(
     loaded: LoadedModel,
-    images: Images,
+    images: ImageFolder,
     n_neighborhoods: int = 1,
     n_references: int | None = None,
     *,
@@ -64,7 +65,7 @@ def fitted_references(loaded: LoadedModel, path: Path) -> ReferenceDistribution:
     """What a file holds, or a fit of one neighbourhood to all images of a folder, for those who have no file yet."""
     if not path.is_dir():
         return ReferenceDistribution.load(path)
-    fitted, unreadable = fit(loaded, Images(path, loaded.preparation))
+    fitted, unreadable = fit(loaded, folder_of(loaded, path))
     _warn_of(unreadable, path)
     return fitted
 
@@ -75,7 +76,7 @@ def reference_images(loaded: LoadedModel, path: Path) -> Tensor:
         fitted = ReferenceDistribution.load(path)
         sets = [fitted.references_as_tuple(i)[0] for i in range(len(fitted.density))]
         return torch.cat(sets).to(loaded.device)
-    images = Images(path, loaded.preparation, MOST_REFERENCES)
+    images = folder_of(loaded, path, MOST_REFERENCES)
     samples = Samples(images, len(images), 0)
     read = samples.read_batch(range(len(images)), 0)
     unreadable = [f"{samples.name(failure.index)}: {failure.error}" for failure in read.failures]
@@ -85,7 +86,7 @@ def reference_images(loaded: LoadedModel, path: Path) -> Tensor:
     return read.batch.inputs.to(loaded.device)
 
 
-def _too_few(least: int, n_read: int, images: Images, unreadable: Sequence[str]) -> ArgumentError:
+def _too_few(least: int, n_read: int, images: ImageFolder, unreadable: Sequence[str]) -> ArgumentError:
     first = f": {unreadable[0]}" if unreadable else ""
     return ArgumentError(
         "references", f"at least {least} images that can be read", f"{n_read} of {len(images)} in {images.root}{first}"

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import torch
 from safetensors import torch as safetensors
 
-from captum_ext_integrations.cli.files import MAX_WEIGHTS_MB, limit_of
+from captum_ext.core.regular_files import MAX_WEIGHTS_MB, limit_of
 from captum_ext_integrations.cli.pickle_headers import Header, Other, Stored, header_of_pickle, skip_pickle
 
 _TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2])

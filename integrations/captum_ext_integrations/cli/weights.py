@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum_ext.core.regular_files import regular_file
 from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError, ModelLoadError
 from captum_ext_integrations.cli.checkpoints import StateDict, modern_names, seen_by, state_dicts
-from captum_ext_integrations.cli.files import regular_file
 from captum_ext_integrations.cli.pickle_headers import Other, Stored
 from captum_ext_integrations.cli.weight_files import WeightFile
 

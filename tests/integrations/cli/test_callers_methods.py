@@ -11,8 +11,8 @@ from captum_ext.attr import ExpectedGradients, IntegratedGradients
 from captum_ext.core.fingerprints import Fingerprints
 from captum_ext.dataset import DatasetAttributions
 from captum_ext.exceptions import ArgumentError
+from captum_ext.images import open_image
 from captum_ext_integrations.cli import methods
-from captum_ext_integrations.cli.images import open_image
 from captum_ext_integrations.cli.methods import MethodSpec
 from captum_ext_integrations.cli.models import ModelSpec, Preparation, load_model
 from captum_ext_integrations.cli.references import reference_images

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from captum_ext.exceptions import ArgumentError
+from captum_ext.images import open_image
 from captum_ext_integrations.cli.cams import Cam, last_layer_with_positions
-from captum_ext_integrations.cli.images import open_image
 from captum_ext_integrations.cli.models import LoadedModel, Preparation
 from tests.integrations.cli import tiny
 from tests.integrations.cli.calls import fail, succeed

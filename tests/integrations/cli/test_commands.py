@@ -61,7 +61,7 @@ def test_every_method_gives_numbers(method, here):
 
 def test_integrated_gradients_on_the_command_line_is_the_method_itself(here):
     from captum_ext.attr import IntegratedGradients
-    from captum_ext_integrations.cli.images import open_image
+    from captum_ext.images import open_image
     from captum_ext_integrations.cli.models import Preparation
     from tests.integrations.cli import tiny
 

@@ -133,7 +133,7 @@ def test_layers_of_transformers_are_not_taken_for_maps(tmp_path):
 def test_photographs_of_all_modes_become_rgb(tmp_path, mode, value, shown):
     from PIL import Image
 
-    from captum_ext_integrations.cli.images import open_image
+    from captum_ext.images import open_image
 
     path = tmp_path / ("x.tiff" if mode == "CMYK" else "x.png")
     Image.new(mode, (4, 4), value).save(path)

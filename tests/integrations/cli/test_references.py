@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
+from captum_ext.images import ImageFolder
 from captum_ext.references import ReferenceDistribution
-from captum_ext_integrations.cli.images import Images
 from captum_ext_integrations.cli.models import ModelSpec, load_model
 from captum_ext_integrations.cli.references import fit, fitted_references, reference_images
 from tests.integrations.cli.calls import FEW_STEPS, TINY, call, fail, succeed
@@ -36,14 +36,14 @@ def test_lpi_is_fitted_to_the_whole_folder_and_eg_takes_twenty_images(loaded, ma
     assert shares.max() >= 2
     assert shares.sum() == pytest.approx(24)
     taken = reference_images(loaded, many)
-    images = Images(many, loaded.preparation)
+    images = ImageFolder(many, loaded.preparation)
     assert taken.shape == (20, 3, 32, 32)
     for place in range(20):
         assert torch.equal(taken[place], images[place * 24 // 20][0])
 
 
 def test_the_fit_is_that_of_the_library(loaded, many):
-    images = Images(many, loaded.preparation)
+    images = ImageFolder(many, loaded.preparation)
     expected = ReferenceDistribution.fit(loaded.model, images, 2, 3)
     fitted, unreadable = fit(loaded, images, 2, 3)
     assert unreadable == []

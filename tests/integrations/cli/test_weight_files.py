@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from captum_ext.core.regular_files import MAX_WEIGHTS_MB
 from captum_ext.exceptions import ArgumentError, ModelLoadError
-from captum_ext_integrations.cli.files import MAX_WEIGHTS_MB
 from captum_ext_integrations.cli.weights import load_weights
 from tests.fuzz import weight_files as files
 from tests.fuzz.engine import in_child

@@ -74,3 +74,31 @@ def tutorial():
     for parameter in built.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
     return built
+
+
+def grey():
+    """A network of one channel and two scores: the mean of its image, and one less."""
+
+    class Mean(nn.Module):
+        def forward(self, inputs):
+            if inputs.shape[1] != 1:
+                raise ValueError(f"one channel, not {inputs.shape[1]}")
+            mean = inputs.mean((1, 2, 3))
+            return torch.stack([mean, mean - 1], 1)
+
+    return Mean()
+
+
+def grey_convolutions():
+    """A network of one channel with layers that a CAM can explain."""
+    built = nn.Sequential(nn.Conv2d(1, 4, 5, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 7 * 7, 3))
+    for k, parameter in enumerate(built.parameters()):
+        parameter.data = torch.sin(1.3 * torch.arange(parameter.numel()) + k).reshape(parameter.shape)
+    return built
+
+
+def by_view():
+    """A network that would take the channels of one image for three images."""
+    built = nn.Linear(32 * 32, 3)
+    built.forward = lambda inputs: nn.functional.linear(inputs.view(-1, 32 * 32), built.weight, built.bias)
+    return built

@@ -1,4 +1,4 @@
-"""Images: without their details, and as they are seen."""
+"""Images as they are seen: a model's normalisation, and the way back from it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext.core.blur import Blur, gaussian_blur
 from captum_ext.core.checks import check_finite, check_numbers, describe
 from captum_ext.core.devices import double
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
-
-__all__ = ["Blur", "display_range", "gaussian_blur"]
 
 _RANGE_TOLERANCE = 0.02  # of display values: rounding of the normalisation, not another normalisation
 
