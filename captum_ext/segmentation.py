@@ -1,4 +1,4 @@
-"""Segments of images: the regions whose scores say where a cell's mass goes."""
+"""Segments of images, volumes and signals: the regions whose scores say where a cell's mass goes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from captum_ext.core.checks import (
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images import check_normalisation, display_range
 
-#: One image (H, W, C) in [0, 1] to integer labels (H, W).
+#: One image (H, W, C) in [0, 1] to integer labels (H, W); a volume (D, H, W, C) or a signal (T, C) likewise.
 Segment = Callable[[NDArray[np.float64]], NDArray[Any]]
 
 METHODS = ("slic", "felzenszwalb", "watershed", "grid")
@@ -31,13 +31,16 @@ _N_SEGMENTS = 50
 
 
 class Segmenter:
-    """Segments each image of a batch apart, with labels from zero without gaps.
+    """Segments each image of a batch apart, with labels from zero without gaps; volumes and signals, too.
 
-    Called, it segments images as they are seen, in [0, 1]; `of_inputs` takes images as a model does.
+    Called, it segments images as they are seen, in [0, 1]; `of_inputs` takes images as a model does. A signal (N, C, T)
+    is segmented as an image of one row, whose segments are intervals, and a volume of depth 1 as an image. Three
+    channels are colours, whose distances SLIC measures as they are seen, but in signals.
 
     Args:
-        method: "slic" (the default of the upsampler), "felzenszwalb", "watershed" (all scikit-image's), "grid" (equal
-            rectangles), or a function from one image (H, W, C) in [0, 1] to integer labels (H, W).
+        method: "slic" (the default of the upsampler), "felzenszwalb" (not of volumes), "watershed" (all scikit-image's,
+            with voxels as long as they are wide), "grid" (equal rectangles, boxes or windows), or a function from one
+            image (H, W, C) in [0, 1] to integer labels (H, W), from a volume (D, H, W, C) or a signal (T, C) likewise.
         n_segments: how many to ask for; SLIC and watershed return fewer, felzenszwalb as many as its scale gives.
         mean: the model's input normalisation, a number or one for each channel, which `of_inputs` undoes; without it
             (and `std`) each image is scaled from its minimum and maximum. An upsampler has its own.
@@ -66,25 +69,52 @@ class Segmenter:
         self.mean, self.std = check_normalisation(mean, std)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Labels (N, H, W) of images (N, C, H, W) in [0, 1], on the images' device."""
-        arrays = images.detach().permute(0, 2, 3, 1).cpu().double().numpy()
+        """Labels (N, H, W) of images (N, C, H, W) in [0, 1], of volumes and signals likewise, on the images' device.
+
+        Raises:
+            ArgumentError: images of another number of dimensions, a method that does not divide volumes.
+        """
+        check_numbers("images", images)
+        if images.dim() not in (3, 4, 5):
+            expected = "images (N, C, H, W), volumes (N, C, D, H, W) or signals (N, C, T)"
+            raise ArgumentError("images", expected, describe(images))
+        arrays = images.detach().movedim(1, -1).cpu().double().numpy()
         labels = np.stack([_relabelled(self._segment(array)) for array in arrays])
         return torch.from_numpy(labels).to(images.device)
 
     def of_inputs(self, images: Tensor) -> Tensor:
-        """Labels (N, H, W) of images (N, C, H, W) in the model's space, on the images' device.
+        """Labels (N, H, W) of images (N, C, H, W) in the model's space, of volumes and signals likewise, on the images'
+        device.
 
         Raises:
             ArgumentError: images that `mean` and `std` do not bring into [0, 1], or of another number of channels.
         """
-        return self(display_range(images, self.mean, self.std)).to(images.device)
+        return self(seen(images, self.mean, self.std)).to(images.device)
 
     def _segment(self, image: NDArray[np.float64]) -> NDArray[Any]:
+        """Labels of one image, volume or signal, channels last."""
         if callable(self.method):
             return np.asarray(self.method(image))
-        return {"slic": _slic, "felzenszwalb": _felzenszwalb, "watershed": _watershed, "grid": _grid}[self.method](
-            image, self.n_segments
-        )
+        size = image.shape[:-1]
+        is_colour = image.ndim > 2 and image.shape[-1] == 3
+        if len(size) == 1:
+            image = image[None]
+        elif len(size) == 3 and size[0] == 1:
+            image = image[0]
+        if self.method == "slic":
+            return _slic(image, self.n_segments, is_colour).reshape(size)
+        if self.method == "felzenszwalb" and image.ndim == 4:
+            others = '"slic", "watershed" or "grid"'
+            raise ArgumentError("segmenter", f"{others} for volumes of size {size}", '"felzenszwalb"')
+        methods = {"felzenszwalb": _felzenszwalb, "watershed": _watershed, "grid": _grid}
+        return methods[self.method](image, self.n_segments).reshape(size)
+
+
+def seen(images: Tensor, mean: Any, std: Any) -> Tensor:
+    """What `display_range` gives, of signals (N, C, T), too."""
+    if images.dim() == 3:
+        return display_range(images[:, :, None], mean, std).squeeze(2)
+    return display_range(images, mean, std)
 
 
 class MultiScaleSegmenter:
@@ -167,8 +197,8 @@ def _is_positive(value: float) -> bool:
 
 
 def masks_of(labels: Tensor) -> Tensor:
-    """Masks (S, H, W) of labels (H, W) from zero without gaps."""
-    return labels == torch.arange(int(labels.max()) + 1, device=labels.device)[:, None, None]
+    """Masks (S, H, W) of labels (H, W) from zero without gaps, and of those of volumes and signals."""
+    return labels == torch.arange(int(labels.max()) + 1, device=labels.device).reshape(-1, *(1,) * labels.dim())
 
 
 def _dilated(masks: Tensor, radius: int) -> Tensor:
@@ -183,10 +213,10 @@ def _dilated(masks: Tensor, radius: int) -> Tensor:
     )
 
 
-def _slic(image: NDArray[np.float64], n_segments: int) -> NDArray[Any]:
+def _slic(image: NDArray[np.float64], n_segments: int, is_rgb: bool) -> NDArray[Any]:
     from skimage.segmentation import slic
 
-    is_rgb = image.shape[2] == 3  # becomes Lab, whose lightness ends at 100; other values end at 1
+    # Colours become Lab, whose lightness ends at 100; other values end at 1.
     labels: NDArray[Any] = slic(
         image,
         n_segments=n_segments,
@@ -210,12 +240,18 @@ def _watershed(image: NDArray[np.float64], n_segments: int) -> NDArray[Any]:
     from skimage.filters import sobel
     from skimage.segmentation import watershed
 
-    labels: NDArray[Any] = watershed(sobel(image.mean(2)), markers=n_segments, compactness=0.001)
+    labels: NDArray[Any] = watershed(sobel(image.mean(-1)), markers=n_segments, compactness=0.001)
     return labels
 
 
 def _grid(image: NDArray[np.float64], n_segments: int) -> NDArray[Any]:
-    height, width = image.shape[:2]
+    height, width = image.shape[-3:-1]
+    if image.ndim == 4:
+        depth = image.shape[0]
+        slabs = min(depth, max(1, round((n_segments * depth**2 / (height * width)) ** (1 / 3))))
+        flat = _grid(image[0], max(1, round(n_segments / slabs)))
+        layer = np.arange(depth) * slabs // depth
+        return np.asarray(layer[:, None, None] * (int(flat.max()) + 1) + flat)
     rows = min(height, max(1, round((n_segments * height / width) ** 0.5)))
     columns = min(width, max(1, round(n_segments / rows)))
     row, column = np.arange(height) * rows // height, np.arange(width) * columns // width

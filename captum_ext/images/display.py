@@ -16,7 +16,7 @@ _RANGE_TOLERANCE = 0.02  # of display values: rounding of the normalisation, not
 
 
 def display_range(images: Tensor, mean: Any = None, std: Any = None) -> Tensor:
-    """Images as seen, in [0, 1]: the normalisation undone, or each image scaled from its minimum and maximum.
+    """Images or volumes as seen, in [0, 1]: the normalisation undone, or each scaled from its minimum and maximum.
 
     Raises:
         ArgumentTypeError: images that are no numbers.
@@ -27,19 +27,20 @@ def display_range(images: Tensor, mean: Any = None, std: Any = None) -> Tensor:
     if (mean is None) != (std is None):
         raise ArgumentError("mean", "given together with std", "only one of them")
     check_numbers("images", images)
-    if images.dim() != 4 or images.numel() == 0:
-        raise ArgumentError("images", "a batch of images (N, C, H, W)", describe(images))
+    if images.dim() not in (4, 5) or images.numel() == 0:
+        raise ArgumentError("images", "a batch of images (N, C, H, W) or volumes (N, C, D, H, W)", describe(images))
     check_finite("images", images)
     wide = double(images.detach())
+    single = (-1, *(1,) * (images.dim() - 1))
     if mean is None:
-        low, high = (ends(wide.flatten(1), 1).values[:, None, None, None] for ends in (torch.min, torch.max))
+        low, high = (ends(wide.flatten(1), 1).values.reshape(single) for ends in (torch.min, torch.max))
         return (wide - low) / torch.where(high > low, high - low, 1.0)
     center, scale = (torch.as_tensor(value, dtype=wide.dtype, device=wide.device) for value in (mean, std))
     for name, numbers in (("mean", center), ("std", scale)):
         if numbers.numel() not in (1, images.shape[1]):  # else they would be broadcast
             expected = f"one number, or one for each of the inputs' {images.shape[1]} channels"
             raise ArgumentError(name, expected, f"{numbers.numel()} numbers")
-    shape = (1, -1, 1, 1)
+    shape = (1, -1, *(1,) * (images.dim() - 2))
     seen = wide * scale.reshape(shape) + center.reshape(shape)
     darkest, brightest = float(seen.min()), float(seen.max())
     if darkest < -_RANGE_TOLERANCE or brightest > 1 + _RANGE_TOLERANCE:

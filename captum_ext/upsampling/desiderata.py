@@ -71,8 +71,8 @@ class DesiderataReport:
 def check_desiderata(
     upsampler: Any,
     *,
-    size: tuple[int, int] = (56, 56),
-    grid: tuple[int, int] = (7, 7),
+    size: tuple[int, ...] = (56, 56),
+    grid: tuple[int, ...] = (7, 7),
     n_cases: int = 32,
     seed: int = 0,
 ) -> DesiderataReport:
@@ -82,8 +82,8 @@ def check_desiderata(
     Args:
         upsampler: a name, an object with `redistribute(coarse, score_map)`, which is given random scores, or any other
             `Upsampler`, which gets no scores and can follow none.
-        size: (H, W) of the fine maps.
-        grid: (h, w) of the coarse maps, no larger than the fine ones.
+        size: (H, W) of the fine maps; (D, H, W) for volumes, (T,) for signals.
+        grid: (h, w) of the coarse maps, no larger than the fine ones, and likewise.
         n_cases: random non-negative maps.
         seed: of the cases; the global random state is not touched.
 
@@ -122,7 +122,7 @@ def check_desiderata(
     masses = coarse * cells.pixels
     d1 = float((cells.sum(fine.double()) - masses).abs().sum() / masses.sum())
     d2 = _order_violations(cells, fine.double(), scores, tolerance)
-    d3 = _conditioning_spread(operator)
+    d3 = _conditioning_spread(operator, len(size))
     d4, d4_prime = _outside_influence(operator, cells, coarse, scores, generator)
     d1_g = _budget_error(operator, cells, coarse, scores)
     alpha, beta, excess, deficit = _errors(operator, cells, scores, generator)
@@ -171,12 +171,12 @@ def _pixels_of_cells(cells: Cells, maps: Tensor) -> list[Tensor]:
     return [maps[:, owner == k] for k in range(cells.pixels.numel())]
 
 
-def _conditioning_spread(operator: Operator) -> float:
+def _conditioning_spread(operator: Operator, dims: int) -> float:
     """Spread of log(A(s + 0.2) / A(s)) / 0.2 over base scores s, relative to the largest."""
     bases = torch.linspace(0.05, 0.75, 15, dtype=torch.float64)
-    scores = torch.stack([torch.stack([base, base + 0.2]).repeat(2)[None].repeat(4, 1) for base in bases])
-    fine = operator(torch.ones(len(bases), 1, 1, dtype=torch.float64), scores).double()
-    strength = (fine[:, 0, 1] / fine[:, 0, 0]).log() / 0.2
+    scores = torch.stack([torch.stack([base, base + 0.2]).repeat(2).expand((4,) * dims) for base in bases])
+    fine = operator(torch.ones(len(bases), *(1,) * dims, dtype=torch.float64), scores).double().flatten(1)
+    strength = (fine[:, 1] / fine[:, 0]).log() / 0.2
     largest = float(strength.abs().max())
     return 1.0 if largest < 1e-9 else float(strength.max() - strength.min()) / largest
 
@@ -189,8 +189,9 @@ def _outside_influence(
     n_cases, n_cells = len(coarse), cells.pixels.numel()
     chosen = torch.randint(n_cells, (n_cases,), generator=generator)
     owner = cells.spread(torch.arange(n_cells).reshape(1, *cells.grid))
-    inside = owner == chosen[:, None, None]
-    own_cell = torch.arange(n_cells).reshape(1, *cells.grid) == chosen[:, None, None]
+    chosen = chosen.reshape(-1, *(1,) * len(cells.grid))
+    inside = owner == chosen
+    own_cell = torch.arange(n_cells).reshape(1, *cells.grid) == chosen
     other_coarse = torch.where(own_cell, coarse, torch.rand(coarse.shape, generator=generator, dtype=coarse.dtype))
     other_scores = torch.where(inside, scores, torch.rand(scores.shape, generator=generator, dtype=scores.dtype))
     fine, other_fine = operator(coarse, scores).double(), operator(other_coarse, other_scores).double()
@@ -212,7 +213,8 @@ def _budget_error(operator: Operator, cells: Cells, coarse: Tensor, scores: Tens
     masses = coarse * cells.pixels
     given = cells.sum(operator(coarse, cells.spread(cells.amax(scores))).double())
     unspent = (cells.sum(operator(coarse, scores).double()) - given).abs().sum()
-    created = (given.sum((1, 2)) - masses.sum((1, 2))).abs().sum()
+    sides = tuple(range(1, masses.dim()))
+    created = (given.sum(sides) - masses.sum(sides)).abs().sum()
     return float(torch.maximum(unspent, created) / masses.sum())
 
 
@@ -222,6 +224,8 @@ def _errors(
     """Alpha and beta errors, mass excess and deficit, against random fine maps that are pooled to the coarse ones."""
     truth = torch.rand(scores.shape, generator=generator, dtype=torch.float64)
     fine = operator(pool_attribution(truth, cells.grid)[:, 0], scores).double()
+    if len(cells.grid) == 3:  # without channels these would be four dimensions, as those of images with channels
+        fine, truth = fine[:, None], truth[:, None]
     errors = (
         alpha_error(fine, truth),
         beta_error(fine, truth),

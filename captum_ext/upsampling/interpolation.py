@@ -20,6 +20,9 @@ MODES = ("nearest", "bilinear", "bicubic", "lanczos")
 class InterpolationUpsampler:
     """Interpolation of the coarse map, which neither looks at the image nor asks the model.
 
+    Signals are interpolated as images of height 1. Volumes are, with each mode, along one side after the other:
+    "bilinear" is trilinear there.
+
     Args:
         mode: "nearest", "bilinear", "bicubic" (torch's, without aligned corners) or "lanczos" (Pillow's, in float32 on
             the CPU, not differentiable).
@@ -41,25 +44,40 @@ class InterpolationUpsampler:
         forward_func: Any = None,  # noqa: ARG002 (the call of USU)
         target: Any = None,  # noqa: ARG002
         additional_forward_args: Any = None,  # noqa: ARG002
-        size: tuple[int, int] | None = None,
+        size: tuple[int, ...] | None = None,
     ) -> Tensor:
-        """Interpolate `coarse` (N, h, w) or (N, 1, h, w) to (N, 1, H, W), by default the size of the inputs.
+        """Interpolate `coarse` (N, h, w) or (N, 1, h, w) to (N, 1, H, W), by default the size of the inputs; of volumes
+        and signals likewise.
 
         Raises:
             ArgumentTypeError, ArgumentError: a map of another shape, a size that is none.
             NonFiniteError: NaN or infinity in the map.
         """
-        maps = as_maps("coarse", coarse)
-        if not isinstance(inputs, Tensor) or inputs.is_nested or inputs.dim() != 4:
-            raise ArgumentTypeError("inputs", "a batch of images (N, C, H, W)", describe(inputs))
+        if not isinstance(inputs, Tensor) or inputs.is_nested or inputs.dim() not in (3, 4, 5):
+            expected = "a batch of images (N, C, H, W), volumes (N, C, D, H, W) or signals (N, C, T)"
+            raise ArgumentTypeError("inputs", expected, describe(inputs))
+        dims = inputs.dim() - 2
+        maps = as_maps("coarse", coarse, dims)
         check_numbers("inputs", inputs)
         if len(maps) != len(inputs):
             raise ArgumentError("coarse", f"of {len(inputs)} rows like the inputs", describe(coarse))
-        wanted = check_size("size", inputs.shape[2:] if size is None else size)
+        wanted = check_size("size", tuple(inputs.shape[2:]) if size is None else size, dims)
+        if dims == 1:
+            return self._planes(maps[:, None], (1, wanted[0]))
+        if dims == 2:
+            return self._planes(maps, (wanted[0], wanted[1]))[:, None]
+        depth, height, width = maps.shape[1], wanted[1], wanted[2]
+        slices = self._planes(maps.flatten(0, 1), (height, width))
+        lines = slices.reshape(len(maps), depth, height * width).transpose(1, 2)
+        deep = self._planes(lines, (height * width, wanted[0]))
+        return deep.transpose(1, 2).reshape(len(maps), 1, *wanted)
+
+    def _planes(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps (N, h, w) interpolated to (N, H, W); a side whose length does not change is left as it is."""
         if self.mode == "lanczos":
-            return torch.stack([_lanczos(one, wanted) for one in maps])[:, None]
+            return torch.stack([_lanczos(one, size) for one in maps])
         corners = None if self.mode == "nearest" else False
-        return functional.interpolate(maps[:, None], size=wanted, mode=self.mode, align_corners=corners)
+        return functional.interpolate(maps[:, None], size=size, mode=self.mode, align_corners=corners)[:, 0]
 
 
 def _lanczos(coarse: Tensor, size: tuple[int, int]) -> Tensor:

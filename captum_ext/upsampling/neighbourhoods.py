@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -12,67 +13,80 @@ from captum_ext.exceptions import ArgumentError
 
 
 class Cells:
-    """The partition of an H x W map into h x w cells.
+    """The partition of an H x W map into h x w cells; of a volume and of a signal likewise.
 
-    Convention: pixel (i, j) belongs to cell (i*h // H, j*w // W), in integers: the rule of
+    Convention: pixel (i, j) belongs to cell (i*h // H, j*w // W), in integers, and so along each side: the rule of
     `torch.nn.functional.interpolate(mode="nearest")`. Where the sizes do not divide, cells differ by at most one row
     and one column.
 
-    Where the sizes divide, a map is viewed as blocks (N, h, a, w, b), and cells are reduced over two dimensions.
-    Otherwise bands of rows are reduced one after the other, which leaves little for the columns: gathering a whole map
-    costs more.
+    Where the sizes divide, a map is viewed as blocks (N, h, a, w, b), and cells are reduced over the sides of blocks.
+    Otherwise bands are reduced one after the other along all sides but the last, which leaves little for the columns:
+    gathering a whole map costs more.
     """
 
-    def __init__(self, grid: tuple[int, int], size: tuple[int, int], device: torch.device) -> None:
-        if grid[0] > size[0] or grid[1] > size[1]:
+    def __init__(self, grid: tuple[int, ...], size: tuple[int, ...], device: torch.device) -> None:
+        if any(cells > pixels for cells, pixels in zip(grid, size, strict=True)):
             raise ArgumentError("coarse", f"of a grid no larger than the image {size}", f"a grid {grid}")
         self.grid, self.size = grid, size
-        self.divides = size[0] % grid[0] == 0 and size[1] % grid[1] == 0
-        rows, columns = (_starts(cells, pixels, device) for cells, pixels in zip(grid, size, strict=True))
-        self._heights, self._widths = rows.diff(), columns.diff()
-        self.pixels = self._heights[:, None] * self._widths[None, :]
+        self.divides = all(pixels % cells == 0 for cells, pixels in zip(grid, size, strict=True))
+        starts = [_starts(cells, pixels, device) for cells, pixels in zip(grid, size, strict=True)]
+        self._lengths = [start.diff() for start in starts]
+        self.pixels = reduce(lambda whole, side: whole[..., None] * side, self._lengths)
         if not self.divides:
-            ends = rows.tolist()
-            self._bands = [slice(*pair) for pair in itertools.pairwise(ends)]
-            offset = torch.arange(int(self._widths.max()), device=device)[None]
-            self._inside = offset < self._widths[:, None]
-            self._columns = columns[:-1, None] + torch.minimum(offset, self._widths[:, None] - 1)
+            self._bands = [[slice(*pair) for pair in itertools.pairwise(start.tolist())] for start in starts]
+            widths = self._lengths[-1]
+            offset = torch.arange(int(widths.max()), device=device)[None]
+            self._inside = offset < widths[:, None]
+            self._columns = starts[-1][:-1, None] + torch.minimum(offset, widths[:, None] - 1)
 
     def sum(self, fine: Tensor) -> Tensor:
         """Sum (N, h, w) of a map (N, H, W) over each cell."""
         if self.divides:
-            return self._blocks(fine).sum((2, 4))
-        bands = torch.stack([fine[:, band].sum(1) for band in self._bands], 1)
-        return (bands[:, :, self._columns] * self._inside).sum(3)
+            return self._blocks(fine).sum(self._of_blocks)
+        return (self._banded(fine, Tensor.sum)[..., self._columns] * self._inside).sum(-1)
 
     def amax(self, fine: Tensor) -> Tensor:
         """Largest value (N, h, w) of a map (N, H, W) in each cell."""
         if self.divides:
-            return self._blocks(fine).amax((2, 4))
-        bands = torch.stack([fine[:, band].amax(1) for band in self._bands], 1)
-        return bands[:, :, self._columns].amax(3)
+            return self._blocks(fine).amax(self._of_blocks)
+        return self._banded(fine, Tensor.amax)[..., self._columns].amax(-1)
 
     def spread(self, coarse: Tensor) -> Tensor:
         """Every pixel's own cell value: (N, h, w) to (N, H, W), as nearest-neighbour interpolation."""
-        return torch.repeat_interleave(self._widened(coarse), self._heights, dim=1)
+        return torch.repeat_interleave(self._widened(coarse), self._lengths[0], dim=1)
 
     def combine_(self, fine: Tensor, coarse: Tensor, operation: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Apply an in-place operation such as `Tensor.mul_` to a contiguous map (N, H, W) and its cells' values."""
         if self.divides:
-            operation(self._blocks(fine), coarse[:, :, None, :, None])
+            of_blocks = itertools.chain.from_iterable((cells, 1) for cells in self.grid)
+            operation(self._blocks(fine), coarse.reshape(len(coarse), *of_blocks))
             return fine
         wide = self._widened(coarse)
-        for k, band in enumerate(self._bands):
+        for k, band in enumerate(self._bands[0]):
             operation(fine[:, band], wide[:, k, None])
         return fine
 
+    @property
+    def _of_blocks(self) -> tuple[int, ...]:
+        """The dimensions of a block's sides."""
+        return tuple(range(2, 2 * len(self.grid) + 1, 2))
+
     def _blocks(self, fine: Tensor) -> Tensor:
-        (h, w), (height, width) = self.grid, self.size
-        return fine.view(len(fine), h, height // h, w, width // w)
+        sides = [(cells, pixels // cells) for cells, pixels in zip(self.grid, self.size, strict=True)]
+        return fine.view(len(fine), *itertools.chain.from_iterable(sides))
+
+    def _banded(self, fine: Tensor, reduction: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """A map reduced to cells along all sides but the last: (N, h, W)."""
+        for dim, bands in enumerate(self._bands[:-1], start=1):
+            parts = [fine.narrow(dim, band.start, band.stop - band.start) for band in bands]
+            fine = torch.stack([reduction(part, dim) for part in parts], dim)
+        return fine
 
     def _widened(self, coarse: Tensor) -> Tensor:
-        """Cell values at every column: (N, h, w) to (N, h, W)."""
-        return torch.repeat_interleave(coarse, self._widths, dim=2)
+        """Cell values at every place along all sides but the first: (N, h, w) to (N, h, W)."""
+        for dim in range(len(self.grid), 1, -1):
+            coarse = torch.repeat_interleave(coarse, self._lengths[dim - 1], dim=dim)
+        return coarse
 
 
 def _starts(cells: int, pixels: int, device: torch.device) -> Tensor:

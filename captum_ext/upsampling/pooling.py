@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from captum_ext.upsampling.neighbourhoods import Cells
-from captum_ext.upsampling.redistribution import as_maps
+from captum_ext.upsampling.redistribution import maps_on_grid
 from captum_ext.upsampling.settings import check_grid
 
 
-def pool_attribution(attributions: Tensor, grid: tuple[int, int]) -> Tensor:
+def pool_attribution(attributions: Tensor, grid: tuple[int, ...]) -> Tensor:
     r"""Pool a map of pixels to a grid of cells that keep its mass (Buono et al., "Attribution Upsampling should
     Redistribute, Not Interpolate").
 
@@ -21,18 +21,19 @@ def pool_attribution(attributions: Tensor, grid: tuple[int, int]) -> Tensor:
     ...)` has the mass of `fine` in every cell.
 
     Args:
-        attributions: (N, H, W) or (N, 1, H, W), of any sign; sum over channels first. The result is differentiable with
-            respect to it.
-        grid: (h, w), no larger than the map.
+        attributions: (N, H, W) or (N, 1, H, W), of any sign; sum over channels first. (N, D, H, W) of volumes and
+            (N, T) of signals likewise. The result is differentiable with respect to it.
+        grid: (h, w), no larger than the map; (d, h, w) of volumes, (t,) of signals.
 
     Returns:
-        (N, 1, h, w), in the unit of the attributions for each pixel; float64 for float64 maps, else float32.
+        (N, 1, h, w), (N, 1, d, h, w) or (N, 1, t), in the unit of the attributions for each pixel; float64
+        for float64 maps, else float32.
 
     Convention: pixel (i, j) belongs to cell (i*h // H, j*w // W), in integers, as in `redistribute`. Where the sizes do
     not divide, cells differ in their number of pixels but do not overlap, unlike those of adaptive pooling.
 
     Raises:
-        ArgumentTypeError: a map that is no tensor of floating point, a grid that is no pair of integers.
+        ArgumentTypeError: a map that is no tensor of floating point, a grid that is no tuple of integers.
         ArgumentError: another shape, a grid larger than the map.
         NonFiniteError: NaN or infinity in the map.
 
@@ -47,7 +48,7 @@ def pool_attribution(attributions: Tensor, grid: tuple[int, int]) -> Tensor:
         >>> again = redistribute(coarse, scores, temperature=0.3)  # other pixels, the same cells
         >>> torch.testing.assert_close(pool_attribution(again, (1, 2)), coarse)
     """
-    maps = as_maps("attributions", attributions)
-    size = (maps.shape[1], maps.shape[2])
+    maps = maps_on_grid("attributions", attributions, grid)
+    size = tuple(maps.shape[1:])
     cells = Cells(check_grid("grid", grid, size), size, maps.device)
     return (cells.sum(maps) / cells.pixels)[:, None]

@@ -10,6 +10,7 @@ from torch import Tensor
 from captum_ext.core.checks import describe
 from captum_ext.core.types import ForwardFunc, Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.upsampling.redistribution import as_maps
 from captum_ext.upsampling.settings import check_size
 
 
@@ -34,9 +35,10 @@ class Upsampler(Protocol):
         forward_func: ForwardFunc,
         target: Target = None,
         additional_forward_args: Any = None,
-        size: tuple[int, int] | None = None,
+        size: tuple[int, ...] | None = None,
     ) -> Tensor:
-        """Upsample `coarse` (N, h, w) or (N, 1, h, w) to (N, 1, H, W).
+        """Upsample `coarse` (N, h, w) or (N, 1, h, w) to (N, 1, H, W); for inputs of one or three dimensions, signals
+        (N, C, T) and volumes (N, C, D, H, W), maps of as many, if the upsampler is for them.
 
         Args:
             coarse: attribution on a grid, for the images of `inputs`.
@@ -68,7 +70,7 @@ class ScoringUpsampler(Protocol):
         """Scores (N, 1, H, W) in [0, 1] of the images' pixels."""
         ...
 
-    def redistribute(self, coarse: Tensor, score_map: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    def redistribute(self, coarse: Tensor, score_map: Tensor, size: tuple[int, ...] | None = None) -> Tensor:
         """Upsample `coarse` to (N, 1, H, W) by a score map, without any pass through the model."""
         ...
 
@@ -80,13 +82,14 @@ def upsample_maps(
     forward_func: ForwardFunc,
     target: Target = None,
     additional_forward_args: Any = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
 ) -> list[Tensor]:
     """Upsample several maps of the same images, whose pixels are scored once for all of them.
 
     Args:
         upsampler: any; what it returns is checked.
-        maps: (N, h, w) or (N, 1, h, w) each, of any grids.
+        maps: (N, h, w) or (N, 1, h, w) each, of any grids; (N, t) or (N, 1, t) for signals (N, C, T), and
+            (N, d, h, w) or (N, 1, d, h, w) for volumes.
         inputs: see `Upsampler`, as what follows.
         forward_func: the model.
         target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
@@ -94,12 +97,15 @@ def upsample_maps(
         size: (H, W) of the results. None: that of the inputs.
 
     Returns:
-        A tensor (N, 1, H, W) for each map.
+        A tensor (N, 1, H, W) for each map, (N, 1, T) for signals and (N, 1, D, H, W) for volumes.
 
     Raises:
         ArgumentTypeError, ArgumentError: an upsampler that returns something else.
     """
-    fine_size = check_size("size", inputs.shape[2:] if size is None else size)
+    dims = inputs.dim() - 2
+    fine_size = check_size("size", tuple(inputs.shape[2:]) if size is None else size, dims)
+    if dims == 1:  # (N, 1, t) alone may be a map of one row
+        maps = [as_maps("maps", one, dims) for one in maps]
     if isinstance(upsampler, ScoringUpsampler):
         scores = upsampler.score_map(inputs, forward_func, target, additional_forward_args)
         results = [upsampler.redistribute(one, scores, size) for one in maps]

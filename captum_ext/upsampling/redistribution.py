@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from captum_ext.core.checks import check_choice, check_tensors, describe
 from captum_ext.exceptions import ArgumentError
 from captum_ext.upsampling.neighbourhoods import Cells
-from captum_ext.upsampling.settings import check_positive
+from captum_ext.upsampling.settings import check_positive, check_size
 
 POTENTIALS = ("tensor", "power", "log-odds")
 REDISTRIBUTIONS = ("local", "global-mass", "global-area")
@@ -49,8 +51,10 @@ def redistribute(
     the same total the same result. Of "global-mass" it is true: importances move mass from where the coarse map has it.
 
     Args:
-        coarse: (N, h, w) or (N, 1, h, w). The result is differentiable with respect to it.
-        score_map: (N, H, W) or (N, 1, H, W), or one row for all, values in [0, 1], used as they are.
+        coarse: (N, h, w) or (N, 1, h, w), and likewise of volumes and signals. The result is differentiable with
+            respect to it.
+        score_map: (N, H, W) or (N, 1, H, W), of volumes (N, 1, D, H, W), of signals (N, T); or one row for all. Values
+            in [0, 1], used as they are.
         temperature: of the potential; small values give the best-scored pixels of a cell all of its mass.
         potential: "tensor", exp((s - 0.5) / temperature); "power", s ** gamma, with s at least 1e-6; "log-odds",
             (s / (1 - s)) ** gamma, with s between 1e-3 and 1 - 1e-3.
@@ -59,11 +63,11 @@ def redistribute(
         importance_temperature: the temperature of importances, in global redistributions; None: `temperature`.
 
     Returns:
-        (N, 1, H, W), float64 for float64 maps, else float32.
+        (N, 1, H, W), (N, 1, D, H, W) or (N, 1, T); float64 for float64 maps, else float32.
 
-    Convention: pixel (i, j) belongs to cell (i*h // H, j*w // W). With negative mass, high scores get the most negative
-    values: the operator is linear in mass, and keeps the order of scores only where mass is not negative. Masses of
-    both signs cancel in the total that "global-area" shares.
+    Convention: pixel (i, j) belongs to cell (i*h // H, j*w // W), and so along each side. With negative mass, high
+    scores get the most negative values: the operator is linear in mass, and keeps the order of scores only where mass
+    is not negative. Masses of both signs cancel in the total that "global-area" shares.
 
     Raises:
         ArgumentTypeError: maps that are no tensors, numbers that are none.
@@ -91,37 +95,64 @@ def redistribute(
         importance = max(check_positive("importance_temperature", importance_temperature), _LOWEST_TEMPERATURE)
     exponent = min(check_positive("gamma", gamma), _HIGHEST_GAMMA)
 
-    cells = Cells((masses.shape[1], masses.shape[2]), (scores.shape[1], scores.shape[2]), masses.device)
+    cells = Cells(tuple(masses.shape[1:]), tuple(scores.shape[1:]), masses.device)
     masses = masses * cells.pixels
     if redistribution != "local":
-        masses = masses.sum((1, 2), keepdim=True) * _shares(masses, cells, scores, redistribution, importance)
+        masses = masses.sum(_sides(masses), keepdim=True) * _shares(masses, cells, scores, redistribution, importance)
     weights = _log_potential(scores, potential, sharpness, exponent)  # a tensor of our own, changed in place below
     cells.combine_(weights, cells.amax(weights), Tensor.sub_).exp_()
     share = masses / cells.sum(weights)
     if share.requires_grad:
         return (weights * cells.spread(share))[:, None]
     if len(weights) < len(share):
-        weights = weights.repeat(len(share), 1, 1)
+        weights = weights.repeat(len(share), *(1,) * len(cells.size))
     return cells.combine_(weights, share, Tensor.mul_)[:, None]
 
 
-def as_maps(name: str, value: Tensor) -> Tensor:
-    """Maps (N, h, w), from that or (N, 1, h, w), in float32 at least.
+def as_maps(name: str, value: Tensor, dims: int | None = None) -> Tensor:
+    """Maps (N, h, w), from that or (N, 1, h, w), in float32 at least; of `dims` dimensions beside the first.
+
+    Without `dims`, (N, H, W) and (N, 1, H, W) are images and (N, 1, D, H, W) is a volume.
 
     Raises:
         ArgumentError: another shape.
         NonFiniteError: NaN or infinity.
     """
     tensor = check_tensors(name, value)[0]
-    if tensor.dim() == 4 and tensor.shape[1] == 1:
+    known = (3 if tensor.dim() == 5 else 2) if dims is None else dims
+    if tensor.dim() == known + 2 and tensor.shape[1] == 1:
         tensor = tensor[:, 0]
-    if tensor.dim() != 3:
-        raise ArgumentError(name, "of shape (N, h, w) or (N, 1, h, w)", describe(value))
+    if tensor.dim() != known + 1:
+        sides = ("t", "h, w", "d, h, w")[known - 1]
+        raise ArgumentError(name, f"of shape (N, {sides}) or (N, 1, {sides})", describe(value))
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
+def dims_of_both(one: Any, other: Any) -> int | None:
+    """1 for two maps (N, T), which are signals; a single one may be an image without its batch."""
+    are_signals = all(isinstance(value, Tensor) and value.dim() == 2 for value in (one, other))
+    return 1 if are_signals else None
+
+
+def maps_on_grid(name: str, value: Tensor, grid: Any) -> Tensor:
+    """Maps (N, h, w) as `as_maps` gives them, of as many dimensions as the grid where they have these.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: no such maps, or a grid that is none.
+    """
+    dims = len(check_size("grid", grid))
+    fits = isinstance(value, Tensor) and value.dim() in (dims + 1, dims + 2)
+    return as_maps(name, value, dims if fits and (value.dim() == dims + 1 or value.shape[1] == 1) else None)
+
+
+def _sides(maps: Tensor) -> tuple[int, ...]:
+    """The dimensions of maps (N, h, w) but the first."""
+    return tuple(range(1, maps.dim()))
+
+
 def _validated(coarse: Tensor, score_map: Tensor) -> tuple[Tensor, Tensor]:
-    masses, scores = as_maps("coarse", coarse), as_maps("score_map", score_map).detach().contiguous()
+    scores = as_maps("score_map", score_map, dims_of_both(coarse, score_map)).detach().contiguous()
+    masses = as_maps("coarse", coarse, scores.dim() - 1)
     if len(scores) not in (1, len(masses)):
         raise ArgumentError("score_map", f"of {len(masses)} rows like the coarse map, or one", describe(score_map))
     low, high = torch.aminmax(scores)
@@ -151,7 +182,9 @@ def _shares(masses: Tensor, cells: Cells, scores: Tensor, redistribution: str, t
         )
     weights = masses if by_mass else cells.pixels
     importance = cells.amax(scores)
-    highest = torch.where(weights > 0, importance, 0.0).amax((1, 2), keepdim=True)  # of the cells that can get mass
+    highest = torch.where(weights > 0, importance, 0.0).amax(
+        _sides(importance), keepdim=True
+    )  # of the cells that can get mass
     share = weights * ((importance - highest) / temperature).clamp(max=0).exp()
-    whole = share.sum((1, 2), keepdim=True)
+    whole = share.sum(_sides(share), keepdim=True)
     return share / torch.where(whole > 0, whole, torch.ones_like(whole))

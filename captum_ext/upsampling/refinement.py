@@ -39,7 +39,8 @@ class Refinement:
         growth: how many times as many segments each level asks for.
         kernel: what tells a transition of scores: "diagonal", the absolute value of their convolution with the paper's
             $K_{DD}$ (equation 16), from 0 to 2, a mixed second derivative that is zero on straight horizontal and
-            vertical edges; or "max-min" of the 3 x 3 neighbourhood, from 0 to 1, which is the step of the scores.
+            vertical edges, and is defined in two dimensions; or "max-min" of the 3 x 3 neighbourhood (3 x 3 x 3 of
+            volumes, 3 of signals), from 0 to 1, which is the step of the scores.
         threshold: theta; a segment is refined where its transition exceeds this.
         budget: refine this many segments of each image instead, those with the largest transitions.
         tolerance: stop when the scores of an image change by no more than this, as root mean square over its pixels:
@@ -98,11 +99,14 @@ def heterogeneity(scores: Tensor) -> Tensor:
 
 
 def transitions(scores: Tensor, kernel: str) -> Tensor:
-    """How much scores (N, H, W) change around each pixel: zero where its 3 x 3 neighbourhood is constant."""
+    """How much scores (N, H, W), (N, D, H, W) or (N, T) change around each pixel: zero where its neighbours, those
+    across corners included, all have its score."""
     if kernel == "diagonal":
         return heterogeneity(scores).abs()
-    padded = functional.pad(scores[:, None], (1, 1, 1, 1), mode="replicate")
-    highest, lowest = functional.max_pool2d(padded, 3, 1), -functional.max_pool2d(-padded, 3, 1)
+    dims = scores.dim() - 1
+    pool = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[dims - 1]
+    padded = functional.pad(scores[:, None], (1, 1) * dims, mode="replicate")
+    highest, lowest = pool(padded, 3, 1), -pool(-padded, 3, 1)
     return (highest - lowest)[:, 0]
 
 
@@ -121,7 +125,7 @@ def merged(coarse: Tensor, fine: Tensor, alpha: Tensor) -> Tensor:
 
 def has_changed(scores: Tensor, before: Tensor, tolerance: float) -> Tensor:
     """The comparator: whether each image's scores (N, H, W) differ, as root mean square, by more than `tolerance`."""
-    return (scores - before).square().mean((1, 2)).sqrt() > tolerance
+    return (scores - before).square().mean(tuple(range(1, scores.dim()))).sqrt() > tolerance
 
 
 def nested(levels: list[Tensor]) -> list[Tensor]:

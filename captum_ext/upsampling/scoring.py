@@ -30,7 +30,7 @@ class MaskedImages:
 
     Attributes:
         request: the images, and the model that scores them by their targets.
-        labels: (N, H, W) segments, from zero without gaps in every image.
+        labels: (N, H, W) segments, (N, D, H, W) of volumes, (N, T) of signals, from zero without gaps in every image.
         fill: what stands where a segment is not kept, whatever else is.
         probability: score the target's softmax probability instead of the output itself.
         progress: whether to show a bar that counts passes.
@@ -44,7 +44,7 @@ class MaskedImages:
 
     @property
     def images(self) -> Tensor:
-        """(N, C, H, W)."""
+        """(N, C, H, W), volumes (N, C, D, H, W) or signals (N, C, T)."""
         return self.request.inputs[0]
 
     @property
@@ -84,6 +84,11 @@ class MaskedImages:
         return self.model.select(wide.softmax(1) if self.probability and classes else wide, rows)
 
 
+def _as_column(numbers: Tensor, like: Tensor) -> Tensor:
+    """Numbers (P,) shaped to stand beside rows of `like` (P, ...)."""
+    return numbers.reshape(-1, *(1,) * (like.dim() - 1))
+
+
 class Scorer(Protocol):
     """Scores of every image's segments (P_n,), on any scale: the upsampler scales each image's to [0, 1]."""
 
@@ -114,8 +119,8 @@ class PerturbationScorer:
         def kept(points: Tensor) -> Tensor:
             device = masked.labels.device
             label = masked.labels[rows[points].to(device)]
-            inside = label == segments[points].to(device)[:, None, None]
-            return inside == inserting[points].to(device)[:, None, None]
+            inside = label == _as_column(segments[points].to(device), label)
+            return inside == _as_column(inserting[points].to(device), label)
 
         scores = masked.scores(rows, kept)
         signs = torch.where(inserting, 1.0, -1.0).to(scores)
@@ -190,7 +195,7 @@ class GradientScorer:
 
         def add(part: slice) -> None:
             row = rows[part].to(masked.images.device)
-            alpha = alphas[part].to(masked.images)[:, None, None, None]
+            alpha = _as_column(alphas[part].to(masked.images), masked.images)
             points = masked.images[row] - (1 - alpha) * difference[row]
             gradient = masked.model.gradients((points,), rows[part])[0]
             total.index_add_(0, row, (gradient * difference[row]).sum(1).to(total.dtype))

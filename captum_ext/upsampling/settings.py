@@ -14,6 +14,7 @@ from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.segmentation import METHODS, Segmenter, check_labels
 
 _MOST_PIXELS = 2**28  # a map of a gigabyte
+_SIZES: dict[int | None, str] = {1: "one integer (T,)", 2: "two integers (H, W)", 3: "three integers (D, H, W)"}
 FILL_WORDS = ("mean", *BLUR_WORDS, "zero")
 _FILL = "a number, a tensor, a Blur or one of " + ", ".join(f'"{word}"' for word in FILL_WORDS)
 
@@ -28,32 +29,33 @@ def check_positive(name: str, value: Any) -> float:
     return check_number(name, value, "a finite positive number", lambda number: 0 < number < math.inf)
 
 
-def check_size(name: str, value: Any) -> tuple[int, int]:
-    """Return `value` as (H, W).
+def check_size(name: str, value: Any, dims: int | None = None) -> tuple[int, ...]:
+    """Return `value` as (H, W); as (T,) or (D, H, W) where maps have one or three dimensions, which None allows.
 
     Raises:
         ArgumentTypeError: not a sequence, or not of integers.
-        ArgumentError: not two of them, or one below 1.
+        ArgumentError: not as many of them, or one below 1.
     """
+    expected = _SIZES.get(dims, "one to three integers: (T,), (H, W) or (D, H, W)")
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ArgumentTypeError(name, "two integers (H, W)", describe(value))
-    if len(value) != 2:
-        raise ArgumentError(name, "two integers (H, W)", describe(value))
-    height, width = (check_positive_int(f"{name}[{position}]", side) for position, side in enumerate(value))
-    if height * width > _MOST_PIXELS:
-        raise ArgumentError(name, f"of at most {_MOST_PIXELS:,} pixels", f"{height} x {width}")
-    return height, width
+        raise ArgumentTypeError(name, expected, describe(value))
+    if len(value) not in (_SIZES if dims is None else (dims,)):
+        raise ArgumentError(name, expected, describe(value))
+    size = tuple(check_positive_int(f"{name}[{position}]", side) for position, side in enumerate(value))
+    if math.prod(size) > _MOST_PIXELS:
+        raise ArgumentError(name, f"of at most {_MOST_PIXELS:,} pixels", " x ".join(map(str, size)))
+    return size
 
 
-def check_grid(name: str, value: Any, size: tuple[int, int]) -> tuple[int, int]:
-    """Return `value` as the (h, w) of a grid of cells on a map of (H, W) pixels.
+def check_grid(name: str, value: Any, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return `value` as the (h, w) of a grid of cells on a map of (H, W) pixels, and likewise in other dimensions.
 
     Raises:
         ArgumentTypeError: not a sequence, or not of integers.
-        ArgumentError: not two of them, one below 1, or more cells than pixels along a side.
+        ArgumentError: not as many of them as sides, one below 1, or more cells than pixels along a side.
     """
-    grid = check_size(name, value)
-    if grid[0] > size[0] or grid[1] > size[1]:
+    grid = check_size(name, value, len(size))
+    if any(cells > pixels for cells, pixels in zip(grid, size, strict=True)):
         raise ArgumentError(name, f"no larger than the map's size {tuple(size)}", f"{grid}")
     return grid
 
@@ -75,8 +77,9 @@ def check_fill(fill: Any) -> str | float | Tensor | Blur:
     if not isinstance(fill, Tensor):
         return check_number("fill", fill, f"{_FILL}; finite", math.isfinite)
     check_numbers("fill", fill)
-    if fill.dim() != 4 or fill.numel() == 0:
-        raise ArgumentError("fill", "a tensor of images (N, C, H, W) or (1, C, H, W)", describe(fill))
+    if fill.dim() not in (3, 4, 5) or fill.numel() == 0:
+        expected = "a tensor of images (N, C, H, W) or (1, C, H, W), or of volumes or signals likewise"
+        raise ArgumentError("fill", expected, describe(fill))
     check_finite("fill", fill)
     return fill
 
@@ -100,8 +103,16 @@ def check_segmenter(segmenter: Any) -> Segmenter | Tensor:
 
 
 def _check_given_labels(labels: Tensor) -> Tensor:
+    """Labels (T,), (H, W) or (D, H, W), for all inputs or with a row for each; which it is, the inputs will tell."""
     check_numbers("segmenter", labels)
-    if labels.dim() not in (2, 3) or labels.numel() == 0:
-        raise ArgumentError("segmenter", "labels (H, W) or (N, H, W)", describe(labels))
-    check_labels("segmenter", labels, len(labels) if labels.dim() == 3 else 1, (labels.shape[-2], labels.shape[-1]))
+    if labels.dim() not in (1, 2, 3, 4) or labels.numel() == 0:
+        raise ArgumentError(
+            "segmenter", "labels (H, W) or (N, H, W), or of volumes or signals likewise", describe(labels)
+        )
+    try:
+        check_labels("segmenter", labels, 1, tuple(labels.shape))
+    except ArgumentError:
+        if labels.dim() == 1:
+            raise
+        check_labels("segmenter", labels, len(labels), tuple(labels.shape[1:]))
     return labels

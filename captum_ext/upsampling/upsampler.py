@@ -16,8 +16,8 @@ from captum_ext.core.request import Request
 from captum_ext.core.target_functions import is_function
 from captum_ext.core.types import ForwardFunc, Target
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
-from captum_ext.images import check_normalisation, display_range
-from captum_ext.segmentation import Segment, Segmenter, check_labels
+from captum_ext.images import check_normalisation
+from captum_ext.segmentation import Segment, Segmenter, check_labels, seen
 from captum_ext.upsampling.redistribution import POTENTIALS, REDISTRIBUTIONS, as_maps, redistribute
 from captum_ext.upsampling.refinement import Refinement, nested, refine
 from captum_ext.upsampling.scoring import FILLS, SCORERS, GradientScorer, MaskedImages, Scorer, unit_scores
@@ -39,6 +39,7 @@ class USUUpsampler:
 
     Segments each image, scores every segment by what masking it does to the model, and redistributes each coarse cell's
     mass over its pixels in proportion to $\exp(s / \text{temperature})$ of their segments' scores (see `redistribute`).
+    Volumes (N, C, D, H, W) and signals (N, C, T) are upsampled in the same way, with segments of as many dimensions.
 
     Args:
         temperature: of the potential. The paper has 0.1, which makes maps far more peaked than 0.3.
@@ -49,13 +50,15 @@ class USUUpsampler:
             importances give "local" back with "global-mass" only (see `redistribute`).
         importance_temperature: of that sharing; None: `temperature`.
         segmenter: None for SLIC with 50 segments, a method's name, a `Segmenter`, a function from one image (H, W, C)
-            in [0, 1] to labels (H, W), or a label tensor (H, W) or (N, H, W).
+            in [0, 1] to labels (H, W), or a label tensor (H, W) or (N, H, W); for volumes and signals likewise, such
+            as labels (T,) (see `Segmenter` for what its methods make of them).
         scorer: "deletion+insertion", "deletion", "insertion", "coalition", "gradient", "constant", "random" (the
             control), or an object such as `CoalitionScorer(n_passes=64)`.
         output: what is scored: "logit" (the model's outputs as they are) or "probability" (their softmax, of a class).
         fill: what stands for a missing segment: "mean" (of each image's channels), "blur", "rise" or an
             `images.Blur`, "zero", a number or a tensor.
-        refinement: None, or a `Refinement` for finer segments where scores change.
+        refinement: None, or a `Refinement` for finer segments where scores change; its kernel "diagonal", the paper's,
+            is for images.
         mean: the model's input normalisation, undone for the segmenter; without it (and `std`) each image is scaled
             from its own minimum and maximum.
         std: see `mean`.
@@ -262,13 +265,14 @@ class USUUpsampler:
         forward_func: ForwardFunc,
         target: Target = None,
         additional_forward_args: Any = None,
-        size: tuple[int, int] | None = None,
+        size: tuple[int, ...] | None = None,
     ) -> Tensor:
         """Upsample `coarse` (N, h, w) or (N, 1, h, w) to (N, 1, H, W).
 
         Args:
-            coarse: attribution on a grid, for the images of `inputs`.
-            inputs: (N, C, H, W), as the model takes them.
+            coarse: attribution on a grid, for the images of `inputs`; (N, 1, d, h, w) for volumes and (N, 1, t) for
+                signals, both also without the 1.
+            inputs: (N, C, H, W), volumes (N, C, D, H, W) or signals (N, C, T), as the model takes them.
             forward_func: the model; its score of `target` is what segments are scored by.
             target: as in Captum, or a function of one row's output (`captum_ext.models.targets`). None: the largest
                 output of each image.
@@ -279,22 +283,34 @@ class USUUpsampler:
             ArgumentError: shapes that do not fit, a model in training mode with batch norm.
             NonFiniteError: NaN or infinity in the map, the inputs or the scores.
         """
-        maps, inputs = as_maps("coarse", coarse), _images(inputs)
+        inputs = _images(inputs)
+        dims = inputs.dim() - 2
+        maps = as_maps("coarse", coarse, dims)
         if len(maps) != len(inputs):
             raise ArgumentError("coarse", f"of {len(inputs)} rows like the inputs", describe(coarse))
-        size = None if size is None else check_size("size", size)
+        size = None if size is None else check_size("size", size, dims)
         scores = self.score_map(inputs, forward_func, target, additional_forward_args)
         return self.redistribute(maps, scores, size)
 
     @own_precision
-    def redistribute(self, coarse: Tensor, score_map: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Redistribute by a score map (N, 1, H, W) that `score_map` gave, without any pass through the model."""
-        if size is not None:
-            scores = as_maps("score_map", score_map)[:, None]
-            score_map = nn.functional.interpolate(scores, size=check_size("size", size), mode="nearest")
+    def redistribute(self, coarse: Tensor, score_map: Tensor, size: tuple[int, ...] | None = None) -> Tensor:
+        """Redistribute by a score map (N, 1, H, W) that `score_map` gave, without any pass through the model.
+
+        Scores (N, 1, T) are those of signals where `coarse` is (N, t) or `size` is (T,), else those of images of one
+        row.
+        """
+        if size is None:
+            dims = 1 if isinstance(coarse, Tensor) and coarse.dim() == 2 else None
+            scores = as_maps("score_map", score_map, dims)
+        else:
+            dims = len(check_size("size", size))
+            scores = as_maps("score_map", score_map, dims)
+            scores = nn.functional.interpolate(scores[:, None], size=size, mode="nearest")[:, 0]
+        maps = as_maps("coarse", coarse, scores.dim() - 1)
+        of_signals = scores.dim() == 2
         return redistribute(
-            coarse,
-            score_map,
+            maps if of_signals else maps[:, None],
+            scores if of_signals else scores[:, None],
             temperature=self.temperature,
             potential=self.potential,
             gamma=self.gamma,
@@ -306,18 +322,25 @@ class USUUpsampler:
     def score_map(
         self, inputs: Tensor, forward_func: ForwardFunc, target: Target = None, additional_forward_args: Any = None
     ) -> Tensor:
-        """Scores (N, 1, H, W) in [0, 1] of the segments of each image, shown at their pixels."""
+        """Scores (N, 1, H, W) in [0, 1] of the segments of each image, shown at their pixels.
+
+        Of volumes they are (N, 1, D, H, W), of signals (N, 1, T).
+        """
         images = _images(inputs).detach()
+        dims = images.dim() - 2
+        if self.refinement is not None and self.refinement.kernel == "diagonal" and dims != 2:
+            expected = f'None or of kernel "max-min" for inputs {tuple(images.shape)}, which are no images'
+            raise ArgumentError("refinement", expected, 'kernel "diagonal"')
         if isinstance(self.scorer, Tensor):
-            given = as_maps("scorer", self.scorer)[:, None]
+            given = as_maps("scorer", self.scorer, dims)[:, None]
             if len(given) not in (1, len(images)) or given.shape[2:] != images.shape[2:]:
                 expected = (
                     f"of one row or {len(images)} rows like the inputs, and of their size {tuple(images.shape[2:])}"
                 )
                 raise ArgumentError("scorer", expected, describe(self.scorer))
-            return given.expand(len(images), -1, -1, -1).to(images.device)
+            return given.expand(len(images), *given.shape[1:]).to(images.device)
         request = self._request(images, forward_func, target, additional_forward_args)
-        fill, scorer = make_fill("fill", self.fill, request.inputs, FILLS), self.scorer
+        fill, scorer = make_fill("fill", self.fill, request.inputs, FILLS, (1,)), self.scorer
 
         def score(labels: Tensor) -> list[Tensor]:
             masked = MaskedImages(request, labels, fill, self.probability, self.show_progress)
@@ -355,25 +378,26 @@ class USUUpsampler:
 
     def _levels(self, images: Tensor) -> list[Tensor]:
         """Label maps (N, H, W), one, or nested ones from coarse to fine."""
-        size = (images.shape[2], images.shape[3])
+        size = tuple(images.shape[2:])
         if isinstance(self.segmenter, Tensor):
             return [check_labels("segmenter", self.segmenter, len(images), size).to(images.device)]
         for name, numbers in (("mean", self.mean), ("std", self.std)):
             if numbers is not None and len(numbers) not in (1, images.shape[1]):
                 expected = f"one number, or one for each of the inputs' {images.shape[1]} channels"
                 raise ArgumentError(name, expected, f"{len(numbers)} numbers")
-        segmenter, seen = self.segmenter, display_range(images, self.mean, self.std)
+        segmenter, shown = self.segmenter, seen(images, self.mean, self.std)
         depth, growth = (1, 1) if self.refinement is None else (self.refinement.depth, self.refinement.growth)
-        levels = [Segmenter(segmenter.method, segmenter.n_segments * growth**level)(seen) for level in range(depth)]
+        levels = [Segmenter(segmenter.method, segmenter.n_segments * growth**level)(shown) for level in range(depth)]
         return nested([check_labels("segmenter", one, len(images), size).to(images.device) for one in levels])
 
 
 def _images(inputs: Any) -> Tensor:
-    """The inputs, if they are images."""
+    """The inputs, if they are images, volumes or signals."""
     if not isinstance(inputs, Tensor):
         raise ArgumentTypeError("inputs", "a tensor of images (N, C, H, W)", describe(inputs))
-    if check_tensors("inputs", inputs)[0].dim() != 4:
-        raise ArgumentError("inputs", "a batch of images (N, C, H, W)", describe(inputs))
+    if check_tensors("inputs", inputs)[0].dim() not in (3, 4, 5):
+        expected = "a batch of images (N, C, H, W), volumes (N, C, D, H, W) or signals (N, C, T)"
+        raise ArgumentError("inputs", expected, describe(inputs))
     return inputs
 
 

@@ -215,12 +215,13 @@ class Redistributing:
         return [torch.stack(layer).mean(0) for layer in zip(*maps, strict=True)]
 
     def compute_cam_per_layer(self, input_tensor: Tensor, targets: Any, eigen_smooth: bool) -> Any:
-        """Maps of every layer, upsampled: a tensor (N, layers, H, W)."""
+        """Maps of every layer, upsampled: a tensor (N, layers, H, W), of volumes (N, layers, D, H, W)."""
         if self.upsampler is None:
             self.activations_and_grads.widen(self._narrow)
             return super().compute_cam_per_layer(input_tensor, targets, eigen_smooth)  # type: ignore[misc]
-        if input_tensor.dim() != 4:
-            raise NotImplementedError(f"Upsamplers are for images (N, C, H, W), not {tuple(input_tensor.shape)}.")
+        if input_tensor.dim() not in (4, 5):
+            expected = "images (N, C, H, W) and volumes (N, C, D, H, W)"
+            raise NotImplementedError(f"Maps of the host are for {expected}, not {tuple(input_tensor.shape)}.")
         self._warn_of_repeated_layers()
         with self.activations_and_grads.paused():
             coarse = self._coarse_maps(input_tensor, targets, eigen_smooth)
@@ -254,7 +255,7 @@ class Redistributing:
         return layers.mean(1)
 
     def _coarse_maps(self, input_tensor: Tensor, targets: Any, eigen_smooth: bool) -> list[Tensor]:
-        """Raw map (N, h, w) of every layer, with the host's own weighting, not below zero."""
+        """Raw map (N, h, w) or (N, d, h, w) of every layer, with the host's own weighting, not below zero."""
         recorder = self.activations_and_grads
         activations, gradients = recorder.activations, recorder.gradients
         if self.detach:
@@ -353,7 +354,7 @@ def as_array(tensor: Tensor) -> Any:
 def finished(maps: Tensor, normalize: bool, as_tensor: bool) -> Any:
     """Maps (N, H, W) for the caller: divided by their maxima on request, as float32 array or tensor."""
     if normalize:
-        highest = maps.flatten(1).amax(1)[:, None, None]
+        highest = maps.flatten(1).amax(1).reshape(-1, *(1,) * (maps.dim() - 1))
         maps = maps / torch.where(highest > 0, highest, torch.ones_like(highest))
     return maps if as_tensor else maps.detach().cpu().to(torch.float32).numpy()
 

@@ -29,9 +29,10 @@ def redistribute_layer_attribution(
     image and the model are needed too, since segments of the image are scored by the model: once, for all channels.
 
     Args:
-        layer_attribution: (N, C, h, w) of the layer's positions.
-        interpolate_dims: (H, W) of the result, or one number for both, as in Captum.
-        inputs: (N, 3, H', W') images, as the model takes them.
+        layer_attribution: (N, C, h, w) of the layer's positions; (N, C, d, h, w) for volumes, (N, C, t) for signals.
+        interpolate_dims: (H, W) of the result, or one number for both, as in Captum; (D, H, W) for volumes, one number
+            for signals.
+        inputs: (N, 3, H', W') images, as the model takes them, volumes (N, C', D', H', W') or signals (N, C', T').
         forward_func: the model.
         target: as in Captum, or a function of one row's output (`captum_ext.models.targets`). None: the largest output
             of each image.
@@ -39,7 +40,8 @@ def redistribute_layer_attribution(
         upsampler: a name ("bilinear" compares), an object, or a function with an `Upsampler`'s call. None: "usu".
 
     Returns:
-        (N, C, H, W); every cell's pixels sum to the cell's value times its number of pixels.
+        (N, C, H, W), (N, C, D, H, W) or (N, C, T); every cell's pixels sum to the cell's value times its number of
+        pixels.
 
     Raises:
         ArgumentTypeError: not a tensor, no upsampler.
@@ -58,18 +60,24 @@ def redistribute_layer_attribution(
     """
     if not isinstance(layer_attribution, Tensor):
         raise ArgumentTypeError("layer_attribution", "a tensor (N, C, h, w)", type(layer_attribution).__name__)
-    if layer_attribution.dim() != 4:
-        raise ArgumentError("layer_attribution", "of shape (N, C, h, w)", f"shape {tuple(layer_attribution.shape)}")
+    if layer_attribution.dim() not in (3, 4, 5):
+        expected = "of shape (N, C, h, w), (N, C, d, h, w) or (N, C, t)"
+        raise ArgumentError("layer_attribution", expected, f"shape {tuple(layer_attribution.shape)}")
+    if not isinstance(inputs, Tensor):
+        raise ArgumentTypeError("inputs", "a tensor of images (N, C, H, W)", type(inputs).__name__)
+    if inputs.dim() != layer_attribution.dim():
+        expected = f"of {layer_attribution.dim()} dimensions, as the layer's attribution"
+        raise ArgumentError("inputs", expected, f"shape {tuple(inputs.shape)}")
     used = make_upsampler("usu" if upsampler is None else upsampler)
-    size = _size(interpolate_dims)
+    size = _size(interpolate_dims, inputs.dim() - 2)
     channels = layer_attribution.unbind(1)
     return torch.cat(upsample_maps(used, channels, inputs, forward_func, target, additional_forward_args, size), 1)
 
 
-def _size(interpolate_dims: Any) -> tuple[int, int]:
-    """(H, W) of Captum's argument: two numbers, or one for both."""
-    dims = (interpolate_dims, interpolate_dims) if hasattr(interpolate_dims, "__index__") else interpolate_dims
-    if not isinstance(dims, tuple | list) or len(dims) != 2:
-        raise ArgumentError("interpolate_dims", "one or two numbers", describe(interpolate_dims))
-    height, width = (check_positive_int("interpolate_dims", number) for number in dims)
-    return height, width
+def _size(interpolate_dims: Any, dims: int) -> tuple[int, ...]:
+    """(H, W) of Captum's argument: a number for each of the dimensions, or one for all."""
+    given = (interpolate_dims,) * dims if hasattr(interpolate_dims, "__index__") else interpolate_dims
+    if not isinstance(given, tuple | list) or len(given) != dims:
+        counts = {1: "one number", 2: "one or two numbers", 3: "one or three numbers"}
+        raise ArgumentError("interpolate_dims", counts[dims], describe(interpolate_dims))
+    return tuple(check_positive_int("interpolate_dims", number) for number in given)

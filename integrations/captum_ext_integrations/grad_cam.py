@@ -13,6 +13,9 @@ Segments are scored after the host has computed its maps, once for all layers, a
 Because redistribution is linear in mass, `aug_smooth` averages the coarse maps and redistributes once, and `FullGrad`
 sums a layer's channels first.
 
+Volumes (N, C, D, H, W) are upsampled to their own (D, H, W), whatever the order of the host's sizes, by an upsampler
+that is for them (docs of `captum_ext.upsampling`), where the host's class makes a map of them; FullGrad does not.
+
 `CAM`, which the host does not have, is Zhou's original: the classifier's weights over the maps that it averages.
 
 A CAM leaves the model in eval mode, as the host does: whoever trains on calls `model.train()` again.
@@ -224,6 +227,8 @@ class FullGrad(Redistributing, _host.FullGrad):  # type: ignore[misc]
         """The input's term, whose grid is the image itself, and that of every layer."""
         if eigen_smooth:
             raise NotImplementedError("FullGrad with an upsampler has no eigen_smooth.")
+        if input_tensor.dim() != 4:
+            raise NotImplementedError(f"FullGrad is for images (N, C, H, W), not {tuple(input_tensor.shape)}.")
         if self._repeated_layers():
             raise NotImplementedError("FullGrad with an upsampler is for layers that are called once in a pass.")
         gradients = [torch.from_numpy(as_array(one)) for one in self.activations_and_grads.gradients]

@@ -210,7 +210,11 @@ def test_scales_that_cannot_be_used_are_named(settings, error, message):
     ("given", "error", "message"),
     [
         ({"inputs": (IMAGES,)}, ArgumentTypeError, r"`inputs` to be a tensor of images \(N, C, H, W\), but got tuple"),
-        ({"inputs": IMAGES[0]}, ArgumentError, r"`inputs` to be a batch of images \(N, C, H, W\), but got shape"),
+        (
+            {"inputs": IMAGES[0]},
+            ArgumentError,
+            r"`inputs` to be a batch of images \(N, C, H, W\); of signals .* but got shape",
+        ),
         ({"inputs": IMAGES[..., :5]}, ArgumentError, r"`segmenter` to be of shape \(6, 5\)"),
         ({"baselines": []}, ArgumentError, "`baselines` to be None, a baseline, or a list of at least one"),
         ({"baselines": IMAGES[..., :2]}, ArgumentError, "`baselines` to be of the input's shape"),

@@ -600,6 +600,7 @@ ENTRIES = {
         lambda **given: check_desiderata("nearest", **given).d1.error,
         {"size": (4, 4), "grid": (2, 2), "n_cases": 2, "seed": 0},
         {"size": Size(), "grid": Size(), "n_cases": Integer(1, STEPS), "seed": SEED},
+        {"size": ("grid",)},  # which may have other dimensions
     ),
     "CoalitionScorer": Entry(
         lambda **given: USUUpsampler(segmenter=SEGMENTS, scorer=CoalitionScorer(**given))(COARSE, IMAGES, MODEL, 1),

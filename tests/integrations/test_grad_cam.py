@@ -680,9 +680,9 @@ def test_what_cannot_be_upsampled_is_refused(model, images):
             cam(images, [TARGET(1)])
         with pytest.raises(ArgumentTypeError, match="`targets` to be a list of 2 targets, one for each image, but got"):
             cam(images, TARGET(1))
-    volumes = nn.Sequential(nn.Conv3d(1, 2, 3), nn.AdaptiveAvgPool3d(1), nn.Flatten())
-    with pytest.raises(NotImplementedError, match=r"for images \(N, C, H, W\), not \(1, 1, 6, 6, 6\)"):
-        ours.GradCAM(volumes, [volumes[0]], upsampler=usu())(torch.rand(1, 1, 6, 6, 6), [TARGET(0)])
+    signals = nn.Sequential(nn.Conv1d(1, 2, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    with pytest.raises(NotImplementedError, match=r"for images .* and volumes .*, not \(1, 1, 6\)"):
+        ours.GradCAM(signals, [signals[0]], upsampler=usu())(torch.rand(1, 1, 6), [TARGET(0)])
 
 
 # What the host's own suite runs its classes on: a torchvision network, one or two images, eigen_smooth on and off.

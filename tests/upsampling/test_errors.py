@@ -141,7 +141,7 @@ BAD_GRID = [
     ((2, 0), ArgumentError, r"`grid\[1\]` to be an integer of at least 1, but got 0"),
     ((2, 2.0), ArgumentTypeError, r"`grid\[1\]` to be an integer"),
     ((2,), ArgumentError, r"`grid` to be two integers"),
-    (2, ArgumentTypeError, r"`grid` to be two integers"),
+    (2, ArgumentTypeError, r"`grid` to be one to three integers"),
 ]
 
 

@@ -73,8 +73,8 @@ BAD = [
     ),
     (USU, {"segmenter": LABELS * 2}, ArgumentError, "`segmenter` to be labels from 0 without gaps"),
     (USU, {"segmenter": LABELS.float()}, ArgumentTypeError, "`segmenter` to be an integer tensor"),
-    (USU, {"segmenter": LABELS[0]}, ArgumentError, r"`segmenter` to be labels \(H, W\) or \(N, H, W\), but got"),
-    (USU, {"segmenter": LABELS[:0]}, ArgumentError, r"`segmenter` to be labels \(H, W\) or \(N, H, W\), but got"),
+    (USU, {"segmenter": LABELS[0, 0]}, ArgumentError, r"`segmenter` to be labels \(H, W\) or \(N, H, W\), or of vol"),
+    (USU, {"segmenter": LABELS[:0]}, ArgumentError, r"`segmenter` to be labels \(H, W\) or \(N, H, W\), or of vol"),
     (USU, {"scorer": "best"}, ArgumentError, '`scorer` to be one of "deletion'),
     (USU, {"scorer": 3}, ArgumentTypeError, "`scorer` to be a name, a callable or a score map, but got int 3"),
     (USU, {"scorer": CoalitionScorer}, ArgumentTypeError, "`scorer` to be a name, .* but got type"),
@@ -210,7 +210,7 @@ def test_what_depends_on_the_images_is_named_when_they_are_given(upsampler, opti
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"size": 4}, ArgumentTypeError, "`size` to be two integers"),
+        ({"size": 4}, ArgumentTypeError, "`size` to be one to three integers"),
         ({"grid": (2,)}, ArgumentError, "`grid` to be two integers"),
         ({"grid": (5, 2)}, ArgumentError, r"`grid` to be no larger than the map's size \(4, 4\), but got \(5, 2\)"),
         ({"seed": 0.5}, ArgumentTypeError, "`seed` to be an integer"),

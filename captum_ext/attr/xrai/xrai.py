@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, overload
@@ -142,7 +143,8 @@ class XRAI(GradientAttribution):  # type: ignore[misc]
         r"""Explain images.
 
         Args:
-            inputs: (N, C, H, W), floating point.
+            inputs: (N, C, H, W), floating point; volumes (N, C, D, H, W) with another segmenter than None; signals
+                (N, C, T) with labels (T,) or (N, T).
             baselines: None: two for each image, its lowest and its highest value everywhere, as the authors have it;
                 else one as in Captum (a number, one image (1, C, H, W) or one for each input), or a list of such.
             target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
@@ -156,8 +158,8 @@ class XRAI(GradientAttribution):  # type: ignore[misc]
             show_progress: show a bar that counts gradients, for each baseline.
 
         Returns:
-            Attributions (N, C, H, W), float32 for half precision, else the inputs' dtype, in units of the score for
-            each location; then, if asked for, the ranks (N, H, W) of the segments, 1 for the densest.
+            Attributions of the inputs' shape, float32 for half precision, else the inputs' dtype, in units of the score
+            for each location; then, if asked for, the ranks (N, H, W) of the segments, 1 for the densest.
 
         Raises:
             ArgumentTypeError, ArgumentError: inputs that are no images, arguments that do not fit, a segmenter that
@@ -181,8 +183,7 @@ class XRAI(GradientAttribution):  # type: ignore[misc]
             allow_batch_statistics=self.allow_batch_statistics,
         )
         (images,) = request.inputs
-        if images.dim() != 4 or images.numel() == 0:
-            raise ArgumentError("inputs", "a batch of images (N, C, H, W)", f"shape {tuple(images.shape)}")
+        self._check_dimensions(images)
         if isinstance(method, str) and method == "stratified":
             raise ArgumentError("method", "a rule without random points", describe(method))
         return_segments = check_bool("return_segments", return_segments)
@@ -199,10 +200,20 @@ class XRAI(GradientAttribution):  # type: ignore[misc]
         result = request.formatted((shared[:, None].expand_as(images).contiguous(),))
         return (result, ranks.to(images.device)) if return_segments else result
 
+    def _check_dimensions(self, images: Tensor) -> None:
+        """Refuse inputs that the segmenter does not divide; three dimensions are signals where their labels say so."""
+        size, shape = images.shape[2:], tuple(images.shape)
+        labels = isinstance(self.segmenter, Tensor) and self.segmenter.shape in (size, (len(images), *size))
+        fits = images.dim() == 4 or (images.dim() == 3 and labels)
+        fits = fits or (images.dim() == 5 and not isinstance(self.segmenter, MultiScaleSegmenter))
+        if not fits or images.numel() == 0:
+            others = {3: "; of signals (N, C, T) with labels (T,)", 5: "; of volumes with another segmenter"}
+            expected = "a batch of images (N, C, H, W)" + others.get(images.dim(), "")
+            raise ArgumentError("inputs", expected, f"shape {shape}")
+
     def _ranked(self, images: Tensor, attribution: Tensor) -> tuple[Tensor, Tensor]:
         """Densities (N, H, W), float64, and ranks (N, H, W) of segments; of a map that is not finite NaN and 0."""
-        height, width = images.shape[2:]
-        least = self.min_pixels or max(1, round(50 * height * width / _AUTHORS_AREA))
+        least = self.min_pixels or max(1, round(50 * math.prod(images.shape[2:]) / _AUTHORS_AREA))
         densities = torch.full(attribution.shape, torch.nan, dtype=torch.float64, device="cpu")
         ranks = torch.zeros(attribution.shape, dtype=torch.long, device="cpu")
         for row in attribution.isfinite().flatten(1).all(1).nonzero().squeeze(1).tolist():
@@ -218,7 +229,7 @@ class XRAI(GradientAttribution):  # type: ignore[misc]
 
     def _masks(self, images: Tensor, row: int) -> Tensor:
         """The segments (S, H, W) of one of the images."""
-        image, size = images[row : row + 1], (images.shape[2], images.shape[3])
+        image, size = images[row : row + 1], tuple(images.shape[2:])
         if isinstance(self.segmenter, MultiScaleSegmenter):
             return self.segmenter(image)[0]
         if isinstance(self.segmenter, Tensor):
@@ -244,4 +255,5 @@ def _all_baselines(baselines: Any, images: Tensor) -> list[Any]:
     if baselines is not None:
         return [baselines]
     values = images.flatten(1)
-    return [ends[:, None, None, None].expand_as(images) for ends in (values.amin(1), values.amax(1))]
+    single = (-1, *(1,) * (images.dim() - 1))
+    return [ends.reshape(single).expand_as(images) for ends in (values.amin(1), values.amax(1))]
