@@ -71,6 +71,7 @@ _SUBMODULES = (
     "exceptions",
     "images",
     "metrics",
+    "models",
     "references",
     "segmentation",
     "testing",

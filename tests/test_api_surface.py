@@ -8,6 +8,7 @@ import captum_ext
 import captum_ext.attr
 import captum_ext.dataset
 import captum_ext.metrics
+import captum_ext.models.targets
 import captum_ext.references
 import captum_ext.upsampling
 
@@ -94,6 +95,13 @@ PUBLIC = {
     ],
     captum_ext.dataset: ["DatasetAttributions", "MapFormat", "RunOptions", "attribute_dataset"],
     captum_ext.references: ["ReferenceDistribution", "standard_baselines", "weighted_ig_baselines"],
+    captum_ext.models.targets: [
+        "ClassTarget",
+        "DetectionTarget",
+        "OutputTarget",
+        "RegionTarget",
+        "SimilarityTarget",
+    ],
     captum_ext.metrics: [
         "Comparison",
         "Infidelity",

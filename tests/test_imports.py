@@ -16,6 +16,7 @@ LAYERS = [
     ["core"],
     ["images"],
     ["segmentation"],
+    ["models"],
     ["references"],
     ["attr.paths", "metrics", "upsampling"],
     ["attr"],

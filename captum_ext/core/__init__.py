@@ -9,6 +9,7 @@ change at any time.
 | `model` | `BatchedModel`: scores, gradients and outputs at points of rows; `compute_gradients`, Captum's seam |
 | `rows` | what rows are; `Shared`; `step_by_step`, the order in which points make whole batches |
 | `targets` | Captum's forms of a target, checked and selected |
+| `target_functions`, `output_rows` | targets that are functions; what a model returns as rows |
 | `chunks` | `RowLimit` and `for_each_chunk`: how many rows are in flight |
 | `devices` | where numbers are planned, devices without float64, copies that nobody waits for |
 | `nonfinite` | `on_nonfinite`: rows with NaN or infinity |

@@ -9,7 +9,8 @@ from tests.fuzz.arguments import Same, Verdict, any_scalar
 
 
 class Target:
-    """A class index from 0 to 2, counted from the end if there is one for all rows, or one for each of two rows."""
+    """A class index from 0 to 2, counted from the end if there is one for all rows, or one for each of two rows; or
+    functions of a row's output, where no class is needed."""
 
     def odd(self, random, usual):
         given = {
@@ -28,6 +29,15 @@ class Target:
             "a tuple of too many": (1, 1, 1),
             "tuples": [(1,), (0,)],
             "a column": torch.tensor([[1], [0]]),
+            "a function": _last,
+            "functions": [_last, _last],
+            "too many functions": [_last, _last, _last],
+            "a function and an index": [_last, 1],
+            "functions in a tuple": (_last, _last),
+            "a function of several numbers": _whole,
+            "a function of a plain number": _plain,
+            "a function that fails": _failing,
+            "a class": Same,
         }
         if random.random() < 0.4:
             return any_scalar(random)
@@ -48,6 +58,8 @@ class Target:
         }
         if name in right:
             return right[name]
+        if name in ("a function", "functions"):
+            return Verdict.EITHER
         if isinstance(value, int) and not isinstance(value, bool):
             return Same(value % 3) if -3 <= value <= 2 else Verdict.REFUSED
         if isinstance(value, torch.Tensor) and value.device.type != "meta" and value.layout is torch.strided:
@@ -59,6 +71,22 @@ class Target:
         if isinstance(value, np.integer) or (isinstance(value, tuple) and len(value) == 1):
             return Verdict.EITHER
         return Verdict.REFUSED
+
+
+def _last(output):
+    return output[2]
+
+
+def _whole(output):
+    return output
+
+
+def _plain(output):
+    return float(output[2])
+
+
+def _failing(output):
+    return output["logits"]
 
 
 class Sequence:

@@ -21,6 +21,7 @@ from captum_ext.core.model import scores_of
 from captum_ext.core.model_search import find_module, modules_behind
 from captum_ext.core.output_rows import as_rows, check_row_count
 from captum_ext.core.request import Request
+from captum_ext.core.targets import check_target
 from captum_ext.core.tensors import accumulation_dtype
 from captum_ext.core.types import ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.core.warn import warn_caller
@@ -143,6 +144,7 @@ class ExcitationBackprop(Attribution):  # type: ignore[misc]
             internal_batch_size,
             gradient_func=self._won,
         )
+        check_target(target, request.n_rows)
         parts: list[Tensors] = []
 
         def pass_down(part: slice) -> None:
