@@ -19,6 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from captum_ext.images import open_image
+
 SIDE = 224
 
 
@@ -93,7 +95,7 @@ def imagenet_images() -> tuple[Tensor, list[int]]:
     import foolbox
 
     paths = sorted((Path(foolbox.__file__).parent / "data").glob("imagenet_*.jpg"))
-    images = torch.stack([preprocess(Image.open(path)) for path in paths])
+    images = torch.stack([preprocess(open_image(path)) for path in paths])
     return images, [int(path.stem.rsplit("_", 1)[1]) for path in paths]
 
 

@@ -7,6 +7,7 @@ import pytest
 import captum_ext
 import captum_ext.attr
 import captum_ext.dataset
+import captum_ext.images
 import captum_ext.metrics
 import captum_ext.models.targets
 import captum_ext.references
@@ -31,6 +32,16 @@ PUBLIC = {
         "check_desiderata",
         "on_nonfinite",
         "redistribute",
+    ],
+    captum_ext.images: [
+        "Blur",
+        "ImageFolder",
+        "display_range",
+        "gaussian_blur",
+        "image_dataset",
+        "image_to_pil",
+        "image_to_tensor",
+        "open_image",
     ],
     captum_ext.upsampling: [
         "UPSAMPLERS",

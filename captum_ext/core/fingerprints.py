@@ -151,6 +151,8 @@ def of_dataset(dataset: Any) -> dict[str, Any]:
         value = getattr(dataset, name, None)
         if value is not None:
             description[name] = prints.of(value)
+    if isinstance(getattr(dataset, "_fingerprint", None), str):  # of Hugging Face's, which digest their content
+        description["fingerprint"] = dataset._fingerprint
     if callable(getattr(dataset, "settings", None)):
         description["settings"] = prints.of(dataset.settings())
     return description

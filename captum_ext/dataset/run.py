@@ -29,7 +29,7 @@ _SHARD_SECONDS = 300.0  # a killed run of a slow method loses no more than this
 
 def attribute_dataset(
     method: Any,
-    dataset: Dataset[Any] | DataLoader[Any],
+    dataset: Dataset[Any] | DataLoader[Any] | Sequence[Any],
     out: str | PathLike[str],
     *,
     target: int | str | None,
@@ -55,9 +55,11 @@ def attribute_dataset(
         method: an object with Captum's `attribute` (this package's, Captum's or your own), or a function
             `f(inputs, target)` that returns attributions (N, ...). Where the method, the model or a metric draws from
             the global random states, samples are explained one by one, with states of their own, which are put back.
-        dataset: a map-style data set of tensors, or of tuples that start with a tensor (C, H, W) and a label; or a
-            DataLoader, of which data set, batch size, workers and collation (which has to keep the order) are taken,
-            and shuffling is ignored.
+        dataset: a data set of tensors, or of tuples or dictionaries of a tensor (C, H, W) and a label, as torch and
+            Hugging Face have them; or a DataLoader, of which data set, batch size, workers and collation (which has
+            to keep the order) are taken, and shuffling is ignored. Samples with images that are no tensors yet are
+            prepared by the model's own `prepare`, if it has one; otherwise say how with
+            `captum_ext.images.image_dataset`, which also takes iterables, if their length is known, and folders.
         out: folder. A run of the same configuration in it is continued.
         target: class to explain: an int for all, "predicted", "label" (the second entry of a sample), or None for
             models with one output.
@@ -100,7 +102,8 @@ def attribute_dataset(
     """
     if not isinstance(run, RunOptions):
         raise ArgumentTypeError("run", "RunOptions", describe(run))
-    samples = Samples(dataset, run.batch_size, run.num_workers)
+    model = getattr(method, "forward_func", None) if forward_func is None else forward_func
+    samples = Samples(dataset, run.batch_size, run.num_workers, model)
     settings = Settings(
         target,
         default_fields(method, target) if fields is None else field_names(fields),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,8 +27,10 @@ from captum_ext.core.fingerprints import Fingerprints, digest_of_names, of_datas
 from captum_ext.core.random import globally_seeded
 from captum_ext.dataset.row_maker import Batch
 from captum_ext.dataset.sample_files import marks_of, names_of
+from captum_ext.dataset.sample_streams import InOrder, length_of
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, CaptumExtError
 from captum_ext.images.folders import warn_of_numbered
+from captum_ext.images.samples import Located, SampleFormat, check_splits, is_indexed, unwrapped
 
 Collate = Callable[[list[Any]], Any]
 DEFAULT_BATCH = 16
@@ -40,6 +42,13 @@ class Failure:
 
     index: int
     error: str
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What the caller has to change before any sample can be read."""
+
+    error: CaptumExtError
 
 
 @dataclass(frozen=True)
@@ -72,9 +81,16 @@ class Batches(Sampler[list[int]]):
 
 
 class Samples:
-    """A map-style data set, or the one inside a DataLoader, whose batch size, workers and collation are kept."""
+    """A data set, or the one inside a DataLoader, whose batch size, workers and collation are kept.
 
-    def __init__(self, dataset: Any, batch_size: int | None, num_workers: int) -> None:
+    Args:
+        dataset: by index, or in order with a length; its samples as `captum_ext.images.image_dataset` has them.
+        batch_size: samples at once; None: the loader's, or 16.
+        num_workers: processes that read.
+        forward_func: the model, whose `prepare`, if it has one, reads images that are no tensors yet.
+    """
+
+    def __init__(self, dataset: Any, batch_size: int | None, num_workers: int, forward_func: Any = None) -> None:
         self._collate: Collate = default_collate
         self._worker_options: dict[str, Any] = {}
         if isinstance(dataset, DataLoader):
@@ -88,11 +104,18 @@ class Samples:
             batch_size = dataset.batch_size if batch_size is None else batch_size
             num_workers = num_workers or dataset.num_workers
             dataset = dataset.dataset
-        if isinstance(dataset, IterableDataset) or not (
-            hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
-        ):
-            expected = "a Dataset with a length and an index, so that a run can go on where it stopped"
-            raise ArgumentTypeError("dataset", expected, describe(dataset))
+        if self._collate is default_collate:
+            dataset, self._format, length = unwrapped(dataset, forward_func)
+        else:  # of the caller, who knows what the samples are
+            self._format, length = SampleFormat(), getattr(dataset, "length", None)
+        check_splits("dataset", dataset)
+        if not is_indexed(dataset):
+            if not isinstance(dataset, Iterable) or isinstance(dataset, Iterator | str | bytes | Tensor):
+                expected = "a Dataset with a length and an index, so that a run can go on where it stopped"
+                raise ArgumentTypeError("dataset", expected, describe(dataset))
+            if num_workers:
+                raise ArgumentError("num_workers", "0 for samples that are read in order", str(num_workers))
+            dataset = InOrder(dataset, length_of(dataset, length))
         if len(dataset) == 0:
             raise ArgumentError("dataset", "at least one sample", "none")
         self.dataset: Dataset[Any] = dataset
@@ -118,8 +141,10 @@ class Samples:
 
     def configuration(self) -> dict[str, Any]:
         """By what a data set is known again: its class, length, file names and transformation."""
+        how = self._format if self._format != SampleFormat() else None
         return {
             **of_dataset(self.dataset),
+            **({} if how is None else {"format": Fingerprints().of(how)}),
             "files": None if self.names is None else digest_of_names(self.names),
             "collate": Fingerprints().of(self._collate),
         }
@@ -127,7 +152,7 @@ class Samples:
     def read(self, todo: Sequence[bool], seed: int) -> Iterator[Read]:
         """Batches of the samples that are to be done; random transformations are those of (seed, index)."""
         loader = DataLoader(
-            _Guarded(self.dataset, seed),
+            _Guarded(self.dataset, seed, self._format if self._collate is default_collate else None),
             batch_sampler=Batches(todo, self.batch_size),
             num_workers=self.num_workers,
             collate_fn=partial(self._collated, seed),
@@ -141,7 +166,7 @@ class Samples:
 
     def read_batch(self, indices: Sequence[int], seed: int) -> Read:
         """The samples at these places."""
-        guarded = _Guarded(self.dataset, seed)
+        guarded = _Guarded(self.dataset, seed, self._format if self._collate is default_collate else None)
         read = self._collated(seed, [guarded[index] for index in indices])
         if read.mistake is not None:
             raise read.mistake
@@ -156,6 +181,9 @@ class Samples:
 
     def _batch_of(self, entries: list[tuple[int, Any]]) -> Read:
         """A batch of the entries of `_Guarded` that could be read."""
+        mistakes = [entry for _, entry in entries if isinstance(entry, Mistake)]
+        if mistakes:
+            return Read(None, [], mistakes[0].error)
         failures = [entry for _, entry in entries if isinstance(entry, Failure)]
         good = [(index, entry) for index, entry in entries if not isinstance(entry, Failure)]
         if not good:
@@ -166,7 +194,7 @@ class Samples:
         except (TypeError, RuntimeError) as error:
             expected = "of tensors of one shape (images of several sizes need batch_size=1)"
             raise ArgumentTypeError("dataset", expected, f"samples {indices}: {error}") from error
-        inputs, labels = _parts(collated)
+        inputs, labels = _parts(_located(self._format, collated).parts if isinstance(collated, Mapping) else collated)
         if len(inputs) != len(indices):
             expected = f"of {len(indices)} rows in order after collation"
             raise ArgumentError("dataset", expected, f"{len(inputs)} rows")
@@ -175,17 +203,38 @@ class Samples:
 
 
 class _Guarded(Dataset[tuple[int, Any]]):
-    """Samples with their index, or what went wrong in reading them."""
+    """Samples with their index, or what went wrong in reading them; without a format as they are."""
 
-    def __init__(self, dataset: Dataset[Any], seed: int) -> None:
-        self.dataset, self.seed = dataset, seed
+    def __init__(self, dataset: Dataset[Any], seed: int, sample_format: SampleFormat | None) -> None:
+        self.dataset, self.seed, self.format = dataset, seed, sample_format
 
     def __getitem__(self, index: int) -> tuple[int, Any]:
         try:
+            if isinstance(self.dataset, InOrder):
+                self.dataset.skip_to(index)  # outside of the seed, which is the sample's own
             with globally_seeded(self.seed, index):
-                return index, self.dataset[index]
+                sample = self.dataset[index]
+                return index, self._read(sample)
         except Exception as error:  # whatever a data set raises: it is recorded
             return index, Failure(index, f"{type(error).__name__}: {error}")
+
+    def _read(self, sample: Any) -> Any:
+        if self.format is None:
+            return sample
+        try:
+            located = _located(self.format, sample)
+        except CaptumExtError as error:  # of all samples alike, and so not a matter of this one
+            return Mistake(error)
+        return located.read()
+
+
+def _located(sample_format: SampleFormat, sample: Any) -> Located:
+    """A sample by its parts; what the format calls samples is a data set here."""
+    try:
+        return sample_format.located(sample)
+    except (ArgumentError, ArgumentTypeError) as error:
+        name = "dataset" if error.argument == "samples" else error.argument
+        raise type(error)(name, error.expected, error.received) from error
 
 
 def _check_loader(loader: DataLoader[Any]) -> None:
@@ -205,7 +254,7 @@ def _parts(collated: Any) -> tuple[Tensor, list[int] | None]:
     """Inputs and labels of a collated batch: a tensor, or a tuple or list that starts with one."""
     parts = (collated,) if isinstance(collated, Tensor) else collated
     if not isinstance(parts, tuple | list) or not parts or not isinstance(parts[0], Tensor):
-        expected = "of tensors, or of tuples of a tensor and a label"
+        expected = "of tensors, or of tuples or dictionaries of a tensor and a label"
         raise ArgumentTypeError("dataset", expected, describe(collated))
     label = parts[1] if len(parts) > 1 else None
     is_label = isinstance(label, Tensor) and label.dim() == 1 and not label.is_floating_point()

@@ -18,6 +18,11 @@ _RANGE_TOLERANCE = 0.02  # of display values: rounding of the normalisation, not
 def display_range(images: Tensor, mean: Any = None, std: Any = None) -> Tensor:
     """Images or volumes as seen, in [0, 1]: the normalisation undone, or each scaled from its minimum and maximum.
 
+    Args:
+        images: (N, C, H, W), as a model takes them.
+        mean: of the normalisation, one number or one for each channel; None: unknown.
+        std: see `mean`.
+
     Raises:
         ArgumentTypeError: images that are no numbers.
         NonFiniteError: NaN or infinity in them.

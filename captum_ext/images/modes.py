@@ -74,7 +74,7 @@ def image_to_pil(
         (128, 128, 128)
     """
     check_channels(channels)
-    pixels = None if _is_pil(image) else _array_of(image)
+    pixels = None if is_pil(image) else _array_of(image)
     if pixels is None:
         image.load()
         turned = turned_by(image, orientation_of(image, "An image"))
@@ -108,7 +108,7 @@ def image_to_tensor(
         tensor([[[0.0000, 0.2000, 1.0000]]])
     """
     check_channels(channels)
-    if _is_pil(image):
+    if is_pil(image):
         read = image_to_pil(image, channels=channels, background=background, value_range=value_range, keep_depth=True)
         values = _unit(np.asarray(read), None)
     else:
@@ -187,7 +187,7 @@ def turned_by(image: Image.Image, orientation: int | None) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def _is_pil(image: Any) -> bool:
+def is_pil(image: Any) -> bool:
     """Whether it is an image of Pillow, which is not imported for those who have none."""
     pillow = sys.modules.get("PIL.Image")
     return pillow is not None and isinstance(image, pillow.Image)

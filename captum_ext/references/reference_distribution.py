@@ -122,9 +122,11 @@ class ReferenceDistribution:
 
         Args:
             forward_func: the model; its outputs (M, ...) are flattened. Use logits.
-            samples: a tensor (M, ...) or a tuple of them; a `torch.utils.data.Dataset`; or a re-iterable of batches
-                such as an unshuffled DataLoader. Of an element that is a tuple or list, the first `n_inputs` entries
-                are the model's inputs, the rest (labels) is ignored.
+            samples: a tensor (M, ...) or a tuple of them; a `torch.utils.data.Dataset` or one of Hugging Face's; or a
+                re-iterable of batches such as an unshuffled DataLoader. Of an element that is a tuple or list, the
+                first `n_inputs` entries are the model's inputs, the rest (labels) is ignored; of a dictionary its
+                image. Images that are no tensors yet are prepared by the model's own `prepare`, if it has one;
+                otherwise say how with `captum_ext.images.image_dataset`.
             n_neighborhoods: how many neighbourhoods. Keep it well below the number of classes: with neighbourhoods as
                 fine as classes the references share what is to be explained. One by default, since more were worse: on
                 400 digits of ten classes DiffID minus that of Expected Gradients was +0.009 (standard error 0.003) with
@@ -150,7 +152,7 @@ class ReferenceDistribution:
         n_inputs, seed = check_positive_int("n_inputs", n_inputs), check_seed("seed", seed, _MOST_SEED)
         check_rows_independent(forward_func, allow_batch_statistics)
         token_ids = check_bool("token_ids", token_ids)
-        source = SampleSource(samples, n_inputs, internal_batch_size, show_progress, token_ids)
+        source = SampleSource(samples, n_inputs, internal_batch_size, show_progress, token_ids, forward_func)
 
         def collect(indices: list[int]) -> Tensors:
             chosen = source.collect(indices)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from captum_ext.core.checks import check_bool, check_finite, check_tensors, describe
 from captum_ext.core.chunks import RowLimit, in_chunks
@@ -20,6 +20,7 @@ from captum_ext.core.model import BatchedModel
 from captum_ext.core.progress import counted
 from captum_ext.core.types import ForwardFunc, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.images.samples import Grouped, ImageStream, check_splits, is_indexed, unwrapped
 
 _LOADED_AT_ONCE = 64
 
@@ -34,6 +35,7 @@ class SampleSource:
         internal_batch_size: int | None,
         show_progress: bool,
         token_ids: bool = False,
+        forward_func: Any = None,
     ) -> None:
         self.n_inputs, self.token_ids = n_inputs, token_ids
         self.internal_batch_size = internal_batch_size
@@ -42,19 +44,32 @@ class SampleSource:
         self.dataset: Dataset[Any] | None = None
         self.tensors: Tensors | None = None
         self.batches: Iterable[Any]
+        are_samples = isinstance(samples, Dataset) or hasattr(samples, "features")  # as data sets of Hugging Face have
+        samples, self.format, length = unwrapped(samples, forward_func)
+        check_splits("samples", samples)
         if isinstance(samples, Tensor) or (isinstance(samples, tuple) and all(isinstance(s, Tensor) for s in samples)):
             self._take_tensors(samples)
-        elif isinstance(samples, Dataset):
-            self.batches = DataLoader(samples, batch_size=_LOADED_AT_ONCE)
-            self.dataset = None if isinstance(samples, IterableDataset) else samples
+        elif are_samples:
+            self._take_dataset(samples, length)
         elif isinstance(samples, Iterable) and not isinstance(samples, Iterator | str | bytes | np.ndarray):
-            self.batches = samples
+            self.batches = Grouped(samples, self.format, _LOADED_AT_ONCE)
         else:
             raise ArgumentTypeError(
                 "samples",
                 "a tensor, a Dataset or an iterable of batches that can be read twice (an iterator cannot)",
                 describe(samples),
             )
+
+    def _take_dataset(self, samples: Any, length: int | None) -> None:
+        """Samples by index, or in order."""
+        if is_indexed(samples):
+            self.dataset = samples
+            self.batches = DataLoader(samples, batch_size=_LOADED_AT_ONCE, collate_fn=self._collated)
+        else:
+            self.batches = DataLoader(ImageStream(samples, self.format, length), batch_size=_LOADED_AT_ONCE)
+
+    def _collated(self, elements: list[Any]) -> Any:
+        return default_collate([self.format.read(element) for element in elements])
 
     def _take_tensors(self, samples: Any) -> None:
         if isinstance(samples, Tensor) and not samples.is_nested and samples.dim() > 0 and len(samples) == 0:
@@ -111,7 +126,7 @@ class SampleSource:
     def _look_up(self, indices: list[int]) -> dict[int, Tensors]:
         """Samples of a data set, read one by one."""
         with torch.random.fork_rng(devices=[]):
-            elements = ((index, default_collate([self.dataset[index]])) for index in indices)  # type: ignore[index]
+            elements = ((index, self._collated([self.dataset[index]])) for index in indices)  # type: ignore[index]
             return {index: tuple(part[0] for part in self._inputs_of(element)) for index, element in elements}
 
     def _look_for(self, wanted: set[int]) -> dict[int, Tensors]:
@@ -163,7 +178,9 @@ class SampleSource:
                 done += len(tensors[0])
 
     def _inputs_of(self, element: Any) -> Tensors:
-        """The model's inputs in an element: itself, or the first `n_inputs` entries of a tuple or list."""
+        """The model's inputs in an element: itself, or the first `n_inputs` entries of a tuple, list or dictionary."""
+        is_batch = isinstance(element, Mapping) and any(isinstance(part, Tensor) for part in element.values())
+        element = self.format.located(element).parts if is_batch else element
         parts = (element,) if isinstance(element, Tensor) else element
         if not isinstance(parts, tuple | list) or len(parts) < self.n_inputs:
             raise ArgumentTypeError(

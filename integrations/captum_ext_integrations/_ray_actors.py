@@ -21,18 +21,37 @@ from captum_ext.dataset.run import default_fields
 from captum_ext.dataset.samples import Samples
 from captum_ext.dataset.shards import RunFolder
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, CaptumExtError
+from captum_ext.images.samples import SampleFormat
 
 FATAL = -1  # in place of an index
 
 
 @dataclass(frozen=True)
 class Source:
-    """Columns of a Ray data set: images (C, H, W), their index from 0 on and, where there are any, labels and names."""
+    """Columns of a Ray data set.
+
+    Attributes:
+        image: the model's inputs (C, H, W); with `prepare` images, arrays (H, W) or (H, W, C) as Ray reads them.
+        index: numbers of the samples, from 0 on.
+        label: their classes, where there are any.
+        name: their names, where there are any.
+        prepare: from a Pillow image to the model's input; see `captum_ext.images.image_dataset`.
+        channels: of that Pillow image: 3, or 1 for grey.
+    """
 
     image: str = "image"
     index: str = "index"
     label: str | None = None
     name: str | None = None
+    prepare: Callable[[Any], Any] | None = None
+    channels: int = 3
+
+    def inputs(self, images: NDArray[Any]) -> Tensor:
+        """The model's inputs of what a batch has in its column of images."""
+        if self.prepare is None:
+            return _tensor(images)
+        sample_format = SampleFormat(self.prepare, channels=self.channels)
+        return torch.stack([sample_format.prepared(image) for image in images])
 
 
 @dataclass(frozen=True)
@@ -135,7 +154,7 @@ class Outputs:
         self.device = device_of(self.model) or torch.device("cpu")
 
     def __call__(self, rows: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        images = _tensor(rows[self.source.image]).to(self.device)
+        images = self.source.inputs(rows[self.source.image]).to(self.device)
         outputs = Request(self.model, images).outputs
         flat = outputs.reshape(len(outputs), -1).to("cpu", torch.float32).numpy()
         return {"index": rows[self.source.index].astype(np.int64), "outputs": flat}
@@ -148,7 +167,7 @@ def _batch_of(rows: dict[str, NDArray[Any]], job: Job) -> Batch:
         raise ArgumentError("source", f"an index from 0 to {job.n_samples - 1}", str(indices))
     labels = None if source.label is None else [int(label) for label in rows[source.label]]
     names = None if source.name is None else [str(name) for name in rows[source.name]]
-    return Batch(indices, _tensor(rows[source.image]), labels, names)
+    return Batch(indices, source.inputs(rows[source.image]), labels, names)
 
 
 def _by_batch(indices: Sequence[int], batch_size: int) -> Iterator[list[int]]:

@@ -72,8 +72,9 @@ def explain(
     folder; with a Ray data set, whose batches are Ray's, they are the same up to the model's rounding.
 
     Args:
-        samples: a map-style torch data set, which the workers read themselves and which therefore has to be picklable
-            and within their reach; or a Ray data set with the columns named in `source`.
+        samples: a data set by index, as in `attribute_dataset`, which the workers read themselves and which therefore
+            has to be picklable and within their reach, with `captum_ext.images.image_dataset` where its images are no
+            tensors yet; or a Ray data set with the columns named in `source`.
         make_method: called once by each worker, to load the model and the references; it returns what
             `attribute_dataset` takes as `method`, with a `forward_func`. Put the model on the GPU there, if any.
         out: folder within reach of the driver and of all workers.
@@ -233,7 +234,7 @@ def fit_references(
         def collect(places: list[int]) -> Tensor:
             wanted = {int(index[order[place]]) for place in places}
             rows = samples.filter(lambda row: int(row[columns.index]) in wanted).take_all()
-            images = {int(row[columns.index]): torch.from_numpy(np.array(row[columns.image])) for row in rows}
+            images = {int(row[columns.index]): columns.inputs(np.array(row[columns.image])[None])[0] for row in rows}
             return torch.stack([images[int(index[order[place]])] for place in places])
 
         return ReferenceDistribution.fit_outputs(outputs, collect, n_neighborhoods, n_references, seed=seed)
