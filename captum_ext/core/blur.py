@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.checks import check_number, check_numbers, check_positive_int, describe
+from captum_ext.core.pixels import warn_of_frames
 from captum_ext.core.tensors import along_sides
 from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError
@@ -112,6 +113,8 @@ def space_dims(name: str, images: Tensor, dims: int | None) -> int:
     if dims is not None and not dims + 2 <= images.dim() <= 5:
         expected = f"of {dims + 2} to 5 dimensions for dims={dims}, the batch and the channels first"
         raise ArgumentError(name, expected, describe(images))
+    if dims is None:
+        warn_of_frames((images,))
     return images.dim() - 2 if dims is None else dims
 
 

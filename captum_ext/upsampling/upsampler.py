@@ -12,6 +12,7 @@ from captum_ext.core.blur import Blur
 from captum_ext.core.checks import check_bool, check_choice, check_positive_int, check_tensors, describe
 from captum_ext.core.fills import make_fill
 from captum_ext.core.model import compute_gradients
+from captum_ext.core.pixels import warn_of_frames
 from captum_ext.core.request import Request
 from captum_ext.core.target_functions import is_function
 from captum_ext.core.types import ForwardFunc, Target
@@ -327,6 +328,7 @@ class USUUpsampler:
         Of volumes they are (N, 1, D, H, W), of signals (N, 1, T).
         """
         images = _images(inputs).detach()
+        warn_of_frames((images,))
         dims = images.dim() - 2
         if self.refinement is not None and self.refinement.kernel == "diagonal" and dims != 2:
             expected = f'None or of kernel "max-min" for inputs {tuple(images.shape)}, which are no images'

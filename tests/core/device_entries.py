@@ -18,11 +18,22 @@ from captum_ext.attr import (
     SalientManipulationPath,
     WeightedIntegratedGradients,
 )
-from captum_ext.images import display_range, gaussian_blur
-from captum_ext.metrics import attribution_variance, concentration, diff_id, gini, insertion, iou, irof, pointing_game
+from captum_ext.images import Blur, display_range, gaussian_blur
+from captum_ext.metrics import (
+    attribution_variance,
+    concentration,
+    diff_id,
+    gini,
+    infidelity,
+    insertion,
+    iou,
+    irof,
+    pointing_game,
+    sensitivity_n,
+)
 from captum_ext.references import ReferenceDistribution, standard_baselines, weighted_ig_baselines
 from captum_ext.segmentation import Segmenter
-from captum_ext.upsampling import InterpolationUpsampler, redistribute
+from captum_ext.upsampling import InterpolationUpsampler, USUUpsampler, redistribute
 from tests.core.entries import ATTRIBUTIONS, FITS, MEASURES, SEGMENTS, generator, numbers
 
 IMAGES, REFERENCES, MAPS = numbers(2, 3, 4, 4), numbers(4, 3, 4, 4) * 0.5 + 0.1, numbers(2, 3, 4, 4).flip(3)
@@ -79,6 +90,19 @@ def many(metric, **given):
         return found.scores, found.auc, found.valid, found.input_scores, found.fractions
 
     return call
+
+
+def as_images(f):
+    """A model of images for the same numbers as volumes or signals."""
+    return lambda x: f(x.reshape(len(x), 3, 4, 4))
+
+
+def volumes(call):
+    return lambda f, x, r, m: call(as_images(f), x.reshape(2, 3, 2, 2, 4), m.reshape(2, 3, 2, 2, 4))
+
+
+def signals(call):
+    return lambda f, x, r, m: call(as_images(f), x.flatten(2), m.flatten(2).sum(1, keepdim=True))
 
 
 RULES = (None, "gausslegendre", "riemann_trapezoid", "stratified", "adaptive")
@@ -140,6 +164,20 @@ ENTRIES = {
     "standard_baselines": lambda f, x, r, m: standard_baselines(x),
     "standard_baselines of a normalisation": lambda f, x, r, m: standard_baselines(x, mean=MEAN, std=STD),
     "weighted_ig_baselines": lambda f, x, r, m: weighted_ig_baselines(x, image=x[:1]),
+    "insertion of volumes": volumes(lambda f, x, m: insertion(f, x, m, 1, baselines="corners").scores),
+    "diff_id of volumes": volumes(lambda f, x, m: diff_id(f, x, m, 1).scores),
+    "infidelity of volumes": volumes(lambda f, x, m: infidelity(f, x, m, 1, n_samples=9).raw),
+    "SAMP of volumes": volumes(lambda f, x, m: SalientManipulationPath(f).attribute(x, target=1, n_steps=4)),
+    "RISE of volumes": volumes(lambda f, x, m: RISE(f, grid=2).attribute(x, target=1, n_samples=20)),
+    "BlurIG of volumes": volumes(lambda f, x, m: BlurIG(f, max_sigma=3).attribute(x, target=1, n_steps=9)),
+    "USU of volumes": volumes(lambda f, x, m: USUUpsampler(segmenter="grid")(m[:, 0, :, :1, ::2], x, f, 1)),
+    "bicubic of volumes": volumes(lambda f, x, m: InterpolationUpsampler("bicubic")(m[:, 0, :, :1, ::2], x)),
+    "standard_baselines of volumes": volumes(lambda f, x, m: standard_baselines(x)),
+    "insertion of signals": signals(lambda f, x, m: insertion(f, x, m, 1, baselines=Blur(2.0)).scores),
+    "sensitivity_n of signals": signals(lambda f, x, m: sensitivity_n(f, x, m, 1, n_samples=9)),
+    "irof of signals": signals(lambda f, x, m: irof(f, x, m, 1, segments="grid")),
+    "RISE of signals": signals(lambda f, x, m: RISE(f, grid=2, dims=1).attribute(x, target=1, n_samples=20)),
+    "USU of signals": signals(lambda f, x, m: USUUpsampler(scorer="gradient")(m[:, 0, ::3], x, f, 1)),
     "nearest": lambda f, x, r, m: InterpolationUpsampler("nearest")(m[:, 0], x),
     "lanczos": lambda f, x, r, m: InterpolationUpsampler("lanczos")(m[:, 0], x),
     "redistribute": lambda f, x, r, m: redistribute(m[:, 0, ::2, ::2].abs(), x[:, 0].abs(), temperature=0.3),

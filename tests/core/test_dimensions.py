@@ -39,12 +39,15 @@ from captum_ext.metrics import (
 )
 from captum_ext.metrics.faithfulness import kept_outside_patches
 from captum_ext.references import standard_baselines
+from captum_ext.upsampling import USU
 from tests.core.entries import numbers
 
 SIZES = [(7,), (3, 4), (2, 3, 4)]
 METRICS = {
     "insertion": lambda f, x, a: insertion(f, x, a, n_steps=5).scores,
     "insertion of corners": lambda f, x, a: insertion(f, x, a, baselines="corners", n_steps=5).scores,
+    "deletion of means": lambda f, x, a: deletion(f, x, a, baselines="mean", n_steps=5).scores,
+    "deletion of overall means": lambda f, x, a: deletion(f, x, a, baselines="overall-mean", n_steps=5).scores,
     "deletion": lambda f, x, a: deletion(f, x, a, n_steps=5).scores,
     "diff_id": lambda f, x, a: diff_id(f, x, a).scores,
     "pixel_flipping": lambda f, x, a: pixel_flipping(f, x, a, pixels_in_step=4).scores,
@@ -197,6 +200,13 @@ def test_a_map_of_tokens_takes_tokens_with_all_their_features():
             deleted = x[row : row + 1].clone()
             deleted[0, whole[row, :, 0].argsort(descending=True)[:k]] = 0
             torch.testing.assert_close(scores[row, k], curved(deleted)[0])
+    order, without = whole[0, :, 0].argsort(descending=True), []
+    for lost in (order[3:], order[:2]):
+        one = x[:1].clone()
+        one[0, lost] = x[0, [token for token in range(5) if token not in lost]].mean(0)
+        without.append(curved(one)[0])
+    means = diff_id(curved, x, whole, fractions=(0.4,), normalize="none", ranking=Ranking()).scores
+    torch.testing.assert_close(means[0, 0], without[0] - without[1])
     with pytest.raises(ArgumentError, match="inputs that are not images"):
         deletion(curved, x, whole, baselines="blur")
 
@@ -225,8 +235,13 @@ def test_a_video_with_its_frames_before_its_colours_gets_a_warning():
         UserWarning, match=r"\(1, 8, 3, 4, 4\) are taken as volumes .* give them .* as\s+\(N, C, T, H, W\)"
     ):
         deletion(curved, torch.ones(1, 8, 3, 4, 4), numbers(1, 8, 3, 4, 4))
+    for call in (gaussian_blur, BlurIG(curved).attribute, RISE(curved).attribute, USU().score_map):
+        more = {"forward_func": curved} if call.__name__ == "score_map" else {}
+        with pytest.warns(UserWarning, match="are taken as volumes"):
+            call(torch.ones(1, 8, 3, 4, 4), **more)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        gaussian_blur(torch.ones(1, 8, 3, 4, 4), dims=2)
         deletion(curved, torch.ones(1, 3, 8, 4, 4), numbers(1, 3, 8, 4, 4))
         deletion(curved, torch.ones(1, 2, 1, 4, 4), numbers(1, 2, 1, 4, 4))
 

@@ -82,10 +82,11 @@ def test_a_cam_of_depth_1_is_that_of_the_image():
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["GradCAM", "HiResCAM", "LayerCAM", "GradCAMElementWise", "GradCAMPlusPlus"])
+@pytest.mark.parametrize("name", ["CAM", "GradCAM", "HiResCAM", "LayerCAM", "GradCAMElementWise", "GradCAMPlusPlus"])
 def test_the_hosts_classes_for_volumes_are_upsampled_and_without_upsampler_the_hosts(model, volumes, name):
-    theirs = getattr(pytorch_grad_cam, name)(model, [model[1]])(volumes, TARGETS)
-    assert np.array_equal(getattr(ours, name)(model, [model[1]])(volumes, TARGETS), theirs)
+    if name != "CAM":  # which the host does not have
+        theirs = getattr(pytorch_grad_cam, name)(model, [model[1]])(volumes, TARGETS)
+        assert np.array_equal(getattr(ours, name)(model, [model[1]])(volumes, TARGETS), theirs)
     options = {"upsampler": "nearest", "normalize": False, "as_tensor": True}
     maps = getattr(ours, name)(model, [model[1]], **options)(volumes, TARGETS)
     assert maps.shape == (2, *SIZE)

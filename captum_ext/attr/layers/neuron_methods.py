@@ -200,8 +200,8 @@ class NeuronWeightedIntegratedGradients(NeuronPathAttribution):
         keep: weights below `keep` times the mean weight become zero; None keeps all.
         score: None or "logit", the activation relative to the fill's; or a function of the activations (P,). A neuron
             has no softmax.
-        fill: what replaces removed pixels: "corners" (images only), "references" (their mean), a number, or tensors as
-            baselines are given. None: corners for images, references otherwise.
+        fill: what replaces removed pixels: "corners" (images and volumes), "references" (their mean), a number, or
+            tensors as baselines are given. None: corners where there are, references otherwise.
         ranking: the order of pixels by their map: "signed", by its sum over channels; or "absolute", by the sum of
             absolute values over channels.
         search: "bisection" or "grid".

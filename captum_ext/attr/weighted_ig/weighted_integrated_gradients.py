@@ -84,8 +84,8 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
             the fill; a function of the outputs (P, ...), from whose result the target is selected. None: softmax where
             the model has classes, else logit. Where the target is a function, its scores (P,) are the outputs.
         fill: what replaces removed pixels: "corners" (mean colour of the input's corners, images and volumes),
-            "references" (their mean), or a number, tensor or tuple as baselines are given. None: corners for images,
-            references otherwise.
+            "references" (their mean), or a number, tensor or tuple as baselines are given. None: corners for images
+            and volumes, references otherwise.
         ranking: the order of pixels by their map: "signed", by its sum over channels; or "absolute", by the sum of
             absolute values over channels. The evaluation script of the authors' code has the first, its program for
             single images the second. "absolute" minus "signed", the authors' baselines, with standard errors: deletion
