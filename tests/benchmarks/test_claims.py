@@ -193,7 +193,7 @@ def test_a_users_own_data_get_the_same_tables_and_claims(name):
     rows = {name: pd.DataFrame({"method": names})}
     tables = [view for found in views(rows).values() for view in found if view.experiment == name]
     judged = [claim for found in claims(rows).values() for claim in found if getattr(claim, "experiment", "") == name]
-    assert len(tables) == (10 if name == "paths-imagenet" else 7)
+    assert len(tables) == (10 if name == "paths-imagenet" else 8)
     assert len(judged) > 20
     if name == "paths-imagenet":
         assert any(view.methods is not None and "LPI, 9 n." in view.methods for view in tables)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from examples.benchmarks import report
-from examples.benchmarks.engine.claims import Judged, Kind
+from examples.benchmarks.engine.claims import Comparison, Judged, Kind
 from examples.benchmarks.engine.page import page
 from examples.benchmarks.engine.summary import summary, verdict_lines
 from examples.benchmarks.engine.tables import View, fill
@@ -41,7 +41,8 @@ def table():
 
 
 def verdicts():
-    return {"LPI": [Judged("LPI", "Table 1", NAME, NAME, f"0.1 against 0.2 ({NAME})", 4, "holds", Kind.HOLDS)]}
+    compared = (Comparison(NAME, "better"),)
+    return {"LPI": [Judged("LPI", "Table 1", NAME, NAME, "DiffID", "", 4, "holds", Kind.HOLDS, compared)]}
 
 
 class Parsed(HTMLParser):
@@ -62,16 +63,16 @@ class Parsed(HTMLParser):
 
 def test_a_name_is_text_on_the_page():
     pictured = pd.DataFrame({"method": [NAME], "sample": [NAME], "picture": [b"a"], "photograph": [b"b"]})
-    parsed = Parsed(page(verdicts(), {"LPI": [table()]}, {NAME: pictured}, ABOUT))
+    parsed = Parsed(page(verdicts(), {"LPI": [table()]}, {NAME: pictured}, ABOUT, {}))
     assert parsed.tags.count("script") == 1
     assert parsed.comments == []
-    assert parsed.texts.count(SHOWN) >= 4  # two cells of the verdict, the method, the title of the gallery
+    assert parsed.texts.count(SHOWN) >= 4  # cells of the verdict, the method, the title of the gallery
     assert f"failed: {SHOWN}" in parsed.texts
     assert not any("\x1b" in text for text in parsed.texts)
 
 
 def test_a_name_is_text_in_the_summary_and_no_cell_of_its_own():
-    text = summary(verdicts(), [table()], ABOUT)
+    text = summary(verdicts(), [table()], ABOUT, {})
     assert "\x1b" not in text
     assert "<!--" not in text.replace("\\<!--", "")
     rows = [line for line in text.splitlines() if line.startswith("|")]

@@ -20,7 +20,7 @@ from captum_ext.exceptions import ArgumentError, CaptumExtError
 from captum_ext.metrics import compare
 from captum_ext_integrations.cli import folder_runs, messages, pictures, progress, tables
 from captum_ext_integrations.cli.classes import class_of
-from examples.benchmarks.engine.claims import Judged, Kind
+from examples.benchmarks.engine.claims import Comparison, Judged, Kind
 from examples.benchmarks.engine.page import page
 from tests.fuzz.engine import Broken, Case, Outcome
 from tests.fuzz.hostile_text import hostile, obeyed
@@ -228,18 +228,19 @@ def comparison(text, random, folder):
 
 
 def html(text, random, folder):
-    judged = {"LPI": [Judged("LPI", text, text, text, text, 3, text, Kind.HOLDS)]}
+    judged = {"LPI": [Judged("LPI", *[text] * 5, 3, text, Kind.HOLDS, (Comparison(text, "better"),))]}
     stored = text.encode(errors="backslashreplace").decode()  # Arrow's text is UTF-8
     names = pd.Series([stored], dtype=object)
     picture = {"picture": [b"a"], "photograph": [b"b"], "method": names, "sample": names}
     about = {**_ABOUT, "data": text, "failures": [text]}
-    source = page(judged, {}, {text: pd.DataFrame(picture)}, about)
+    source = page(judged, {}, {text: pd.DataFrame(picture)}, about, {"LPI": "i"})
     source.encode()
     check(not obeyed(source), "control characters", source)
     parsed = _Text(source)
-    usual = _Text(page({"LPI": [Judged("LPI", *"abcd", 3, "e", Kind.HOLDS)]}, {}, {"f": pd.DataFrame(picture)}, about))
+    plain = {"LPI": [Judged("LPI", *"abcde", 3, "f", Kind.HOLDS, (Comparison("g", "better"),))]}
+    usual = _Text(page(plain, {}, {"h": pd.DataFrame(picture)}, about, {"LPI": "i"}))
     check(parsed.tags == usual.tags and not parsed.comments and not parsed.handlers, "a tag of its own", text)
-    check(parsed.of("td").count(shown(text)) == usual.of("td").count("a") + 4, "another text", parsed.of("td")[-20:])
+    check(parsed.of("td").count(shown(text)) == usual.of("td").count("a") + 5, "another text", parsed.of("td")[-20:])
     (script,) = parsed.of("script")
     data = next(one for one in script.split("\n") if one.startswith("const galleries = "))
     (gallery,) = json.loads(data.removeprefix("const galleries = ").removesuffix(";"))

@@ -38,7 +38,7 @@ CALLERS = {"forward_func", "additional_forward_args", "self", "cls", "feature_ma
 # Arguments that change what is returned, allow something, or are checked in tests of their own.
 SWITCHES = {
     *("return_convergence_delta", "return_path", "tol", "allow_batch_statistics", "allow_other_model", "masked"),
-    *("metadata", "probe_outputs", "token_ids", "layer", "device_ids"),
+    *("metadata", "probe_outputs", "token_ids", "layer", "device_ids", "return_segments"),
 }
 
 
