@@ -20,13 +20,14 @@ from captum_ext.core.inspection import device_of
 from captum_ext.core.model import scores_of
 from captum_ext.core.random import generator_of, globally_seeded
 from captum_ext.core.request import Request
-from captum_ext.core.types import ForwardFunc
+from captum_ext.core.target_functions import check_functions
+from captum_ext.core.types import ForwardFunc, TargetFunc
 from captum_ext.dataset.map_format import MapFormat
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from captum_ext.metrics import PerturbationCurve, deletion, diff_id, insertion
 
 #: forward_func, inputs, attributions, target to a curve, of which the area is stored, or to one number for each row.
-Metric: TypeAlias = Callable[[ForwardFunc, Tensor, Tensor, Tensor | None], PerturbationCurve | Tensor]
+Metric: TypeAlias = Callable[[ForwardFunc, Tensor, Tensor, Tensor | TargetFunc | None], PerturbationCurve | Tensor]
 Columns: TypeAlias = dict[str, Any]
 
 METRICS: dict[str, Metric] = {"insertion": insertion, "deletion": deletion, "diff_id": diff_id}
@@ -56,7 +57,7 @@ class Batch:
 class Settings:
     """What is computed of every sample; see `attribute_dataset`."""
 
-    target: int | str | None
+    target: int | str | TargetFunc | None
     fields: tuple[str, ...]
     map_format: MapFormat = field(default_factory=MapFormat)
     seed: int = 0
@@ -66,8 +67,10 @@ class Settings:
     def __post_init__(self) -> None:
         if isinstance(self.target, SupportsIndex) and not isinstance(self.target, bool):
             object.__setattr__(self, "target", operator.index(self.target))
+        elif callable(self.target):
+            check_functions(self.target, None)
         elif not (self.target is None or (isinstance(self.target, str) and self.target in ("predicted", "label"))):
-            raise ArgumentTypeError("target", 'an int, "predicted", "label" or None', describe(self.target))
+            raise ArgumentTypeError("target", 'an int, "predicted", "label", a function or None', describe(self.target))
         for name in self.fields:
             if name not in FIELDS:
                 raise ArgumentError("fields", "some of " + ", ".join(f'"{one}"' for one in FIELDS), describe(name))
@@ -119,7 +122,7 @@ class RowMaker:
         return {
             "method": prints.of(self.method),
             "model": Fingerprints().of(self.forward_func),
-            "target": settings.target,
+            "target": prints.of(settings.target),
             "fields": list(settings.fields),
             "map_format": prints.of(settings.map_format),
             "seed": settings.seed,
@@ -169,7 +172,7 @@ class RowMaker:
             columns["name"] = np.asarray(batch.names, dtype=object)
         outputs = self._outputs(inputs)
         target = self._targets(batch, outputs)
-        if target is not None:
+        if isinstance(target, Tensor):
             columns["target"] = target.cpu().numpy()
         columns.update(self._of_outputs(outputs, target))
         attributions, delta = self._attribute(inputs, target, batch.indices)
@@ -188,12 +191,13 @@ class RowMaker:
         wanted = self.settings.target == "predicted" or {"prediction", "score"} & set(self.settings.fields)
         if not wanted or self.forward_func is None:
             return None
-        return Request(self.forward_func, inputs, channels_last=False).outputs
+        function = self.settings.target if callable(self.settings.target) else None
+        return Request(self.forward_func, inputs, function, channels_last=False).outputs
 
-    def _targets(self, batch: Batch, outputs: Tensor | None) -> Tensor | None:
+    def _targets(self, batch: Batch, outputs: Tensor | None) -> Tensor | TargetFunc | None:
         target = self.settings.target
-        if target is None:
-            return None
+        if target is None or callable(target):
+            return target
         if target == "predicted" and outputs is not None:
             if outputs.dim() != 2:
                 raise ArgumentError("target", "None for a model without classes", '"predicted"')
@@ -210,7 +214,7 @@ class RowMaker:
             return torch.tensor(chosen, device=outputs.device)
         return torch.tensor(chosen, device=batch.inputs.device if self.device is None else self.device)
 
-    def _of_outputs(self, outputs: Tensor | None, target: Tensor | None) -> Columns:
+    def _of_outputs(self, outputs: Tensor | None, target: Tensor | TargetFunc | None) -> Columns:
         columns: Columns = {}
         if outputs is None:
             return columns
@@ -219,12 +223,14 @@ class RowMaker:
                 raise ArgumentError("fields", 'without "prediction" for a model without classes', describe(outputs))
             columns["prediction"] = outputs.argmax(1).cpu().numpy()
         if "score" in self.settings.fields:
-            scores = scores_of(outputs, target).cpu().double()
+            scores = (outputs if callable(target) else scores_of(outputs, target)).cpu().double()
             check_finite("forward_func(inputs)", scores)
             columns["score"] = scores.numpy()
         return columns
 
-    def _attribute(self, inputs: Tensor, target: Tensor | None, indices: Sequence[int]) -> tuple[Tensor, Any]:
+    def _attribute(
+        self, inputs: Tensor, target: Tensor | TargetFunc | None, indices: Sequence[int]
+    ) -> tuple[Tensor, Any]:
         with_delta = "delta" in self.settings.fields
         kwargs = dict(self.settings.attribute_kwargs)
         if self._takes_generator:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from captum_ext.core.checks import describe
 from captum_ext.core.fingerprints import Fingerprints
-from captum_ext.core.types import ForwardFunc
+from captum_ext.core.types import ForwardFunc, TargetFunc
 from captum_ext.core.warn import warn_caller
 from captum_ext.dataset.map_format import MapFormat
 from captum_ext.dataset.results import DatasetAttributions
@@ -32,7 +32,7 @@ def attribute_dataset(
     dataset: Dataset[Any] | DataLoader[Any] | Sequence[Any],
     out: str | PathLike[str],
     *,
-    target: int | str | None,
+    target: int | str | TargetFunc | None,
     fields: Sequence[str] | None = None,
     metrics: Mapping[str, Metric] | None = None,
     map_format: MapFormat | None = None,
@@ -62,10 +62,12 @@ def attribute_dataset(
             `captum_ext.images.image_dataset`, which also takes iterables, if their length is known, and folders.
         out: folder. A run of the same configuration in it is continued.
         target: class to explain: an int for all, "predicted", "label" (the second entry of a sample), or None for
-            models with one output.
-        fields: what is stored beside index, target and, for folders of images, name: "prediction" (class), "score"
-            (of the target), "delta" (convergence delta), "map", "insertion", "deletion", "diff_id" (areas; null where
-            the curve is not valid). None: score, map, prediction if there is a target, delta if the method has one.
+            models with one output; or a function of what the model returns for one sample
+            (`captum_ext.models.targets`), of which a run is continued with one that does and holds the same.
+        fields: what is stored beside index, target (where it is a class) and, for folders of images, name: "prediction"
+            (class), "score" (of the target), "delta" (convergence delta), "map", "insertion", "deletion", "diff_id"
+            (areas; null where the curve is not valid). None: score, map, prediction if there is a class, delta if the
+            method has one.
         metrics: further numbers by name: functions of (forward_func, inputs, attributions, target) that return a
             `PerturbationCurve`, whose area is stored, or one number (N,) for each row.
         map_format: size, dtype and channels of the stored maps. None: float16, channels summed, full size.
@@ -127,10 +129,10 @@ def attribute_dataset(
     return result
 
 
-def default_fields(method: Any, target: int | str | None = "predicted") -> tuple[str, ...]:
+def default_fields(method: Any, target: int | str | TargetFunc | None = "predicted") -> tuple[str, ...]:
     """Score and map, the prediction where there are classes, and the delta of a method that has one."""
     has_delta = getattr(method, "has_convergence_delta", lambda: False)()
-    prediction = () if target is None else ("prediction",)
+    prediction = () if target is None or callable(target) else ("prediction",)
     return (*prediction, "score", *(("delta",) if has_delta else ()), "map")
 
 
