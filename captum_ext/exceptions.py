@@ -36,6 +36,10 @@ class NonFiniteError(ArgumentError):
     """A tensor that holds NaN or an infinity where finite numbers are needed."""
 
 
+class AdaptError(CaptumExtError, ValueError):
+    """A model that could not be adapted: something could not be inferred or proved; the message says what to pass."""
+
+
 class ModelOutputError(CaptumExtError, ValueError):
     """`forward_func` returned something from which no attribution can be computed."""
 

@@ -9,6 +9,7 @@ import captum_ext.attr
 import captum_ext.dataset
 import captum_ext.images
 import captum_ext.metrics
+import captum_ext.models
 import captum_ext.models.targets
 import captum_ext.references
 import captum_ext.upsampling
@@ -105,6 +106,7 @@ PUBLIC = {
         "method_settings",
     ],
     captum_ext.dataset: ["DatasetAttributions", "MapFormat", "RunOptions", "attribute_dataset"],
+    captum_ext.models: ["AdaptedModel", "TokenGrid", "adapt"],
     captum_ext.references: ["ReferenceDistribution", "standard_baselines", "weighted_ig_baselines"],
     captum_ext.models.targets: [
         "ClassTarget",

@@ -90,8 +90,10 @@ def test_importing_the_package_loads_no_host_and_no_heavy_library():
     heavy = "{'pytorch_grad_cam', 'quantus', 'ray', 'matplotlib', 'sklearn', 'skimage', 'torchvision'}"
     loaded = in_fresh_process(f"import sys, captum_ext; print(sorted({heavy} & set(sys.modules)))")
     assert loaded.strip() == "[]"
-    hosts = "{'pytorch_grad_cam', 'quantus', 'ray'}"
-    everything = "import sys, captum_ext.attr, captum_ext.metrics, captum_ext.references, captum_ext.testing"
+    hosts = "{'pytorch_grad_cam', 'quantus', 'ray', 'timm', 'torchvision', 'transformers', 'open_clip'}"
+    everything = (
+        "import sys, captum_ext.attr, captum_ext.metrics, captum_ext.references, captum_ext.testing, captum_ext.models"
+    )
     loaded = in_fresh_process(f"{everything}; print(sorted({hosts} & set(sys.modules)))")
     assert loaded.strip() == "[]"
 

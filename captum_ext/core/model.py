@@ -75,7 +75,7 @@ def differentiate(
     The gradient is None for an input that the score does not depend on.
     """
     with torch.enable_grad():
-        leaves, outputs = _recorded(forward_fn, inputs, forward_args)
+        leaves, outputs = recorded(forward_fn, inputs, forward_args)
         scores = _with_gradient(scores_of(as_rows(outputs, len(inputs[0])), target))
         gradients = torch.autograd.grad(scores.sum(), leaves, allow_unused=True)
     return scores.detach(), gradients
@@ -86,7 +86,7 @@ def differentiate_each(
 ) -> tuple[Tensor, list[Tensors]]:
     """Outputs (P, ...), and the gradient of each of the scores that `read` makes of them, from one pass forwards."""
     with torch.enable_grad():
-        leaves, outputs = _recorded(forward_fn, inputs, forward_args)
+        leaves, outputs = recorded(forward_fn, inputs, forward_args)
         outputs = check_outputs(outputs, len(inputs[0]))
         scores = [_with_gradient(score) for score in read(outputs)]
         gradients = [
@@ -96,7 +96,7 @@ def differentiate_each(
     return outputs.detach(), [filled(one, inputs) for one in gradients]
 
 
-def _recorded(forward_fn: ForwardFunc, inputs: Tensors, forward_args: tuple[Any, ...] | None) -> tuple[Tensors, Any]:
+def recorded(forward_fn: ForwardFunc, inputs: Tensors, forward_args: tuple[Any, ...] | None) -> tuple[Tensors, Any]:
     """Leaves at the inputs, and what the model returns of them."""
     leaves = tuple(tensor.detach().requires_grad_() for tensor in inputs)
     given = tuple(leaf.clone() for leaf in leaves)  # the model may change what it is given in place
