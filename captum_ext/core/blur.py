@@ -174,6 +174,19 @@ def as_blur(given: object) -> Blur | None:
     return words.get(given) if isinstance(given, str) else None
 
 
+def check_blur(argument: str, blur: Blur, values: Tensor) -> None:
+    """Raise unless images, volumes or signals have the dimensions along which a caller's `argument` blurs.
+
+    Raises:
+        ArgumentError: they do not, or it is the blur of RISE and they are no images.
+    """
+    dims, shape = values.dim() - 2 if blur.dims is None else blur.dims, tuple(values.shape)
+    if not 1 <= dims <= values.dim() - 2 <= 3:
+        raise ArgumentError(argument, f"a blur along dimensions of the inputs {shape} after the channels", str(blur))
+    if blur.sigma == "rise" and dims != 2:
+        raise ArgumentError(argument, f'"blur" for inputs {shape}, since the blur of RISE is one of images', str(blur))
+
+
 def check_sigma(name: str, sigma: Sigma) -> Sigma:
     """Return `sigma` if it says how strong a blur is.
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from captum_ext.core.blur import Blur
+from captum_ext.core.blur import Blur, as_blur, check_blur
 from captum_ext.core.checks import check_fill, describe
 from captum_ext.core.devices import on_device
 from captum_ext.core.pixels import Channels, channel_dim, is_located
@@ -145,7 +145,7 @@ def make_fill(
         ArgumentError: another word, a word for images with other inputs, or values that do not fit.
         ArgumentTypeError, NonFiniteError: values of another type, NaN or infinity.
     """
-    blur = given if isinstance(given, Blur) and "blur" in words else None
+    blur = as_blur(given) if "blur" in words else None
     if not isinstance(given, str) and blur is None:
         return ConstantFill(check_fill(argument, 0 if given is None else given, inputs))
     if blur is None and given not in words:
@@ -160,9 +160,9 @@ def make_fill(
         shapes = ", ".join(str(tuple(value.shape)) for value in inputs)
         expected = " or ".join(["a number, a tensor", *others]) + f" for inputs that are not images, {shapes}"
         raise ArgumentError(argument, expected + _signals(inputs), f'"{given}"' if blur is None else str(blur))
-    if _is_rise(given) and any(value.dim() != 4 for value in inputs):
-        shapes = ", ".join(str(tuple(value.shape)) for value in inputs)
-        raise ArgumentError(argument, f'"blur" for {shapes}, since the blur of RISE is one of images', '"rise"')
+    if blur is not None:
+        for value in inputs:
+            check_blur(argument, blur, value)
     return make(inputs, channels)
 
 
@@ -171,10 +171,6 @@ def _signals(inputs: Tensors) -> str:
     if not any(value.dim() == 3 for value in inputs):
         return ""
     return " (signals (N, C, T) have a blur: captum_ext.images.Blur(dims=1), or a map (N, 1, T))"
-
-
-def _is_rise(given: Any) -> bool:
-    return (given.sigma if isinstance(given, Blur) else given) == "rise"
 
 
 def _places(value: Tensor, channel: int | None) -> tuple[int, ...]:

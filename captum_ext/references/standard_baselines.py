@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.blur import Sigma, check_sigma
+from captum_ext.core.blur import Blur, Sigma, check_blur, check_sigma
 from captum_ext.core.checks import MOST_STEPS, check_count, check_number, check_seed, check_tensors, describe
 from captum_ext.core.pixels import has_space
 from captum_ext.core.types import TensorOrTensors
@@ -81,6 +81,9 @@ def standard_baselines(
     blur = check_sigma("blur_sigma", blur_sigma)
     limits = _check_range(value_range, mean, std)
     with_blur = all(map(has_space, tensors))
+    if with_blur:
+        for tensor in tensors:
+            check_blur("blur_sigma", Blur(blur), tensor)
     generator = torch.Generator().manual_seed(seed)
     sets = []
     for tensor in tensors:

@@ -378,8 +378,28 @@ def test_a_blur_with_one_dimension_says_that_inputs_are_signals():
 
 def test_rises_blur_is_for_images():
     x, maps = case(2, 3, 3, 4, 5)
-    with pytest.raises(ArgumentError, match='`baselines` to be "blur" for .* since the blur of RISE is one of images'):
-        insertion(curved, x, maps, baselines="rise")
+    for name, call in {
+        "baselines": lambda: insertion(curved, x, maps, baselines="rise"),
+        "insertion_baselines": lambda: SAMP(curved, insertion_baselines="rise").attribute(x),
+        "fill": lambda: USU(fill=Blur("rise")).score_map(x, curved),
+        "blur_sigma": lambda: standard_baselines(x, blur_sigma="rise"),
+    }.items():
+        with pytest.raises(
+            ArgumentError, match=f'`{name}` to be "blur" for inputs .* the blur of RISE is one of images'
+        ):
+            call()
+
+
+@pytest.mark.parametrize(("shape", "dims"), [((2, 7), 1), ((2, 3, 7), 2), ((2, 3, 4, 5), 3)])
+def test_a_blur_of_dimensions_that_inputs_do_not_have_is_named_as_it_was_given(shape, dims):
+    x, maps = case(*shape)
+    with pytest.raises(
+        ArgumentError, match=rf"`baselines` to be a blur along dimensions .*, but got Blur\(.*dims={dims}"
+    ):
+        insertion(curved, x, maps, baselines=Blur(dims=dims))
+    if len(shape) > 2:
+        with pytest.raises(ArgumentError, match="`insertion_baselines` to be a blur along dimensions of the inputs"):
+            SAMP(curved, insertion_baselines=Blur(dims=dims)).attribute(x)
 
 
 def test_the_standard_baselines_of_a_volume_have_its_mean_colour_and_its_blur():

@@ -15,7 +15,7 @@ from captum_ext.attr.paths.quadrature import own_rule
 from captum_ext.attr.paths.starts import Starts
 from captum_ext.attr.samp.walk import Manipulation, Settings, Trace
 from captum_ext.core.autocast import own_precision
-from captum_ext.core.blur import BLUR_WORDS, Blur, as_blur, warn_where_class_shows
+from captum_ext.core.blur import BLUR_WORDS, Blur, as_blur, check_blur, warn_where_class_shows
 from captum_ext.core.captum import log_usage
 from captum_ext.core.checks import (
     MOST_STEPS,
@@ -345,7 +345,12 @@ class SalientManipulationPath(PathMethod):
         blur = as_blur(given)
         if blur is None:
             return check_fill(f"{direction}_baselines", given, request.inputs)
-        return tuple(blur(value) if _has_blur(value, blur) else torch.zeros_like(value[:1]) for value in request.inputs)
+        starts = []
+        for value in request.inputs:
+            if _has_blur(value, blur):
+                check_blur(f"{direction}_baselines", blur, value)
+            starts.append(blur(value) if _has_blur(value, blur) else torch.zeros_like(value[:1]))
+        return tuple(starts)
 
     def _warn_of_blur(self, manipulation: Manipulation, baselines: Baselines, at_inputs: Tensor | None) -> None:
         """Warn where the insertion path starts from a blurred input that still shows the class.
