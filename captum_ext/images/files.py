@@ -80,8 +80,8 @@ def open_image(
         try:
             with _pillow_reads(limit):
                 image = _decoded(file, limit)
-                turned = turned_by(image, orientation_of(image, str(path)))
-                return pil_by_mode(turned, channels, background, value_range, keep_depth)
+                seen = pil_by_mode(image, channels, background, value_range, keep_depth)
+                return turned_by(seen, orientation_of(image, str(path)))
         except UnidentifiedImageError as error:
             raise OSError(f"{path}: cannot identify image file (what is read: {', '.join(_FORMATS)})") from error
         except Image.DecompressionBombError as error:

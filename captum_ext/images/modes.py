@@ -27,6 +27,8 @@ _TILE = 2048
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _GREY = ("1", "L", "LA", "La")
 _ORIENTATION = 0x0112
+_SAYS_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # where Pillow looks for it
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 _UNIT = "floats from 0 to 1"
 _DECLARED = "value_range=(black, white) declares others"
 
@@ -50,7 +52,9 @@ def image_to_pil(
     | "I" | other integers | refused: no value of theirs is white |
 
     `value_range` declares what black and white are in the last three rows, such as (0, 4095) for 12 bits in a file of
-    16. An orientation in EXIF is obeyed; where EXIF is damaged the image is taken as it is stored, with a warning.
+    16. A TIFF may say by itself that it has 12 bits, or that zero is white. An orientation in EXIF is obeyed; where
+    EXIF is damaged the image is taken as it is stored, with a warning. Colours are taken as sRGB, whatever their
+    profile is, and Pillow itself reads colours of 16 bits as eight.
 
     Args:
         image: a Pillow image; an array (H, W) or (H, W, C) or a tensor (H, W) or (C, H, W) of 1 (grey), 2 (grey,
@@ -77,8 +81,8 @@ def image_to_pil(
     pixels = None if is_pil(image) else _array_of(image)
     if pixels is None:
         image.load()
-        turned = turned_by(image, orientation_of(image, "An image"))
-        return pil_by_mode(turned, channels, background, value_range, keep_depth)
+        orientation = orientation_of(image, "An image")
+        return turned_by(pil_by_mode(image, channels, background, value_range, keep_depth), orientation)
     if pixels.ndim == 2 and (pixels.dtype == np.uint16 or _needs_range(pixels)):
         return _grey_of(_unit(pixels, value_range), channels, keep_depth)
     values = _mixed(_unit(pixels, value_range), channels, background)
@@ -129,7 +133,7 @@ def check_channels(channels: int) -> None:
 def pil_by_mode(
     image: Image.Image, channels: int, background: Background, value_range: ValueRange, keep_depth: bool
 ) -> Image.Image:
-    """A Pillow image that is turned already, by its mode; see `image_to_pil`."""
+    """A loaded Pillow image by its mode, not turned; see `image_to_pil`."""
     if image.mode.startswith(("I", "F")):
         return _grey_of(_deep(image, value_range), channels, keep_depth)
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
@@ -172,7 +176,7 @@ def _is_empty(exif: bytes) -> bool:
 
 
 def turned_by(image: Image.Image, orientation: int | None) -> Image.Image:
-    """An image turned as its camera says."""
+    """An image turned as its camera says, and without what says so: whoever reads it again would turn it again."""
     from PIL.Image import Transpose
 
     method = {
@@ -184,7 +188,11 @@ def turned_by(image: Image.Image, orientation: int | None) -> Image.Image:
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
     }.get(orientation or 1)
-    return image if method is None else image.transpose(method)
+    if method is None:
+        return image
+    turned = image.transpose(method)
+    turned.info = {name: value for name, value in image.info.items() if name not in _SAYS_ORIENTATION}
+    return turned
 
 
 def is_pil(image: Any) -> bool:
@@ -253,9 +261,7 @@ def _deep(image: Image.Image, value_range: ValueRange) -> Image.Image:
     """An image of 16 or 32 bits as floats in [0, 1], tile by tile: whole arrays would be three times its size."""
     from PIL import Image
 
-    # Older versions of Pillow have the 16 bits of these formats in the mode of 32.
-    is_16 = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
-    black, white = _ends(np.dtype(np.uint16 if is_16 else np.float32 if image.mode == "F" else np.int32), value_range)
+    black, white = _ends_of(image, value_range)
     unit = Image.new("F", image.size)
     low, high, is_finite = np.inf, -np.inf, True
     for box in _tiles(*image.size):
@@ -268,8 +274,20 @@ def _deep(image: Image.Image, value_range: ValueRange) -> Image.Image:
         unit.paste(Image.fromarray(((values - black) / (white - black)).astype(np.float32)), box[:2])
     if not is_finite:
         raise ArgumentError("image", "finite", "values that are not finite")
-    _check_inside(low, high, "f" if image.mode == "F" else "i", black, white)
+    _check_inside(low, high, "f" if image.mode == "F" else "i", *sorted((black, white)))
     return unit
+
+
+def _ends_of(image: Image.Image, value_range: ValueRange) -> tuple[float, float]:
+    """The values of black and white in an image of 16 or 32 bits; black is above white where a TIFF says so."""
+    # Older versions of Pillow have the 16 bits of these formats in the mode of 32.
+    is_16 = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+    black, white = _ends(np.dtype(np.uint16 if is_16 else np.float32 if image.mode == "F" else np.int32), value_range)
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_BITS)
+    if value_range is None and is_16 and bits in (12, (12,)):  # which Pillow gives the mode of 16
+        white = 4095.0
+    return (white, black) if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else (black, white)
 
 
 def _tiles(width: int, height: int) -> list[tuple[int, int, int, int]]:

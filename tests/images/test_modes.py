@@ -1,6 +1,6 @@
 """Tiny images in every mode: exact values, whatever else the image holds."""
 
-import io
+import struct
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
-from captum_ext.images import image_to_pil, image_to_tensor, open_image
+from captum_ext.images import ImageFolder, image_to_pil, image_to_tensor, open_image
 
 RED = (255, 0, 0)
 
@@ -177,17 +177,37 @@ def test_what_is_no_image_is_refused(image):
         image_to_tensor(image)
 
 
-def test_an_image_of_pillow_is_turned_as_its_camera_says_and_once_only():
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_an_image_is_turned_as_its_camera_says_and_once_however_often_it_is_read(
+    kind, options, mode, orientation, tmp_path
+):
     exif = Image.Exif()
-    exif[0x0112] = 6
-    pixels = np.zeros((8, 16, 3), np.uint8)
-    pixels[:, :8] = 255
-    for kind, options in (("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})):
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, kind, exif=exif, **options)
-        seen = image_to_pil(Image.open(file))
-        assert seen.size == (8, 16)
-        assert np.array_equal(np.asarray(seen), np.rot90(pixels, -1))
+    exif[0x0112] = orientation
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    stored = Image.fromarray(pixels).convert(mode)
+    stored.save(tmp_path / "a", kind, exif=exif, **options)
+    expected = np.asarray(stored.convert("RGB"))
+    for turn in {1: "", 2: "h", 3: "vh", 4: "v", 5: "t", 6: "th", 7: "tvh", 8: "tv"}[orientation]:
+        expected = {"h": np.fliplr, "v": np.flipud, "t": lambda one: one.transpose(1, 0, 2)}[turn](expected)
+    # Not of a path: there Pillow 13 itself shows other pixels of a turned TIFF of one or four channels.
+    with (tmp_path / "a").open("rb") as file, Image.open(file) as image:
+        once = image_to_pil(image)
+        assert np.array_equal(np.asarray(once), expected)
+        assert np.array_equal(np.asarray(image_to_pil(once)), expected)
+    opened = open_image(tmp_path / "a")
+    assert np.array_equal(np.asarray(image_to_pil(opened)), expected)
+    values = torch.from_numpy(expected.copy()).permute(2, 0, 1) / 255
+    assert torch.equal(image_to_tensor(opened), values)
+    assert torch.equal(ImageFolder(tmp_path)[0][0], values)
+
+
+def test_an_orientation_in_xmp_is_obeyed_once(tmp_path):
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    Image.new("RGB", (8, 4)).save(tmp_path / "a.webp", xmp=xmp)
+    opened = open_image(tmp_path / "a.webp")
+    assert image_to_pil(opened).size == opened.size
 
 
 def test_exif_without_entries_is_no_damage(tmp_path):
@@ -219,3 +239,36 @@ def test_depth_is_kept_where_it_is_asked_for(tmp_path):
     assert seen.getpixel((2, 1)) == np.float32(200 / 65535)
     constant("RGBA", (1, 2, 3, 4)).save(tmp_path / "a.png")
     assert open_image(tmp_path / "a.png", keep_depth=True).mode == "RGB"
+
+
+def tiff(pixels, bits, photometric, kind=1):
+    """A TIFF of one strip, byte by byte; of 12 bits two values are in three bytes."""
+    height, width = pixels.shape
+    if bits == 12:
+        strip = b"".join(((int(a) << 12) | int(b)).to_bytes(3, "big") for a, b in pixels.reshape(-1, 2))
+    else:
+        strip = pixels.tobytes()
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height, 279: len(strip)}
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in {**tags, 339: kind}.items()]
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    return struct.pack("<2sHI", b"II", 42, 8 + len(strip)) + strip + directory
+
+
+@pytest.mark.parametrize(
+    ("pixels", "bits", "photometric", "kind", "expected"),
+    [
+        (np.array([[0, 4095], [1023, 7]], np.uint16), 12, 1, 1, [0, 1, 1023 / 4095, 7 / 4095]),
+        (np.array([[0, 65535], [4095, 7]], np.uint16), 16, 1, 1, [0, 1, 4095 / 65535, 7 / 65535]),
+        (np.array([[0, 65535], [13107, 0]], np.uint16), 16, 0, 1, [1, 0, 0.8, 1]),
+        (np.array([[0, 255], [51, 0]], np.uint8), 8, 0, 1, [1, 0, 0.8, 1]),
+        (np.array([[0, 1], [0.25, 0]], np.float32), 32, 0, 3, [1, 0, 0.75, 1]),
+    ],
+)
+def test_a_tiff_says_what_its_white_is(pixels, bits, photometric, kind, expected, tmp_path):
+    """X-rays, say, whose zero is white, and 12 bits, whose white would be nearly black among 16."""
+    (tmp_path / "a.tiff").write_bytes(tiff(pixels, bits, photometric, kind))
+    with Image.open(tmp_path / "a.tiff") as image:
+        seen = image_to_tensor(image, channels=1).flatten()
+    torch.testing.assert_close(seen, torch.tensor(expected, dtype=torch.float32))
+    opened = image_to_tensor(open_image(tmp_path / "a.tiff", channels=1, keep_depth=True), channels=1).flatten()
+    assert torch.equal(opened, seen)

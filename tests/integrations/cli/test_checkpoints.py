@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from captum_ext.exceptions import ArgumentError, ModelLoadError
@@ -50,6 +51,14 @@ def test_a_state_dict_is_found_in_its_containers_and_under_the_names_of_wrappers
     for key in reversed(place.split(".") if place else []):
         content = {"epoch": 3, key: content, "best": 0.5, "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}}}
     assert same(loaded(content, tmp_path), state)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model."])
+def test_names_of_wrappers_are_left_out_in_safetensors_too(prefix, state, tmp_path):
+    save_file(prefixed(prefix, state), tmp_path / "w.safetensors")
+    model = files.model()
+    load_weights(model, tmp_path / "w.safetensors", "small")
+    assert same(model.state_dict(), state)
 
 
 def test_wrappers_in_the_middle_of_a_name_are_left_out(state, tmp_path):
