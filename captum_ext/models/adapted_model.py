@@ -207,6 +207,7 @@ class AdaptedModel(nn.Module):
 
         Raises:
             AdaptError: no grid explains their shape.
+            ArgumentError: images that are not made of whole patches.
         """
         grid = self.knowledge.grid.value
         of_size = size or self._latest_size or self._source.size.value

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from captum_ext.core.checks import describe
+from captum_ext.core.text import shown
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.models.facts import GIVEN, Fact
 from captum_ext.models.model_facts import by_number, model_class_names
@@ -43,7 +44,7 @@ def find_class_names(
 def _given_names(given: Any) -> tuple[tuple[str, ...], str]:
     origin = GIVEN
     if isinstance(given, str | Path):
-        origin, given = f"{GIVEN} in {Path(given).name}", _read(Path(given))
+        origin, given = f"{GIVEN} in {shown(Path(given).name)}", _read(Path(given))
     if isinstance(given, Mapping):
         names = by_number(given)
         if not names:

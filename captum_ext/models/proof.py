@@ -102,7 +102,7 @@ def find_reader(
         lengths = ", ".join(map(str, sequence_lengths(recording)[:8]))
         grid = " x ".join(map(str, base))
         return plain, f"its sequences of {lengths} tokens do not show the {grid} patches of the image in their order"
-    return GridReader(rank, sides, proved, plain.channels_last), None
+    return GridReader(rank, sides, proved, plain.channels_last, whole_patches=is_exact), None
 
 
 def _reorders(module: nn.Module) -> bool:

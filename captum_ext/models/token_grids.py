@@ -51,7 +51,8 @@ class TokenGrid:
 
     def reader(self) -> GridReader:
         """What reads features by this grid."""
-        return GridReader(len(self.patch_size), self.patch_size, ((self.prefix_tokens, self.suffix_tokens),))
+        around = ((self.prefix_tokens, self.suffix_tokens),)
+        return GridReader(len(self.patch_size), self.patch_size, around, whole_patches=True)
 
     def __repr__(self) -> str:
         others = f", suffix_tokens={self.suffix_tokens}" if self.suffix_tokens else ""
@@ -86,6 +87,7 @@ class GridReader:
         around: numbers of tokens that stand before those of the patches and behind them; sequences may differ in them.
         channels_last: what holds where shapes of (N, C, h, w) and (N, h, w, C) cannot be told apart; None: nothing.
         channels: of the features of which `channels_last` holds; None: of all.
+        whole_patches: refuse images that are not made of whole patches: patches do not overlap.
     """
 
     rank: int
@@ -93,6 +95,7 @@ class GridReader:
     around: tuple[tuple[int, int], ...] = ((0, 0),)
     channels_last: bool | None = None
     channels: int | None = None
+    whole_patches: bool = False
 
     def __str__(self) -> str:
         if self.patch_size is None:
@@ -108,6 +111,7 @@ class GridReader:
 
         Raises:
             AdaptError: no grid explains the shape, or several do.
+            ArgumentError: images that are not made of whole patches.
         """
         return self.layout(tuple(tensor.shape), size).apply(tensor)
 
@@ -146,6 +150,8 @@ class GridReader:
                 f"It is not known for which patches the {length} tokens of images of {_sides(size)} are. Pass "
                 "grid=TokenGrid(patch_size=..., prefix_tokens=...), or a function that makes maps (N, C, h, w) of them."
             )
+        if self.whole_patches:
+            check_patches(size, self.patch_size)
         found = {
             Layout(grid, True, prefix)
             for prefix, suffix in self.around

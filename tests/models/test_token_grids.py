@@ -112,6 +112,10 @@ def test_a_grid_that_does_not_explain_the_features_is_refused(grid, error, match
 def test_images_that_are_not_made_of_whole_patches_are_refused():
     with pytest.raises(ArgumentError, match=r"of whole patches of 4 x 4, such as \(16, 16\)"):
         adapt(Transformer().eval(), size=(18, 16))
+    adapted = adapt(Transformer().eval(), size=16)
+    adapted(torch.rand(1, 3, 18, 16))  # the convolution leaves the last two rows of pixels out
+    with pytest.raises(ArgumentError, match="of whole patches of 4 x 4"):
+        adapted.to_grid(torch.rand(1, 17, 8))
 
 
 def test_sequence_lengths_that_no_grid_explains_are_refused():
