@@ -80,7 +80,7 @@ def image_to_pil(
     check_channels(channels)
     pixels = None if is_pil(image) else _array_of(image)
     if pixels is None:
-        image.load()
+        _load(image)
         orientation = orientation_of(image, "An image")
         return turned_by(pil_by_mode(image, channels, background, value_range, keep_depth), orientation)
     if pixels.ndim == 2 and (pixels.dtype == np.uint16 or _needs_range(pixels)):
@@ -199,6 +199,19 @@ def is_pil(image: Any) -> bool:
     """Whether it is an image of Pillow, which is not imported for those who have none."""
     pillow = sys.modules.get("PIL.Image")
     return pillow is not None and isinstance(image, pillow.Image)
+
+
+def _load(image: Any) -> None:
+    """Decode an image. Pillow maps a TIFF of a path into memory, by the sides that it has when it is turned."""
+    path = getattr(image, "filename", None) if image.format == "TIFF" else None
+    if not path:
+        image.load()
+        return
+    image.filename = ""
+    try:
+        image.load()
+    finally:
+        image.filename = path
 
 
 def _array_of(image: Any) -> NDArray[Any]:

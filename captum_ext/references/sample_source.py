@@ -170,9 +170,9 @@ class SampleSource:
                     if "collate" not in str(error):
                         raise
                     # torch refuses images that are not tensors
-                    raise ArgumentTypeError(
-                        "samples", "elements that are tensors, or start with them", str(error)
-                    ) from error
+                    expected = "elements that are tensors, or start with them"
+                    received = f"{error} (captum_ext.images.image_dataset(samples, prepare) makes tensors of images)"
+                    raise ArgumentTypeError("samples", expected, received) from error
                 tensors = check_tensors("samples", self._inputs_of(batch), done, allow_ids=self.token_ids)
                 yield tuple(tensor.detach() for tensor in tensors)
                 done += len(tensors[0])

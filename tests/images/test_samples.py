@@ -190,6 +190,14 @@ def test_batches_in_dictionaries_are_read_as_a_loader_makes_them(expected, fitte
     assert same_fit(ReferenceDistribution.fit(Model(), loader, 1, 3), fitted)
 
 
+def test_a_loader_of_pictures_says_what_makes_tensors_of_them(fitted):
+    rows = Rows(MAKERS["tuples of pictures"])
+    with pytest.raises(ArgumentTypeError, match=r"image_dataset\(samples, prepare\) makes tensors of images"):
+        ReferenceDistribution.fit(Model(), DataLoader(rows, batch_size=N), 1, 3)
+    loader = DataLoader(image_dataset(rows, image_to_tensor), batch_size=N, num_workers=1)
+    assert same_fit(ReferenceDistribution.fit(Model(), loader, 1, 3), fitted)
+
+
 @pytest.mark.parametrize("shape", ["by index", "in order"])
 def test_a_collation_of_the_caller_gets_prepared_samples(shape, expected, tmp_path):
     def collate(pairs):
