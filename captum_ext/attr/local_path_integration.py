@@ -104,9 +104,11 @@ class LocalPathIntegration(ReferencePathAttribution):
 
     def reference_starts(self, request: Request) -> Starts:
         """Paths from the references of each input's neighbourhood, weighted by their densities."""
+        given = self.references
+        given = given.references_as_tuple(0) if isinstance(given, ReferenceDistribution) else given
+        check_same_rows("references", given, request.inputs)  # before the model is asked for anything
         outputs, function = _outputs_of(request)
         distribution = self._distribution(request, function)
-        check_same_rows("references", distribution.references_as_tuple(0), request.inputs)
         request.left_out.check(outputs, "forward_func", "outputs at the inputs")
         neighborhood = distribution.assign(torch.nan_to_num(outputs))
         if distribution is self.references and self.allow_other_model is not True:
@@ -120,7 +122,6 @@ class LocalPathIntegration(ReferencePathAttribution):
         if isinstance(self.references, ReferenceDistribution):
             return self.references
         samples: Tensors = self.references
-        check_same_rows("references", samples, request.inputs)
         if self._fitted is not None and _is_of_model(self._fitted, request, function):
             return self._fitted
         if request.model.forward_args.follow_rows or request.model.forward_args.unknown:

@@ -55,7 +55,7 @@ def build(options: Options) -> Sequence[Experiment]:
             path_games(options.data, options.network, options, limit=limit, batch=2),
             Faithfulness(options.data, options, limit=limit),
         ]
-    others = LITE[1:2] if options.fast else LITE[1:]
+    others = () if options.fast else LITE[1:]
     return [
         Controlled("shapes", options),
         Controlled("patterns", options),
