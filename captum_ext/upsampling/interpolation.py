@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from captum_ext.core.checks import check_choice, check_numbers, describe
-from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, ArgumentTypeError
 from captum_ext.upsampling.redistribution import as_maps
 from captum_ext.upsampling.settings import check_size
 
@@ -57,8 +57,13 @@ class InterpolationUpsampler:
             expected = "a batch of images (N, C, H, W), volumes (N, C, D, H, W) or signals (N, C, T)"
             raise ArgumentTypeError("inputs", expected, describe(inputs))
         dims = inputs.dim() - 2
-        maps = as_maps("coarse", coarse, dims)
         check_numbers("inputs", inputs)
+        if dims == 1 and isinstance(coarse, Tensor) and not coarse.is_nested and coarse.dim() > 3:
+            reason = (
+                f"a map of shape {tuple(coarse.shape)} belongs to images or volumes, and inputs (N, C, T) are signals"
+            )
+            raise ArgumentsConflictError(("coarse", "inputs"), reason)
+        maps = as_maps("coarse", coarse, dims)
         if len(maps) != len(inputs):
             raise ArgumentError("coarse", f"of {len(inputs)} rows like the inputs", describe(coarse))
         wanted = check_size("size", tuple(inputs.shape[2:]) if size is None else size, dims)

@@ -113,7 +113,9 @@ def test_a_tuple_target_out_of_range_is_named(weights):
 
 @pytest.mark.parametrize("target", ["cat", 1.5, torch.tensor([0.0, 1.0]), [], [0.5, 1]])
 def test_a_target_of_a_wrong_type_is_refused(ig, target):
-    with pytest.raises(ArgumentTypeError, match="`target` to be an int, a tuple of ints, a function, a tensor or a list"):
+    with pytest.raises(
+        ArgumentTypeError, match="`target` to be an int, a tuple of ints, a function, a tensor or a list"
+    ):
         ig.attribute(torch.ones(2, 3), target=target)
 
 

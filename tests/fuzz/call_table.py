@@ -154,7 +154,7 @@ def method(kind, own=(), kinds=None, usual=None):
     }
     if kind is SalientManipulationPath:
         shared["method"] = (Choice(None, *RULES[:-1]), None)
-        shared["pixels_in_step"] = (Integer(1, 10**500, none=True, same=False), None)
+        shared["pixels_in_step"] = (Integer(1, 10**500, none=True), None)
     if issubclass(kind, (ImportantDirectionIG, LayerImportantDirectionIG, NeuronImportantDirectionIG, GuidedIG)):
         shared["multiply_by_inputs"] = (Refused("True", "bool_(True)"), True)
         shared["method"] = (Choice(None, *RULES[:-1]), None)
@@ -284,6 +284,7 @@ INSIDE = {
     )
     for name, kind in zip(ARGUMENTS, kinds, strict=True)
 }
+INSIDE["NeuronWeightedIntegratedGradients"].kinds["score"] = Choice(None, "logit")  # one neuron has no classes
 
 ENTRIES = {
     **INSIDE,

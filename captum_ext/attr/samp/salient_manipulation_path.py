@@ -34,6 +34,7 @@ from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 
 _METHODS = ("riemann_left", "riemann_trapezoid")
+_ALL_PIXELS = 2**62  # more than any input has, and little enough for an int64
 _CREDITS = ("gradient", "velocity")
 
 
@@ -274,7 +275,7 @@ class SalientManipulationPath(PathMethod):
         request = self.request(inputs, baselines, target, additional_forward_args, internal_batch_size)
         method = own_rule(method, _METHODS, "SAMP")
         if pixels_in_step is not None:
-            pixels_in_step = check_positive_int("pixels_in_step", pixels_in_step)
+            pixels_in_step = min(check_positive_int("pixels_in_step", pixels_in_step), _ALL_PIXELS)
         settings = Settings(
             self.directions,
             check_positive_int("n_steps", n_steps, MOST_STEPS),
