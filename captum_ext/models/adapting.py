@@ -68,6 +68,10 @@ def adapt(
     gradients. What it cannot show is an error that says what to pass; what is needed for CAMs alone, grid and layer,
     is an error where it is asked for. `print(adapted)` shows everything with its origin.
 
+    Not proved: that tokens which a model joins two by two (Swin, PVT) stay in the order of reading. Models that are
+    known to sort them otherwise (Hiera) have no grid unless it is given. Images of another size than in the pass are
+    not tried.
+
     The pass leaves nothing behind: buffers, hooks, gradients and the random numbers are as before, and no tensor of it
     is kept. Parameters may be frozen.
 

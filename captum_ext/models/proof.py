@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,6 @@ _MOST_LENGTHS = 6  # of sequences that are looked at
 _MOST_OTHERS = 256  # tokens that are not those of patches
 _MOST_SPLIT = 3  # of these so many may stand before those of patches, if others stand behind
 _EARLY = 0.2  # of the modules' calls: what is computed before is not the last
-_NEAR = 0.25  # of the image: how far from its place a token's gradient may lie
 
 
 def score_gradients(rows: Any, recording: Recording, wanted: list[Tensor]) -> tuple[list[Tensor | None], str | None]:
@@ -78,8 +77,8 @@ def find_reader(
     """How the features of a model are read, and for a model with tokens why they cannot be, if so.
 
     The grid of patches is that of the last convolution before the first sequence, or follows from the size of a patch
-    that the model states. For each number of tokens before those of patches, gradients of tokens at two corners show
-    that they stand for the patches there.
+    that the model states. For each number of tokens around those of patches, gradients show that each of these stands
+    for its patch.
 
     Raises:
         ArgumentError: an image that is not made of whole patches.
@@ -206,26 +205,31 @@ def _grids_before(recording: Recording, sequence: Tensor, base: tuple[int, ...])
 
 
 def _stands_in_place(sequence: Tensor, layout: Layout, source: Tensor) -> bool:
-    """Whether the tokens at two corners of the grid depend on the image, or on maps before, at these corners."""
-    rank = len(layout.grid)
-    ends = tuple(side - 1 for side in layout.grid)
-    for corner in ((0,) * (rank - 1) + ends[-1:], (*ends[:-1], 0), ends):
-        place = sum(position * math.prod(layout.grid[axis + 1 :]) for axis, position in enumerate(corner))
-        (gradient,) = _weighted_gradients([sequence[0, layout.prefix + place]], [source])
-        if gradient is None or not reaches(gradient[0]):
-            return False
-        energy = gradient[0].abs().double()
-        tokens = source.dim() == 3
-        if tokens and len(energy) != math.prod(layout.grid):
-            return False
-        energy = energy.sum(-1).reshape(layout.grid) if tokens else energy.sum(0)
-        for axis, (position, side) in enumerate(zip(corner, layout.grid, strict=True)):
-            of_axis = energy.sum([one for one in range(rank) if one != axis])
-            centers = (torch.arange(len(of_axis), device=energy.device, dtype=energy.dtype) + 0.5) / len(of_axis)
-            center = float((of_axis * centers).sum() / of_axis.sum())
-            if abs(center - (position + 0.5) / side) > _NEAR:
+    """Whether every token of the grid depends on its own place in the image, or in maps before, more than on others.
+
+    Places are told apart by the digits of their coordinates in base two: the tokens whose digit is one have a gradient
+    that is larger at each of their places than at any other place. So a few gradients show the order of all tokens.
+    """
+    axes = torch.meshgrid(*(torch.arange(side, device=sequence.device) for side in layout.grid), indexing="ij")
+    for axis, side in zip(axes, layout.grid, strict=True):
+        for digit in range((side - 1).bit_length()):
+            chosen = (axis >> digit) % 2 == 1
+            tokens = sequence[0, layout.prefix + chosen.flatten().nonzero()[:, 0]]
+            energy = _energy(_weighted_gradients([tokens], [source])[0], layout.grid)
+            if energy is None or not float(energy[chosen].min()) > float(energy[~chosen].max()):
                 return False
     return True
+
+
+def _energy(gradient: Tensor | None, grid: tuple[int, ...]) -> Tensor | None:
+    """Mean size of a gradient of the first row at each place of a grid; None where it has no places."""
+    if gradient is None:
+        return None
+    size = gradient[0].abs().float()
+    if gradient.dim() == 3:  # tokens
+        return size.sum(-1).reshape(grid) if len(size) == math.prod(grid) else None
+    pool: Any = nn.functional.adaptive_avg_pool2d if len(grid) == 2 else nn.functional.adaptive_avg_pool3d
+    return cast(Tensor, pool(size.sum(0)[None], grid)[0])
 
 
 def choose_layer(candidates: list[Candidate], gradients: list[Tensor | None], kind: str) -> Candidate | None:

@@ -76,7 +76,25 @@ def transposed(length):
     return torch.arange(length).reshape(side, side).T.flatten()
 
 
-@pytest.mark.parametrize("order", [transposed, lambda length: torch.arange(length).flip(0)])
+def serpentine(length):
+    """Every other row from the right to the left; of an odd number of rows all corners are where they should be."""
+    rows = torch.arange(length).reshape(-1, 4)
+    return torch.stack([row.flip(0) if k % 2 else row for k, row in enumerate(rows)]).flatten()
+
+
+def with_two_exchanged(length):
+    order = torch.arange(length)
+    order[[5, 6]] = order[[6, 5]]
+    return order
+
+
+def test_a_serpentine_whose_corners_are_right_is_not_taken_for_a_grid():
+    assert adapt(Transformer(order=serpentine).eval(), size=(20, 16)).layer_name is None
+
+
+@pytest.mark.parametrize(
+    "order", [transposed, serpentine, with_two_exchanged, lambda length: torch.arange(length).flip(0)]
+)
 def test_tokens_in_another_order_are_not_taken_for_a_grid(order):
     adapted = adapt(Transformer(order=order).eval(), size=16)
     assert adapted.layer_name is None
