@@ -59,16 +59,46 @@ def find_candidates(
     """Layers whose features have several positions, the best ones first.
 
     For scores of whole images these are the last. Maps and detections are made of finer features at the end: there the
-    coarsest grid comes first, in the backbone or encoder where there is one. A function of the caller's that makes maps
-    of features takes the place of `reader` in the end, and is tried on each.
+    coarsest grid comes first, in the backbone or encoder where there is one. Of a detector with several grids (SSD) it
+    is the coarsest that all heads depend on: behind it, what was found on another grid has no gradient. A function of
+    the caller's that makes maps of features takes the place of `reader` in the end, and is tried on each.
     """
     found = list(_with_positions(recording, reader, size))[::-1]
     if function is not None:
         found = [one for one in (_by_function(one, function, len(size)) for one in found) if one is not None]
     if kind not in ("maps", "detections"):
         return found[:_MOST]
-    inside = [one for one in found if any(part in _ENCODERS for part in one.name.split("."))]
-    return sorted(inside or found, key=lambda one: math.prod(one.shape[1:]))[:_MOST]
+    inside = [one for one in found if _is_encoder(one.name)] or found
+    if kind == "detections":
+        heads = [call.output for call in recording.calls if not _is_encoder(call.name) and _has_positions(call.output)]
+        inside = _behind_all(inside, [head for head in heads if head is not None]) or inside
+    return sorted(inside, key=lambda one: math.prod(one.shape[1:]))[:_MOST]
+
+
+def _is_encoder(name: str) -> bool:
+    return any(part in _ENCODERS for part in name.split("."))
+
+
+def _has_positions(output: Tensor | None) -> bool:
+    return output is not None and output.dim() > 3 and output.requires_grad
+
+
+def _behind_all(candidates: list[Candidate], heads: list[Tensor]) -> list[Candidate]:
+    """Those candidates on which every head's output depends."""
+    nodes = [_ancestors(head) for head in heads]
+    return [one for one in candidates if all(one.output.grad_fn in of_head for of_head in nodes)]
+
+
+def _ancestors(output: Tensor) -> set[object]:
+    """Nodes of the graph that a tensor was computed by."""
+    found: set[object] = set()
+    todo: list[object] = [output.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            todo.extend(before for before, _ in getattr(node, "next_functions", ()))
+    return found
 
 
 def _by_function(candidate: Candidate, function: Callable[[Tensor], Tensor], rank: int) -> Candidate | None:

@@ -329,3 +329,23 @@ def test_positions_are_interpolated_for_sizes_that_are_given_and_for_no_processo
 
 def test_a_constructor_is_not_needed_by_users():
     assert isinstance(adapt(Conv().eval(), size=8), AdaptedModel)
+
+
+class TwoGrids(nn.Module):
+    """A detector with a head at each of two grids, whose detections come one after the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.ModuleList([nn.Conv2d(3, 4, 2, stride=2), nn.Conv2d(4, 4, 2, stride=2)])
+        self.heads = nn.ModuleList([nn.Conv2d(4, 5, 1), nn.Conv2d(4, 5, 1)])
+
+    def forward(self, images):
+        fine = self.backbone[0](images)
+        both = (self.heads[0](fine), self.heads[1](self.backbone[1](fine)))
+        found = torch.cat([one.flatten(2).transpose(1, 2) for one in both], 1)  # (N, M, 5)
+        return [{"boxes": one[:, :4], "scores": one[:, 4], "labels": torch.ones(len(one))} for one in found]
+
+
+def test_the_layer_of_a_detector_is_the_coarsest_that_detections_of_every_grid_depend_on():
+    adapted = adapt(TwoGrids().eval(), size=8)
+    assert (adapted.kind, adapted.layer_name) == ("detections", "backbone.0")
