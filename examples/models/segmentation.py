@@ -1,0 +1,45 @@
+"""Why a segmentation network finds a class in a region: a network of torchvision, with the region's logits as target.
+
+python -m examples.models.segmentation deeplabv3_resnet50 weights.pth [--output outputs/segmentation.png]
+
+Needs torchvision and the extras [grad-cam,plot].
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torchvision.models import get_model
+
+from captum_ext import LPI, USU
+from captum_ext.metrics import deletion, diff_id, insertion
+from captum_ext.models import adapt
+from captum_ext.models.targets import RegionTarget
+from captum_ext_integrations.grad_cam import GradCAM
+from examples.models.pictures import photograph, run, save_figure
+
+
+def main(
+    name: str, path: str | Path, output: str | Path = "outputs/segmentation.png", size: int = 224
+) -> dict[str, float]:
+    network = get_model(name, weights=None, weights_backbone=None).eval()
+    network.load_state_dict(torch.load(path, weights_only=True))
+    adapted = adapt(network, size=size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    image = adapted.prepare(photograph("chelsea"))
+    references = adapted.prepare([photograph(one) for one in ("coffee", "astronaut", "rocket")])
+    classes = adapted(image)[0].argmax(0)  # of each pixel
+    label = int(classes.flatten().mode().values)  # the class of most pixels
+    target = RegionTarget(classes == label, class_index=label, reduce="mean")
+    maps = LPI(adapted, references=references).attribute(image, target=target, n_steps=60, method="adaptive", tol=0.05)
+    usu = USU(mean=adapted.mean, std=adapted.std)
+    cam = GradCAM(adapted, [adapted.layer], reshape_transform=adapted.to_grid, upsampler=usu)(image, [target])
+    scores = {one.__name__: float(one(adapted, image, maps, target).auc) for one in (insertion, deletion, diff_id)}
+    print(adapted, adapted.class_name(label), scores, sep="\n")
+    shown = {"region": (classes == label).float(), "LPI": maps[0], "GradCAM, USU": cam[0]}
+    save_figure(output, adapted.display(image)[0], shown, adapted.class_name(label))
+    return scores
+
+
+if __name__ == "__main__":
+    run(main, name="a segmentation network of torchvision", path="its state dict")

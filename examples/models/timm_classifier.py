@@ -1,0 +1,36 @@
+"""An image classifier of timm, with weights from a file.
+
+python -m examples.models.timm_classifier resnet18 resnet18.safetensors [--output outputs/timm_classifier.png]
+
+Needs the extra [timm].
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+
+from captum_ext import LPI, USU
+from captum_ext.metrics import deletion, diff_id, insertion
+from captum_ext.models import adapt
+from captum_ext_integrations.grad_cam import GradCAM
+from examples.models.pictures import photograph, run, save_figure
+
+
+def main(name: str, path: str | Path, output: str | Path = "outputs/timm_classifier.png") -> dict[str, float]:
+    adapted = adapt(timm.create_model(name, checkpoint_path=path).eval())  # or pretrained=True; timm prepares images
+    image = adapted.prepare(photograph("chelsea"))
+    references = adapted.prepare([photograph(one) for one in ("coffee", "astronaut", "rocket")])
+    target = int(adapted(image).argmax())
+    maps = LPI(adapted, references=references).attribute(image, target=target, n_steps=60, method="adaptive", tol=0.05)
+    usu = USU(mean=adapted.mean, std=adapted.std)
+    cam = GradCAM(adapted, [adapted.layer], reshape_transform=adapted.to_grid, upsampler=usu)(image, None)
+    scores = {one.__name__: float(one(adapted, image, maps, target).auc) for one in (insertion, deletion, diff_id)}
+    print(adapted, adapted.class_name(target), scores, sep="\n")
+    save_figure(output, adapted.display(image)[0], {"LPI": maps[0], "GradCAM, USU": cam[0]}, adapted.class_name(target))
+    return scores
+
+
+if __name__ == "__main__":
+    run(main, name="a model of timm", path="its state dict: a file of safetensors or torch")
