@@ -7,17 +7,21 @@ from dataclasses import dataclass
 
 from examples.benchmarks.engine.callers_methods import CallersMethods
 from examples.benchmarks.engine.captum_methods import captum_methods
+from examples.benchmarks.engine.claims import Claim
 from examples.benchmarks.engine.experiment import Experiment, Options
 from examples.benchmarks.engine.explanations import controls
-from examples.benchmarks.engine.networks import LITE
+from examples.benchmarks.engine.networks import LITE, on_lite
 from examples.benchmarks.engine.path_games import PathGames
 from examples.benchmarks.engine.rival_methods import paper_agi, rival_methods
+from examples.benchmarks.papers.lpi import lpi_claims
 from examples.benchmarks.papers.lpi.lpi_methods import lpi_budgets, lpi_methods
+from examples.benchmarks.papers.samp import samp_claims
 from examples.benchmarks.papers.samp.samp_methods import SENSITIVITY, samp_ablations, samp_methods
 from examples.benchmarks.papers.usu.axioms import Axioms
 from examples.benchmarks.papers.usu.controlled import Controlled
 from examples.benchmarks.papers.usu.faithfulness import Faithfulness
 from examples.benchmarks.papers.usu.usu_methods import usu_cams
+from examples.benchmarks.papers.wg import wg_claims
 from examples.benchmarks.papers.wg.wg_methods import wg_methods
 from examples.benchmarks.questions.evidence import Evidence
 from examples.benchmarks.questions.evidence_claims import METHODS
@@ -36,15 +40,23 @@ def path_games(
     pool: str | None = None,
     limit: int | None,
     batch: int,
-    ablations: bool = True,
 ) -> PathGames:
     """The path methods of all papers, and the caller's, on one data set and network; see `PathGames`."""
-    builders = [*PATH_METHODS, *(ABLATIONS if ablations else ())]
-    builders += [CallersMethods(options.methods)] if options.methods else []
-    sensitivity = SENSITIVITY if ablations else ()
+    builders = [*PATH_METHODS, *ABLATIONS, *([CallersMethods(options.methods)] if options.methods else [])]
     return PathGames(
-        data, network, options, builders=builders, sensitivity=sensitivity, pool=pool, limit=limit, batch=batch
+        data, network, options, builders=builders, sensitivity=SENSITIVITY, pool=pool, limit=limit, batch=batch
     )
+
+
+def further_network(data: str, network: str, options: Options, *, batch: int) -> PathGames:
+    """What the claims compare, on one network more: neither ablations nor methods that stand in tables only."""
+    claims = [claim for one in (lpi_claims, samp_claims, wg_claims) for claim in one.claims()]
+    experiment = on_lite(f"paths-{data}", network)
+    compared = [one for one in claims if isinstance(one, Claim) and one.experiment == experiment]
+    names = {name for one in compared for name in (one.method, one.against, *one.controls)}
+    names |= set(options.methods)
+    builders = [*PATH_METHODS, *([CallersMethods(options.methods)] if options.methods else [])]
+    return PathGames(data, network, options, builders=builders, sensitivity=(), limit=None, batch=batch, names=names)
 
 
 def build(options: Options) -> Sequence[Experiment]:
@@ -62,7 +74,7 @@ def build(options: Options) -> Sequence[Experiment]:
         path_games("digits", "five-layers", options, pool="digits-train", limit=200, batch=20),
         path_games("mnist20", "five-layers", options, pool="digits-train", limit=None, batch=20),
         path_games("imagenet20", LITE[0], options, limit=None, batch=2),
-        *(path_games("imagenet20", name, options, limit=None, batch=2, ablations=False) for name in others),
+        *(further_network("imagenet20", name, options, batch=2) for name in others),
         Faithfulness("imagenet20", options),
         *(Faithfulness("imagenet20", options, cams=("GradCAM",), network=name) for name in others),
         Axioms(options),

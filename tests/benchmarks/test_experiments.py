@@ -139,3 +139,18 @@ def test_upsamplers_keep_what_they_keep_and_a_failing_cam_is_recorded(tiny, tmp_
     failed = pd.DataFrame(experiment.run("0001"))
     assert failed["error"].dropna().str.startswith("RuntimeError: no map").sum() == 2 * 13 + 6
     assert failed[failed["method"] == "score map alone"]["diff_id"].notna().all()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_on_a_further_network_runs_what_the_claims_compare_with_the_same_numbers(tiny, tmp_path):
+    options = Options(tmp_path, fast=True)
+    further = suite.further_network("imagenet20", "efficientnet-lite1", options, batch=2)
+    assert further.name == "paths-imagenet20-lite1"
+    rows = pd.DataFrame(further.run("0-0000")).set_index(["method", "sample"])
+    methods = set(rows.index.get_level_values("method"))
+    assert {"SAMP++", "IG (mean)", "WG, 7 baselines", "LPI, 9 n.", "RISE, 1000 masks", "XRAI"} <= methods
+    assert not {"random", "AGI, paper", "SAMP + bound, R = 200", "LIME", "SAMP++, insertion only"} & methods
+    whole = pd.DataFrame(games(tmp_path, fast=True).run("0-0000")).set_index(["method", "sample"])
+    assert methods < set(whole.index.get_level_values("method"))
+    same = whole.loc[rows.index, ["insertion", "deletion", "diff_id"]]
+    pd.testing.assert_frame_equal(rows[same.columns], same, rtol=1e-5)

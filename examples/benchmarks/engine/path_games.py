@@ -42,6 +42,7 @@ class PathGames:
         sensitivity: names of the methods whose Sensitivity-N is measured.
         limit: images.
         batch: images of a part.
+        names: of the methods that are run; None: all of them.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class PathGames:
         pool: str | None = None,
         limit: int | None,
         batch: int,
+        names: Collection[str] | None = None,
     ) -> None:
+        self.names = None if names is None else frozenset(names)
         self.data, self.network_name, self.options = data, network, options
         self.builders, self.sensitivity = builders, sensitivity
         self.pool_name, self.batch = pool, batch
@@ -73,7 +76,8 @@ class PathGames:
         """Data, network and budget."""
         data_settings = {"data": self.data, "network": self.network_name, "pool": self.pool_name, "limit": self.limit}
         own_methods = {"methods": list(self.options.methods)} if self.options.methods else {}
-        shared = {**self.options.network_settings, **data_settings, **own_methods}
+        some = {} if self.names is None else {"names": sorted(self.names)}
+        shared = {**self.options.network_settings, **data_settings, **own_methods, **some}
         return {**shared, "batch": self.batch, "budget": self.budget}
 
     @property
@@ -100,7 +104,8 @@ class PathGames:
     @property
     def not_run(self) -> dict[str, str]:
         """Methods that cannot explain this network, with the reason."""
-        return why_not(self.network.model) | why_no_rival(self.network)
+        reasons = why_not(self.network.model) | why_no_rival(self.network)
+        return {name: why for name, why in reasons.items() if self.names is None or name in self.names}
 
     def parts(self) -> list[str]:
         """A batch of images each; no batch is in both halves."""
@@ -121,7 +126,8 @@ class PathGames:
             seed=self.options.seed,
             fast=self.options.fast,
         )
-        return {name: explain for build in self.builders for name, explain in build(setting).items()}
+        every = {name: explain for build in self.builders for name, explain in build(setting).items()}
+        return {name: explain for name, explain in every.items() if self.names is None or name in self.names}
 
     def _pool(self, half: int) -> Tensor:
         """References: a data set of its own, or the other half."""
