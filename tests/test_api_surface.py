@@ -123,6 +123,7 @@ PUBLIC = {
         "attribution_variance",
         "compare",
         "concentration",
+        "curves",
         "deletion",
         "diff_id",
         "gini",

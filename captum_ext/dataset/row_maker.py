@@ -24,7 +24,8 @@ from captum_ext.core.target_functions import check_functions
 from captum_ext.core.types import ForwardFunc, TargetFunc
 from captum_ext.dataset.map_format import MapFormat
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
-from captum_ext.metrics import PerturbationCurve, deletion, diff_id, insertion
+from captum_ext.metrics import PerturbationCurve, curves, deletion, diff_id, insertion
+from captum_ext.metrics.sweep import is_curve
 
 #: forward_func, inputs, attributions, target to a curve, of which the area is stored, or to one number for each row.
 Metric: TypeAlias = Callable[[ForwardFunc, Tensor, Tensor, Tensor | TargetFunc | None], PerturbationCurve | Tensor]
@@ -183,8 +184,8 @@ class RowMaker:
             columns.update({} if scale is None else {"map_scale": scale})
         else:
             check_finite("attributions", attributions)
-        for name, metric in settings.scores.items():
-            columns[name] = _numbers(name, metric(self.forward_func, inputs, attributions, target), len(inputs))  # type: ignore[arg-type]
+        for name, value in _scores(settings.scores, (self.forward_func, inputs, attributions, target)):
+            columns[name] = _numbers(name, value, len(inputs))
         return columns
 
     def _outputs(self, inputs: Tensor) -> Tensor | None:
@@ -263,6 +264,14 @@ def _kept_rules(model: Any) -> Iterator[None]:
     finally:
         for layer, rule in rules:
             layer.rule = rule
+
+
+def _scores(metrics: Mapping[str, Metric], arguments: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+    """What the metrics say, in their order; curves that may share images are computed in one sweep."""
+    sharing: dict[str, Any] = {name: metric for name, metric in metrics.items() if is_curve(metric)}
+    shared = curves(*arguments, metrics=sharing) if len(sharing) > 1 else {}
+    for name, metric in metrics.items():
+        yield name, shared[name] if name in shared else metric(*arguments)
 
 
 def joined(parts: Sequence[Columns]) -> Columns:

@@ -69,7 +69,9 @@ def attribute_dataset(
             (areas; null where the curve is not valid). None: score, map, prediction if there is a class, delta if the
             method has one.
         metrics: further numbers by name: functions of (forward_func, inputs, attributions, target) that return a
-            `PerturbationCurve`, whose area is stored, or one number (N,) for each row.
+            `PerturbationCurve`, whose area is stored, or one number (N,) for each row. Curves of `captum_ext.metrics`,
+            also with options by `functools.partial`, are computed in one sweep with those of `fields`; see
+            `metrics.curves` for what that saves.
         map_format: size, dtype and channels of the stored maps. None: float16, channels summed, full size.
         attribute_kwargs: passed to `method.attribute`, such as `n_steps`.
         forward_func: the model, where the method has no attribute of this name.

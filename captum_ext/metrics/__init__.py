@@ -6,6 +6,7 @@ from captum_ext.metrics.faithfulness import Infidelity, infidelity, monotonicity
 from captum_ext.metrics.localisation import attribution_variance, concentration, gini, iou, pointing_game
 from captum_ext.metrics.ranking import Ranking
 from captum_ext.metrics.removal import irof, pixel_flipping, road
+from captum_ext.metrics.sweep import curves
 
 __all__ = [
     "Comparison",
@@ -15,6 +16,7 @@ __all__ = [
     "attribution_variance",
     "compare",
     "concentration",
+    "curves",
     "deletion",
     "diff_id",
     "gini",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from captum_ext.core.fills import BlurredFill, Fill
 from captum_ext.core.perturbation import check_fractions
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors
-from captum_ext.metrics.game import Game
+from captum_ext.metrics.game import Game, Kept
 from captum_ext.metrics.ranking import Ranking
 
 # Below this share of its own score, what a row loses on the way to the baseline is too little to divide by.
@@ -46,6 +48,27 @@ class PerturbationCurve:
     valid: Tensor
     input_scores: Tensor
     higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A curve before the model is asked, so that several curves can share what they ask.
+
+    Attributes:
+        game: whose pixels are ranked.
+        fill: what replaces pixels that are not kept.
+        kept: ranges of ranks, one for each point.
+        finish: makes the curve of scores and correctness (N, F) at the points.
+    """
+
+    game: Game
+    fill: Fill
+    kept: Sequence[Kept]
+    finish: Callable[[Tensor, Tensor | None], PerturbationCurve]
+
+    def curve(self) -> PerturbationCurve:
+        """Ask the model about these points alone."""
+        return self.finish(*self.game.evaluate(self.fill, self.kept))
 
 
 @own_precision
@@ -105,7 +128,7 @@ def insertion(
     """
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
     game = Game(request, attributions, ranking)
-    return curve_of(game, game.fill(baselines), n_steps, normalize, inserting=True)
+    return plan_curve(game, game.fill(baselines), n_steps, normalize, inserting=True).curve()
 
 
 @own_precision
@@ -138,7 +161,7 @@ def deletion(
     """
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
     game = Game(request, attributions, ranking)
-    return curve_of(game, game.fill(baselines), n_steps, normalize, inserting=False)
+    return plan_curve(game, game.fill(baselines), n_steps, normalize, inserting=False).curve()
 
 
 @own_precision
@@ -184,15 +207,53 @@ def diff_id(
         >>> curve.scores, curve.auc
         (tensor([[0.5000]]), tensor([0.2500]))
     """
-    check_choice("normalize", normalize, ("none", "input"))
-    shares = check_fractions(fractions)
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
     game = Game(request, attributions, ranking)
-    fill = game.fill(baselines)
+    return plan_diff_id(game, game.fill(baselines), fractions, normalize).curve()
+
+
+def plan_curve(game: Game, fill: Fill, n_steps: int, normalize: str, inserting: bool) -> Plan:
+    """The insertion or the deletion curve."""
+    n_steps = check_positive_int("n_steps", n_steps, MOST_STEPS)
+    check_choice("normalize", normalize, ("none", "input", "range"))
+    counts = [game.count(k / n_steps) for k in range(n_steps + 1)]
+    kept = [(0, k) if inserting else (k, game.n_pixels) for k in counts]
+    return Plan(game, fill, kept, partial(_curve, game, fill, normalize, inserting))
+
+
+def plan_diff_id(game: Game, fill: Fill, fractions: tuple[float, ...], normalize: str) -> Plan:
+    """The difference of the two curves."""
+    check_choice("normalize", normalize, ("none", "input"))
+    shares = check_fractions(fractions)
     removed = [game.count(share) for share in shares]
     n_pixels = game.n_pixels
     kept = [(0, n_pixels)] + [(0, n_pixels - k) for k in removed] + [(k, n_pixels) for k in removed]
-    scores, correct = game.evaluate(fill, kept)
+    return Plan(game, fill, kept, partial(_difference, game, shares, normalize))
+
+
+def _curve(
+    game: Game, fill: Fill, normalize: str, inserting: bool, scores: Tensor, correct: Tensor | None
+) -> PerturbationCurve:
+    whole, low = (scores[:, -1], scores[:, 0]) if inserting else (scores[:, 0], scores[:, -1])
+    at_inputs, scores = game.at_inputs(whole), game.request.left_out.blanked(scores)
+    if isinstance(fill, BlurredFill):
+        warn_where_class_shows("baselines", fill.blur, low, at_inputs)
+    normalized, valid = _normalize(scores, at_inputs, low, normalize)
+    fractions = torch.linspace(0, 1, scores.shape[1], dtype=scores.dtype, device=scores.device)
+    return PerturbationCurve(
+        fractions=fractions,
+        scores=normalized,
+        auc=torch.trapezoid(normalized, fractions, dim=1),
+        correct=correct,
+        valid=valid & normalized.isfinite().all(1) & game.ranked,
+        input_scores=at_inputs,
+        higher_is_better=inserting,
+    )
+
+
+def _difference(
+    game: Game, shares: tuple[float, ...], normalize: str, scores: Tensor, correct: Tensor | None
+) -> PerturbationCurve:
     at_inputs, scores = game.at_inputs(scores[:, 0]), game.request.left_out.blanked(scores)
     without_least, without_most = scores[:, 1:].chunk(2, 1)
     differences = without_least - without_most
@@ -210,30 +271,6 @@ def diff_id(
         valid=differences.isfinite().all(1) & ((at_inputs > 0) | (normalize == "none")) & game.ranked,
         input_scores=at_inputs,
         higher_is_better=True,
-    )
-
-
-def curve_of(game: Game, fill: Fill, n_steps: int, normalize: str, inserting: bool) -> PerturbationCurve:
-    """The insertion or the deletion curve."""
-    n_steps = check_positive_int("n_steps", n_steps, MOST_STEPS)
-    check_choice("normalize", normalize, ("none", "input", "range"))
-    counts = [game.count(k / n_steps) for k in range(n_steps + 1)]
-    kept = [(0, k) if inserting else (k, game.n_pixels) for k in counts]
-    scores, correct = game.evaluate(fill, kept)
-    whole, low = (scores[:, -1], scores[:, 0]) if inserting else (scores[:, 0], scores[:, -1])
-    at_inputs, scores = game.at_inputs(whole), game.request.left_out.blanked(scores)
-    if isinstance(fill, BlurredFill):
-        warn_where_class_shows("baselines", fill.blur, low, at_inputs)
-    normalized, valid = _normalize(scores, at_inputs, low, normalize)
-    fractions = torch.linspace(0, 1, n_steps + 1, dtype=scores.dtype, device=scores.device)
-    return PerturbationCurve(
-        fractions=fractions,
-        scores=normalized,
-        auc=torch.trapezoid(normalized, fractions, dim=1),
-        correct=correct,
-        valid=valid & normalized.isfinite().all(1) & game.ranked,
-        input_scores=at_inputs,
-        higher_is_better=inserting,
     )
 
 

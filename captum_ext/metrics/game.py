@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,9 @@ from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, TensorOrTensors
 from captum_ext.exceptions import ArgumentTypeError
 from captum_ext.metrics.ranking import Ranking
+
+#: Ranks from the first that is kept to below the last.
+Kept = tuple[int, int]
 
 _WORDS: dict[str, FillWord] = {**BLURRED, "corners": corner_mean, "mean": KeptMean, "overall-mean": OverallKeptMean}
 
@@ -52,19 +57,30 @@ class Game:
         """Number of pixels in a fraction of them."""
         return round(fraction * self.n_pixels)
 
-    def evaluate(self, fill: Fill, kept: list[tuple[int, int]]) -> tuple[Tensor, Tensor | None]:
+    def evaluate(self, fill: Fill, kept: Sequence[Kept]) -> tuple[Tensor, Tensor | None]:
         """Scores and correctness (N, F) with the pixels of each range of ranks kept."""
-        first, last = torch.tensor(kept, device="cpu").T
-        perturbation = Perturbation(self.request, self.ranks, fill)
-        results = perturbation.evaluate(
-            self.request.rows.repeat(len(kept)),
+        return self.scored(self.ask(self.ranks, fill, [(0, first, last) for first, last in kept]))
+
+    def ask(self, ranks: tuple[Tensor, ...], fill: Fill, points: Sequence[tuple[int, int, int]]) -> Tensor:
+        """What the model says (F, N, 2) with the pixels of some ranges of ranks kept; see `read`.
+
+        `ranks` holds one ranking of all rows after the other; a point is the number of its ranking and its range.
+        """
+        which, first, last = torch.tensor(points, device="cpu").T
+        n_rankings = len(ranks[0]) // self.n_rows
+        rows = self.request.rows
+        results = Perturbation(self.request, ranks, fill, rows.repeat(n_rankings)).evaluate(
+            (which[:, None] * self.n_rows + rows).reshape(-1),
             first.repeat_interleave(self.n_rows),
             last.repeat_interleave(self.n_rows),
             self.read,
         )
-        scores, correct = results.reshape(len(kept), self.n_rows, 2).transpose(0, 1).unbind(2)
-        scores = self.defined(scores)
-        return scores, None if bool(correct.isnan().all()) else correct
+        return results.reshape(len(points), self.n_rows, 2)
+
+    def scored(self, results: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scores and correctness (N, F) of what the model says (F, N, 2), with NaN where the map is not finite."""
+        scores, correct = results.transpose(0, 1).unbind(2)
+        return self.defined(scores), None if bool(correct.isnan().all()) else correct
 
     def defined(self, results: Tensor) -> Tensor:
         """Results (N, ...) with NaN in rows whose map is not finite, and in those that are left out."""

@@ -14,13 +14,13 @@ from captum_ext.core.autocast import own_precision
 from captum_ext.core.blur import Blur
 from captum_ext.core.checks import MOST_STEPS, check_choice, check_number, check_positive_int, describe
 from captum_ext.core.devices import double
-from captum_ext.core.fills import KeptMean
+from captum_ext.core.fills import Fill, KeptMean
 from captum_ext.core.perturbation import Perturbation, check_fractions, ranks_of
 from captum_ext.core.pixels import is_located
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors
 from captum_ext.exceptions import ArgumentError
-from captum_ext.metrics.curves import PerturbationCurve, curve_of
+from captum_ext.metrics.curves import PerturbationCurve, Plan, plan_curve
 from captum_ext.metrics.game import Game
 from captum_ext.metrics.ranking import Ranking
 from captum_ext.segmentation import METHODS, Segment, Segmenter, check_labels
@@ -63,9 +63,14 @@ def pixel_flipping(
     """
     request = Request(forward_func, inputs, target, additional_forward_args, internal_batch_size)
     game = Game(request, attributions, ranking)
+    return plan_flipping(game, game.fill(baselines), pixels_in_step, normalize).curve()
+
+
+def plan_flipping(game: Game, fill: Fill, pixels_in_step: int, normalize: str) -> Plan:
+    """The deletion curve with so many pixels a step."""
     if game.n_pixels % check_positive_int("pixels_in_step", pixels_in_step, MOST_STEPS):
         raise ArgumentError("pixels_in_step", f"a divisor of {game.n_pixels}, the pixels", str(pixels_in_step))
-    return curve_of(game, game.fill(baselines), game.n_pixels // pixels_in_step, normalize, inserting=False)
+    return plan_curve(game, fill, game.n_pixels // pixels_in_step, normalize, inserting=False)
 
 
 @own_precision

@@ -18,6 +18,7 @@ from captum_ext.attr import (
 from captum_ext.dataset import attribute_dataset
 from captum_ext.metrics import (
     concentration,
+    curves,
     deletion,
     diff_id,
     gini,
@@ -121,6 +122,7 @@ MEASURES = {
     "insertion": curve(insertion),
     "deletion": curve(deletion),
     "diff_id": curve(diff_id),
+    "curves": lambda f, x, r, m: tuple(one.scores for one in curves(f, x, m, target=1, baselines="mean").values()),
     "pixel_flipping": curve(pixel_flipping),
     "road": curve(road),
     "irof": lambda f, x, r, m: irof(f, x, m, target=1, segments=SEGMENTS),

@@ -3,6 +3,7 @@
 import json
 import warnings
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from captum_ext.attr import ExpectedGradients, LocalPathIntegration, SalientMani
 from captum_ext.dataset import DatasetAttributions, MapFormat, RunOptions, attribute_dataset
 from captum_ext.dataset.manifest import write_manifest
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, RunFolderError
-from captum_ext.metrics import deletion
+from captum_ext.metrics import Ranking, deletion, diff_id, insertion
 from tests.dataset.toy import WEIGHT, Bent, Images, Linear, linear
 
 REFERENCES = torch.linspace(-1, 1, 12).reshape(3, 2, 2, 1)
@@ -126,6 +127,35 @@ def test_areas_and_own_numbers_are_computed_in_the_same_pass(tmp_path):
     assert "map" not in found.table(None).column_names
     with pytest.raises(ArgumentError, match='`fields` to be with "map"'):
         found.maps()
+
+
+class Counting(Linear):
+    """Counts the images that it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self._count = 0
+
+    def forward(self, images):
+        self._count += len(images)
+        return super().forward(images)
+
+
+def test_curves_of_a_run_share_their_images_and_have_the_numbers_of_single_calls(tmp_path):
+    as_lpi = {"baselines": "mean", "ranking": Ranking(absolute=True)}
+    metrics = {"inserted": partial(insertion, **as_lpi), "deleted": partial(deletion, **as_lpi)}
+    model = Counting().eval()
+
+    def gradient(inputs, target):
+        return WEIGHT[target].reshape(inputs.shape)
+
+    found = run(gradient, Images(4), tmp_path / "out", forward_func=model, fields=("score", "diff_id"), metrics=metrics)
+    assert model._count == 4 * (1 + 4)  # for the score; of two pixels both, none, and either are kept
+    rows = found.table().to_pydict()
+    images, target = torch.stack([Images(4)[i][0] for i in range(4)]), torch.tensor(rows["target"])
+    for name, metric in {**metrics, "diff_id": diff_id}.items():
+        curve = metric(Linear(), images, gradient(images, target), target)
+        assert rows[name] == pytest.approx(torch.where(curve.valid, curve.auc, torch.nan).tolist(), rel=1e-5)
 
 
 def test_a_number_that_means_nothing_is_null(tmp_path):

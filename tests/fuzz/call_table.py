@@ -37,6 +37,7 @@ from captum_ext.metrics import (
     attribution_variance,
     compare,
     concentration,
+    curves,
     deletion,
     diff_id,
     gini,
@@ -468,6 +469,7 @@ ENTRIES = {
     "insertion": scored(insertion, {}),
     "deletion": scored(deletion, {}),
     "diff_id": scored(diff_id, {"normalize": Choice("none", "input")}),
+    "curves": scored(curves, {"metrics": Refused()}, metrics=("insertion", "diff_id")),
     "pixel_flipping": scored(
         pixel_flipping,
         {
