@@ -4,50 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from captum_ext import __version__
+from captum_ext_integrations.cli.groups import MethodOptions, ModelOptions, with_groups
 from captum_ext_integrations.cli.loading import computing
 from captum_ext_integrations.cli.messages import Shell, say, with_messages
 from captum_ext_integrations.cli.names import METRIC_NAMES, UPSAMPLER
 from captum_ext_integrations.cli.options import (
     EXAMPLES,
     Batch,
-    Classes,
-    Crop,
-    Device,
     Engine,
     Folder,
     Image,
     Labels,
     Layer,
     Limit,
-    Mean,
     Method,
     Methods,
     Metrics,
-    Model,
-    References,
-    Resize,
-    Seed,
-    Std,
-    Steps,
     Target,
     Upsampler,
-    Weights,
-    WeightsKey,
     check_engine,
     check_maps,
     example,
     metrics_of,
     number_or_name,
-    numbers,
 )
-
-if TYPE_CHECKING:
-    from captum_ext_integrations.cli.models import ModelSpec
 
 __all__ = ["EXAMPLES", "app"]
 
@@ -63,23 +48,6 @@ app = typer.Typer(
 
 def _commands() -> ModuleType:
     return computing("commands")
-
-
-def _model(
-    name: str,
-    weights: Path | None,
-    weights_key: str | None,
-    n_classes: int | None,
-    resize: int | None,
-    crop: int | None,
-    mean: str | None,
-    std: str | None,
-    device: str,
-) -> ModelSpec:
-    spec: ModelSpec = computing("models").ModelSpec(
-        name, weights, n_classes, resize, crop, numbers("mean", mean), numbers("std", std), device, weights_key
-    )
-    return spec
 
 
 def _say_version(wanted: bool) -> None:
@@ -99,64 +67,48 @@ def _options(
 
 @app.command(epilog=example("explain"))
 @with_messages
+@with_groups
 def explain(
     image: Image,
-    model: Model,
+    *,
+    model: ModelOptions,
     method: Method = "ig",
     out: Annotated[Path, typer.Option(help="A picture (.png), or the map as numbers (.npy).")] = Path("map.png"),
     target: Target = "predicted",
-    references: References = None,
-    n_steps: Steps = None,
-    layer: Layer = None,
-    upsampler: Upsampler = None,
-    weights: Weights = None,
-    weights_key: WeightsKey = None,
-    n_classes: Classes = None,
-    resize: Resize = None,
-    crop: Crop = None,
-    mean: Mean = None,
-    std: Std = None,
-    device: Device = "auto",
-    seed: Seed = 0,
+    settings: MethodOptions,
 ) -> int:
     """Explain one photograph."""
-    spec = _model(model, weights, weights_key, n_classes, resize, crop, mean, std, device)
-    chosen = computing("methods").MethodSpec(method, spec, references, n_steps, layer, upsampler, seed)
+    chosen = settings.spec(method, model.spec)
     code: int = _commands().explain(image, chosen, number_or_name(target), out)
     return code
 
 
 @app.command(short_help="A CAM, upsampled by redistributing its mass.", epilog=example("upsample"))
 @with_messages
+@with_groups
 def upsample(
     image: Image,
-    model: Model,
+    *,
+    model: ModelOptions,
     cam: Annotated[str, typer.Option(help="A CAM class of pytorch-grad-cam, or CAM.")] = "GradCAM",
     upsampler: Upsampler = None,
     out: Annotated[Path, typer.Option(help="A picture (.png), or the map as numbers (.npy).")] = Path("cam.png"),
     target: Target = "predicted",
     layer: Layer = None,
-    weights: Weights = None,
-    weights_key: WeightsKey = None,
-    n_classes: Classes = None,
-    resize: Resize = None,
-    crop: Crop = None,
-    mean: Mean = None,
-    std: Std = None,
-    device: Device = "auto",
 ) -> int:
     """A CAM, upsampled by redistributing its mass, beside the coarse map and bilinear interpolation."""
-    spec = _model(model, weights, weights_key, n_classes, resize, crop, mean, std, device)
     name = upsampler or UPSAMPLER
-    code: int = _commands().upsample(image, spec, cam, layer, name, number_or_name(target), out)
+    code: int = _commands().upsample(image, model.spec, cam, layer, name, number_or_name(target), out)
     return code
 
 
 @app.command(short_help="Score methods on a folder: a table and a figure.", epilog=example("evaluate"))
 @with_messages
+@with_groups
 def evaluate(
     folder: Folder,
-    model: Model,
+    *,
+    model: ModelOptions,
     method: Methods,
     metric: Metrics = None,
     out: Annotated[Path, typer.Option(help="Folder of scores, table and figure; continued if it is there.")] = Path(
@@ -164,29 +116,13 @@ def evaluate(
     ),
     target: Target = "predicted",
     labels: Labels = None,
-    references: References = None,
-    n_steps: Steps = None,
-    layer: Layer = None,
-    upsampler: Upsampler = None,
+    settings: MethodOptions,
     limit: Limit = None,
     batch_size: Batch = 8,
-    weights: Weights = None,
-    weights_key: WeightsKey = None,
-    n_classes: Classes = None,
-    resize: Resize = None,
-    crop: Crop = None,
-    mean: Mean = None,
-    std: Std = None,
-    device: Device = "auto",
-    seed: Seed = 0,
 ) -> int:
     """Score one or several methods on a folder: a table with intervals and paired tests, and a figure."""
     metrics = metrics_of(metric or list(METRIC_NAMES))
-    spec = _model(model, weights, weights_key, n_classes, resize, crop, mean, std, device)
-    names = list(dict.fromkeys(method))
-    methods = computing("methods").MethodSpec.several(
-        names, spec, seed, references=references, n_steps=n_steps, layer=layer, upsampler=upsampler
-    )
+    methods = settings.specs(method, model.spec)
     chosen = number_or_name(target)
     code: int = _commands().evaluate(folder, methods, metrics, chosen, out, limit, batch_size, labels)
     return code
@@ -194,9 +130,11 @@ def evaluate(
 
 @app.command("fit-references", short_help="Fit the references of lpi to a folder.", epilog=example("fit-references"))
 @with_messages
+@with_groups
 def fit_references(
     folder: Folder,
-    model: Model,
+    *,
+    model: ModelOptions,
     out: Annotated[Path, typer.Option(help="File for the references.")] = Path("references.safetensors"),
     n_neighborhoods: Annotated[
         int, typer.Option(min=1, help="Keep it well below the number of classes (the paper: 9 or 7).")
@@ -204,31 +142,24 @@ def fit_references(
     n_references: Annotated[int, typer.Option(min=1, help="For each neighbourhood, at most.")] = 20,
     overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there.")] = False,
     limit: Limit = None,
-    weights: Weights = None,
-    weights_key: WeightsKey = None,
-    n_classes: Classes = None,
-    resize: Resize = None,
-    crop: Crop = None,
-    mean: Mean = None,
-    std: Std = None,
-    device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the clustering.")] = 0,
 ) -> int:
     """Fit the reference images of Local Path Integration to a folder, once for all later calls.
 
     The exit code is 1 if files could not be read; they are named and left out.
     """
-    spec = _model(model, weights, weights_key, n_classes, resize, crop, mean, std, device)
     fit = _commands().fit_references
-    code: int = fit(folder, spec, out, n_neighborhoods, n_references, overwrite, limit, seed)
+    code: int = fit(folder, model.spec, out, n_neighborhoods, n_references, overwrite, limit, seed)
     return code
 
 
 @app.command(short_help="Explain a whole folder, resumable.", epilog=example("run"))
 @with_messages
+@with_groups
 def run(
     folder: Folder,
-    model: Model,
+    *,
+    model: ModelOptions,
     out: Annotated[Path, typer.Option(help="Folder of results; a run in it is continued.")] = Path("attributions"),
     method: Method = "ig",
     metric: Metrics = None,
@@ -241,10 +172,7 @@ def run(
     ] = None,
     target: Target = "predicted",
     labels: Labels = None,
-    references: References = None,
-    n_steps: Steps = None,
-    layer: Layer = None,
-    upsampler: Upsampler = None,
+    settings: MethodOptions,
     engine: Annotated[Engine, typer.Option(help="local: this process; ray: workers (extra ray).")] = Engine.local,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Workers of Ray, with one CPU thread each; without: 2.")
@@ -256,15 +184,6 @@ def run(
     limit: Limit = None,
     batch_size: Batch = 8,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = True,
-    weights: Weights = None,
-    weights_key: WeightsKey = None,
-    n_classes: Classes = None,
-    resize: Resize = None,
-    crop: Crop = None,
-    mean: Mean = None,
-    std: Std = None,
-    device: Device = "auto",
-    seed: Seed = 0,
 ) -> int:
     """Explain a whole folder: Parquet files, resumable, on this machine or on a Ray cluster.
 
@@ -274,8 +193,7 @@ def run(
     check_engine(engine, Engine.local, {"num_workers": num_workers})
     check_maps(maps, {"size": size, "dtype": dtype})
     metrics = tuple(metrics_of(metric or []))
-    spec = _model(model, weights, weights_key, n_classes, resize, crop, mean, std, device)
-    chosen = computing("methods").MethodSpec(method, spec, references, n_steps, layer, upsampler, seed)
+    chosen = settings.spec(method, model.spec)
     runs = computing("folder_runs")
     job = runs.FolderRun(
         folder=folder,
@@ -301,6 +219,7 @@ def run(
 
 @app.command("list", short_help="The names of methods, metrics and upsamplers.", epilog=example("list"))
 @with_messages
+@with_groups
 def list_names() -> int:
     """Methods, metrics and upsamplers, with one line each."""
     code: int = _commands().list_names()

@@ -1,0 +1,127 @@
+"""Options that several commands have: each group is declared once, as a dataclass, and handed over as one object."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from captum_ext_integrations.cli.loading import computing
+from captum_ext_integrations.cli.options import (
+    Classes,
+    Crop,
+    Device,
+    Layer,
+    Mean,
+    Model,
+    References,
+    Resize,
+    Seed,
+    Std,
+    Steps,
+    Upsampler,
+    Weights,
+    WeightsKey,
+    numbers,
+)
+
+if TYPE_CHECKING:
+    from captum_ext_integrations.cli.methods import MethodSpec
+    from captum_ext_integrations.cli.models import ModelSpec
+
+_Command = TypeVar("_Command", bound=Callable[..., int])
+
+
+def with_groups(command: _Command) -> _Command:
+    """The command with the fields of each group in the place of the parameter that is the group.
+
+    Typer reads a function's signature, so that help, completion and messages see options like all others.
+    """
+    hints = typing.get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        kind = groups.get(parameter.name)
+        single = parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY)
+        parameters += [single] if kind is None else _of_group(kind)
+
+    @functools.wraps(command)
+    def run(**given: Any) -> int:
+        for name, kind in groups.items():
+            given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+        return command(**given)
+
+    run.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": int}
+    run.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    return typing.cast(_Command, run)
+
+
+def _of_group(group: Any) -> list[inspect.Parameter]:
+    hints = typing.get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(group)
+    ]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The model, and how it wants its images."""
+
+    model: Model
+    weights: Weights = None
+    weights_key: WeightsKey = None
+    n_classes: Classes = None
+    resize: Resize = None
+    crop: Crop = None
+    mean: Mean = None
+    std: Std = None
+    device: Device = "auto"
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The same for what computes."""
+        made: ModelSpec = computing("models").ModelSpec(
+            self.model,
+            self.weights,
+            self.n_classes,
+            self.resize,
+            self.crop,
+            numbers("mean", self.mean),
+            numbers("std", self.std),
+            self.device,
+            self.weights_key,
+        )
+        return made
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """Settings of methods, of which each method has some."""
+
+    references: References = None
+    n_steps: Steps = None
+    layer: Layer = None
+    upsampler: Upsampler = None
+    seed: Seed = 0
+
+    def spec(self, name: str, model: ModelSpec) -> MethodSpec:
+        """One method with all that is given."""
+        given = self.references, self.n_steps, self.layer, self.upsampler, self.seed
+        made: MethodSpec = computing("methods").MethodSpec(name, model, *given)
+        return made
+
+    def specs(self, names: list[str], model: ModelSpec) -> list[MethodSpec]:
+        """Several methods, each with what it has of what is given."""
+        settings = {name: getattr(self, name) for name in ("references", "n_steps", "layer", "upsampler")}
+        several = computing("methods").MethodSpec.several
+        made: list[MethodSpec] = several(list(dict.fromkeys(names)), model, self.seed, **settings)
+        return made
