@@ -42,7 +42,7 @@ def path_games(
     batch: int,
 ) -> PathGames:
     """The path methods of all papers, and the caller's, on one data set and network; see `PathGames`."""
-    builders = [*PATH_METHODS, *ABLATIONS, *([CallersMethods(options.methods)] if options.methods else [])]
+    builders = (*PATH_METHODS, *ABLATIONS, *_callers(options))
     return PathGames(
         data, network, options, builders=builders, sensitivity=SENSITIVITY, pool=pool, limit=limit, batch=batch
     )
@@ -55,8 +55,12 @@ def further_network(data: str, network: str, options: Options, *, batch: int) ->
     compared = [one for one in claims if isinstance(one, Claim) and one.experiment == experiment]
     names = {name for one in compared for name in (one.method, one.against, *one.controls)}
     names |= set(options.methods)
-    builders = [*PATH_METHODS, *([CallersMethods(options.methods)] if options.methods else [])]
+    builders = (*PATH_METHODS, *_callers(options))
     return PathGames(data, network, options, builders=builders, sensitivity=(), limit=None, batch=batch, names=names)
+
+
+def _callers(options: Options) -> tuple[CallersMethods, ...]:
+    return (CallersMethods(options.methods),) if options.methods else ()
 
 
 def build(options: Options) -> Sequence[Experiment]:
