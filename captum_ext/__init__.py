@@ -76,6 +76,7 @@ _SUBMODULES = (
     "segmentation",
     "testing",
     "upsampling",
+    "visualize",
 )
 
 

@@ -13,6 +13,7 @@ import captum_ext.models
 import captum_ext.models.targets
 import captum_ext.references
 import captum_ext.upsampling
+import captum_ext.visualize
 
 PUBLIC = {
     captum_ext: [
@@ -114,6 +115,22 @@ PUBLIC = {
         "OutputTarget",
         "RegionTarget",
         "SimilarityTarget",
+    ],
+    captum_ext.visualize: [
+        "PALETTES",
+        "Caption",
+        "Look",
+        "Outside",
+        "Palette",
+        "colorize",
+        "outline",
+        "overlay",
+        "save_figure",
+        "share_outside",
+        "show_cam_on_image",
+        "show_comparison",
+        "show_maps",
+        "symmetric_limits",
     ],
     captum_ext.metrics: [
         "Comparison",

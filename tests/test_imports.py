@@ -20,6 +20,7 @@ LAYERS = [
     ["references"],
     ["attr.paths", "metrics", "upsampling"],
     ["attr"],
+    ["visualize"],
     ["dataset"],
     ["testing"],
 ]

@@ -1,0 +1,32 @@
+"""Maps as pictures: pure functions from numbers to colours, and thin figures over them.
+
+    from captum_ext.visualize import save_figure, show_maps
+    save_figure(show_maps({"IG": maps, "LPI": others}, images, model=adapted), "maps.png")
+
+`colorize`, `overlay`, `outline`, `symmetric_limits` and `share_outside` take tensors and arrays, return arrays and need
+no matplotlib; the functions `show_...` (extra `plot`) return a matplotlib `Figure` that pyplot does not know. Maps that
+stand beside each other have one scale; zero is white, and the darker, the larger. Every name is shown as it is.
+"""
+
+from captum_ext.visualize.arrays import Outside, colorize, outline, overlay, share_outside, symmetric_limits
+from captum_ext.visualize.cams import show_cam_on_image
+from captum_ext.visualize.figures import show_comparison, show_maps
+from captum_ext.visualize.looks import Caption, Look, save_figure
+from captum_ext.visualize.palettes import PALETTES, Palette
+
+__all__ = [
+    "PALETTES",
+    "Caption",
+    "Look",
+    "Outside",
+    "Palette",
+    "colorize",
+    "outline",
+    "overlay",
+    "save_figure",
+    "share_outside",
+    "show_cam_on_image",
+    "show_comparison",
+    "show_maps",
+    "symmetric_limits",
+]
