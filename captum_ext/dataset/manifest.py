@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 from msgspec import Meta, Struct
+from numpy.typing import NDArray
 
 from captum_ext.core.atomic import replaced
+from captum_ext.core.checks import describe
 from captum_ext.core.files import canonical, checked, json_of, read
+from captum_ext.dataset.shard_files import indices_of_name
 from captum_ext.exceptions import RunFolderError
 
 _FORMAT, _VERSION = "captum_ext.dataset", 2  # 1: without checksum and digests
@@ -27,6 +31,14 @@ _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
 
 class ManifestDamagedError(RunFolderError):
     """A file that is no manifest, or not what was written."""
+
+
+class Said(NamedTuple):
+    """What a manifest says of samples: which have a row (n_samples,), which failed, and digests of shards by name."""
+
+    done: NDArray[np.bool_]
+    failures: list[dict[str, Any]]
+    digests: dict[str, str | None]
 
 
 class _Failure(Struct):
@@ -82,6 +94,32 @@ def read_manifest(path: Path) -> dict[str, Any]:
         message = f"{path} is damaged, or was changed by hand: {error}. Run again with the same settings to mend it."
         raise ManifestDamagedError(message) from error
     return manifest
+
+
+def beside_others(manifest: dict[str, Any], said: Said, mine: NDArray[np.bool_], lost: Iterable[str]) -> Said:
+    """What the manifest says of other ranks' samples, with what one rank says of its own.
+
+    Of others' rows in shards that were `lost` it says nothing any more: they are done if these say so again.
+    """
+    others = np.zeros(len(mine), dtype=bool)
+    for first, last in manifest["done"]:
+        others[first : last + 1] = True
+    for name in lost:
+        others[indices_of_name(Path(name))] = False
+    done: NDArray[np.bool_] = np.where(mine, said.done, others)
+    failures = [one for one in manifest["failures"] if not mine[one["index"]] and not done[one["index"]]]
+    digests = {name: one for name, one in manifest.get("shards", {}).items() if name not in lost}
+    return Said(done, [*failures, *said.failures], {**digests, **said.digests})
+
+
+def differences_of(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """What differs between two JSON values, by name."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            inner = f"{name}.{key}" if name else str(key)
+            yield from differences_of(old.get(key), new.get(key), inner)
+    elif old != new:
+        yield f"{name} was {describe(old)}, now {describe(new)}"
 
 
 def plain(configuration: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
@@ -17,6 +19,7 @@ from captum_ext.core.fingerprints import Fingerprints
 from captum_ext.core.types import ForwardFunc, TargetFunc
 from captum_ext.core.warn import warn_caller
 from captum_ext.dataset.map_format import MapFormat
+from captum_ext.dataset.ranks import Division, Share
 from captum_ext.dataset.results import DatasetAttributions
 from captum_ext.dataset.row_maker import Metric, RowMaker, Settings
 from captum_ext.dataset.run_options import OnDone, RunOptions
@@ -25,6 +28,7 @@ from captum_ext.dataset.shards import RunFolder, ShardWriter
 from captum_ext.exceptions import ArgumentTypeError
 
 _SHARD_SECONDS = 300.0  # a killed run of a slow method loses no more than this
+_MOST_NAMED = 10  # ranks in a message
 
 
 def attribute_dataset(
@@ -76,18 +80,24 @@ def attribute_dataset(
         attribute_kwargs: passed to `method.attribute`, such as `n_steps`.
         forward_func: the model, where the method has no attribute of this name.
         run: how the run goes: batch size, seed, workers that read, rows of a file, whether it goes on with what is in
-            `out`, what else the rows depend on, progress.
+            `out`, what else the rows depend on, progress; and which of several processes this is.
+
+    Several devices share a run as the ranks of `RunOptions(rank=, world_size=)`, each of which calls this with the same
+    arguments. The rows are those of a single process, whatever the number of ranks, also where it changes when the run
+    goes on; no two write the same file, and one that was killed goes on when it is called again. Who ends with samples
+    left of ranks that are not running warns of them: `.complete` is False until the last has its row.
 
     Returns:
-        The results, read from `out` on demand. Samples that could not be read, or with NaN or infinity in their
-        pixels, scores or attributions, have no row; they are in `failures`, a warning says how many, and they are
-        tried again when the run is continued.
+        The results, read from `out` on demand; of a rank with the rows that the others had by then. Samples that could
+        not be read, or with NaN or infinity in their pixels, scores or attributions, have no row; they are in
+        `failures`, a warning says how many, and they are tried again when the run is continued.
 
     Raises:
         ArgumentError, ArgumentTypeError: an argument that cannot be used, such as a target that the model does not
             have.
         RunFolderError: `out` holds a run of another configuration, of other files or with other versions, or links or
-            pipes where its files are expected; or is in use, or no folder.
+            pipes where its files are expected; or is in use, also by ranks of another number, batch size or rows of a
+            file; or is no folder.
         MissingExtraError: pyarrow is not installed.
         OSError: nothing more can be written; finished rows are kept.
 
@@ -123,12 +133,24 @@ def attribute_dataset(
         "given": Fingerprints().of(dict(run.configuration or {})),
     }
     samples.check_labels(settings.target)
-    folder = RunFolder(Path(out))
-    with folder.locked(), progress(run.show_progress, len(samples)) as on_done:
-        _fill(maker, samples, folder, about, run, on_done)
+    share = _share(samples, run)
+    mine = np.ones(len(samples), dtype=bool) if share is None else share.mine()
+    folder = RunFolder(Path(out), share=share)
+    with folder.locked(), progress(run.show_progress, int(mine.sum()), share) as on_done:
+        _fill(maker, samples, mine, folder, about, run, on_done)
+        running = folder.locks.running()
     result = DatasetAttributions(out)
     warn_of_failures(result)
+    if share is not None:
+        warn_of_absent(result, share, running)
     return result
+
+
+def _share(samples: Samples, run: RunOptions) -> Share | None:
+    """What this process does of the run, if that is not all."""
+    rank, world_size = run.place
+    division = Division(len(samples), samples.batch_size, run.shard_rows, world_size)
+    return Share(rank, division) if world_size > 1 else None
 
 
 def default_fields(method: Any, target: int | str | TargetFunc | None = "predicted") -> tuple[str, ...]:
@@ -155,18 +177,36 @@ def warn_of_failures(result: DatasetAttributions) -> None:
         )
 
 
+def warn_of_absent(result: DatasetAttributions, share: Share, running: Collection[int]) -> None:
+    """Say which other ranks have samples left and are not running: they were killed, or never started."""
+    left = np.ones(len(share.mine()), dtype=bool)
+    for first, last in result.manifest["done"]:
+        left[first : last + 1] = False
+    left[[entry["index"] for entry in result.failures]] = False
+    counts = np.bincount(share.division.owners()[left], minlength=share.division.world_size)
+    absent = [rank for rank in np.flatnonzero(counts).tolist() if rank != share.rank and rank not in running]
+    if absent:
+        named = ", ".join(map(str, absent[:_MOST_NAMED])) + (", ..." if len(absent) > _MOST_NAMED else "")
+        warn_caller(
+            f"The run in {result.folder} is incomplete: {int(counts[absent].sum())} of {len(left)} samples are left of "
+            f"ranks that are not running ({named} of {share.division.world_size}). Start them, or go on with any "
+            "world_size when no rank is running."
+        )
+
+
 def _fill(
     maker: RowMaker,
     samples: Samples,
+    mine: NDArray[np.bool_],
     folder: RunFolder,
     configuration: dict[str, Any],
     run: RunOptions,
     on_done: OnDone,
 ) -> None:
-    """Compute the rows that are not there yet."""
-    n_samples = len(samples)
+    """Compute those of the rows of `mine` that are not there yet."""
+    n_samples = int(mine.sum())
     with space_left(folder):
-        done = folder.begin(configuration, n_samples, run.resume, samples.marks())
+        done = folder.begin(configuration, len(samples), run.resume, samples.marks(mine))
     n_done = int(done.sum())
     on_done(n_done, n_samples)
     writer = ShardWriter(folder, run.shard_rows, _SHARD_SECONDS)
@@ -177,7 +217,7 @@ def _fill(
         folder.finish_manifest(done, entries)
 
     try:
-        for read in samples.read((~done).tolist(), run.seed):
+        for read in samples.read((mine & ~done).tolist(), run.seed):
             columns, failed = ({}, {}) if read.batch is None else maker.rows(read.batch)
             failures.update({failure.index: failure.error for failure in read.failures})
             failures.update(failed)
@@ -207,7 +247,7 @@ def space_left(folder: RunFolder) -> Iterator[None]:
 
 
 @contextmanager
-def progress(show: bool | OnDone, total: int) -> Iterator[OnDone]:
+def progress(show: bool | OnDone, total: int, share: Share | None = None) -> Iterator[OnDone]:
     """A function to tell about samples that are done: the caller's, or that of a bar."""
     if callable(show):
         yield show
@@ -215,7 +255,7 @@ def progress(show: bool | OnDone, total: int) -> Iterator[OnDone]:
     if not show:  # even a bar that is not shown waits for others, also for that of a process that was killed
         yield lambda _, __: None
         return
-    with tqdm(total=total, desc="samples", unit="sample") as bar:
+    with tqdm(total=total, desc="samples" if share is None else f"samples of {share}", unit="sample") as bar:
 
         def on_done(n_done: int, _: int) -> None:
             if bar.n == 0 and n_done:

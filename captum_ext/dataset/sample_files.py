@@ -39,10 +39,17 @@ def names_of(dataset: Any) -> list[str] | None:
     return None if files is None else [_relative(Path(path), root) for path, root in files]
 
 
-def marks_of(dataset: Any) -> NDArray[np.int64] | None:
-    """A number for each of the same files, from its size and its beginning; -1 where there is no such file here."""
+def marks_of(dataset: Any, wanted: NDArray[np.bool_] | None = None) -> NDArray[np.int64] | None:
+    """A number for each of the same files, from its size and its beginning; -1 where there is no such file here.
+
+    Of samples that are not `wanted` (None: all are) it is -1, too, and their files are not read.
+    """
     files = _files(dataset)
-    return None if files is None else np.array([_mark(path) for path, _ in files], dtype=np.int64)
+    if files is None:
+        return None
+    is_wanted = [True] * len(files) if wanted is None else wanted.tolist()
+    marks = [_mark(file.path) if one else -1 for file, one in zip(files, is_wanted, strict=True)]
+    return np.array(marks, dtype=np.int64)
 
 
 def write_marks(path: Path, marks: NDArray[np.int64]) -> None:

@@ -130,9 +130,9 @@ class Samples:
         """The file of a sample, relative to the data set's folder, where the data set says so."""
         return None if self.names is None else self.names[index]
 
-    def marks(self) -> NDArray[np.int64] | None:
-        """By what the samples' files are known again, where the data set says which they are."""
-        return marks_of(self.dataset)
+    def marks(self, wanted: NDArray[np.bool_] | None = None) -> NDArray[np.int64] | None:
+        """By what the files of samples are known again, where the data set says which they are; None: of all."""
+        return marks_of(self.dataset, wanted)
 
     def check_labels(self, target: Any) -> None:
         """Warn where labels are to be explained that may be other classes than the names of their folders say."""

@@ -1,6 +1,6 @@
 """The folder of a run: parquet shards, each whole or not there, and a manifest that says what they are.
 
-Beside them, hidden: a lock, and marks of the samples' files, if they are files. None of them is a link.
+Beside them, hidden: locks, and marks of the samples' files, if they are files. None of them is a link.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,25 +18,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captum_ext.core.atomic import remove_unless_in_use
-from captum_ext.core.checks import describe
 from captum_ext.core.files import check_no_link
 from captum_ext.core.fingerprints import digest
-from captum_ext.core.optional import require
 from captum_ext.core.warn import warn_caller
-from captum_ext.dataset.manifest import ManifestDamagedError, plain, read_manifest, run_of, write_manifest
+from captum_ext.dataset.manifest import (
+    ManifestDamagedError,
+    Said,
+    beside_others,
+    differences_of,
+    plain,
+    read_manifest,
+    run_of,
+    write_manifest,
+)
+from captum_ext.dataset.ranks import Share
 from captum_ext.dataset.row_maker import Columns, joined
+from captum_ext.dataset.run_locks import LOCK, MANIFEST_LOCK, OF_RANKS, RunLocks
 from captum_ext.dataset.sample_files import read_marks, write_marks
-from captum_ext.dataset.shard_files import Expected, Shard, ShardDamagedError, opened_shard, write_shard
+from captum_ext.dataset.shard_files import (
+    Expected,
+    Shard,
+    ShardDamagedError,
+    indices_of_name,
+    opened_shard,
+    write_shard,
+)
 from captum_ext.exceptions import ArgumentError, RunFolderError
 
 MANIFEST = "manifest.json"
-_LOCK = ".lock"
 _MARKS = ".file_marks.npy"
 _UNFINISHED = (  # of `replaced`, and of version 0.1
     *(f".{Path(name).stem}.*.tmp{Path(name).suffix}" for name in ("rows-*.parquet", MANIFEST, _MARKS)),
     *(f".{name}.*.tmp" for name in ("rows-*.parquet", MANIFEST, _MARKS)),
 )
-_LOCK_SECONDS = 10.0  # processes that read for a killed run hold its lock until they notice
 _NONE: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
 
@@ -68,13 +82,20 @@ class RunFolder:
     The shards are what is done; the manifest repeats it in words and adds what cannot be seen in them. So a process
     may be killed between the two: a shard that the manifest does not know yet says itself which run it belongs to.
 
+    A rank answers for its own samples: it reads and compares the shards that may hold them, and what it says in the
+    manifest of others is what these have said.
+
     Args:
         folder: where they are.
         max_shard_bytes: see `DatasetAttributions`.
+        share: of one of several processes; None: there is one.
     """
 
-    def __init__(self, folder: Path, max_shard_bytes: int | None = None) -> None:
+    def __init__(self, folder: Path, max_shard_bytes: int | None = None, share: Share | None = None) -> None:
         self.folder = folder
+        self.locks = RunLocks(folder, share)
+        self._mine = None if share is None else share.mine()
+        self._lost: set[str] = set()  # shards of the manifest that are gone, and it does not know it yet
         self._max_shard_bytes = max_shard_bytes
         self._map_shape: tuple[int, ...] | None = None
         self._begun: tuple[dict[str, Any], int] | None = None  # configuration and number of samples
@@ -125,7 +146,7 @@ class RunFolder:
     ) -> NDArray[np.bool_]:
         """Make the folder, or find what is done in it, and say so in the manifest: (n_samples,) bool.
 
-        `marks` are those of the samples' files, where they have any.
+        `marks` are those of the samples' files, where they have any. A rank finds its own samples only.
 
         Raises:
             RunFolderError: the folder holds a run of another configuration or of other files, something else, or links
@@ -133,28 +154,42 @@ class RunFolder:
             ArgumentError: it holds a run and `resume` is off.
         """
         self._make()
-        for name in (MANIFEST, _LOCK, _MARKS):
+        for name in (MANIFEST, LOCK, MANIFEST_LOCK, _MARKS):
             check_no_link(self.folder / name, RunFolderError)
         parts = [path for pattern in _UNFINISHED for path in self.folder.glob(pattern)]
         configuration = plain(configuration)
-        ours = {*parts, self.folder / _LOCK, self.folder / _MARKS}
-        content = [path for path in self.folder.iterdir() if path not in ours]
         self._begun, self._known = (configuration, n_samples), None
-        if not content or (content == [self.folder / MANIFEST] and self._is_run()):  # nothing was computed yet
-            (self.folder / _MARKS).unlink(missing_ok=True)
-            self._known = Known(n_samples, run_of(configuration, versions()))
-            self.finish_manifest(np.zeros(n_samples, dtype=bool), [])
-        elif not resume:
-            raise ArgumentError("out", "a new or empty folder, since resume is off", str(self.folder))
-        failures = self._continued(configuration, n_samples)["failures"]
+        with self.locks.changing():
+            failures = self._entered(configuration, n_samples, resume, parts)["failures"]
         for part in parts:  # of a process that was killed
             remove_unless_in_use(part)
         done = self.done(n_samples)
         if marks is not None:
-            self._compare_marks(marks, done)
+            with self.locks.changing():
+                self._compare_marks(marks, done)
         # A process may have been killed after its last shard: then the manifest has yet to hear of it.
-        self.finish_manifest(done, [one for one in failures if one["index"] < n_samples and not done[one["index"]]])
+        known = done if self._mine is None else done | ~self._mine
+        self.finish_manifest(done, [one for one in failures if one["index"] < n_samples and not known[one["index"]]])
         return done
+
+    def _entered(
+        self, configuration: dict[str, Any], n_samples: int, resume: bool, parts: Sequence[Path]
+    ) -> dict[str, Any]:
+        """The manifest of the run that is begun or continued."""
+        ours = {*parts, *self.folder.glob(OF_RANKS), *(self.folder / name for name in (LOCK, MANIFEST_LOCK, _MARKS))}
+        content = [path for path in self.folder.iterdir() if path not in ours]
+        is_empty = content == [self.folder / MANIFEST] and self._is_run()  # nothing was computed yet
+        if not content or (is_empty and self._may_begin_anew(configuration)):
+            (self.folder / _MARKS).unlink(missing_ok=True)
+            self._known = Known(n_samples, run_of(configuration, versions()))
+            self._write_manifest(np.zeros(n_samples, dtype=bool), [], {})
+        elif not resume:
+            raise ArgumentError("out", "a new or empty folder, since resume is off", str(self.folder))
+        return self._continued(configuration, n_samples)
+
+    def _may_begin_anew(self, configuration: dict[str, Any]) -> bool:
+        """Whether a manifest without rows may be another's from now on: a rank finds that of the ranks beside it."""
+        return self._mine is None or (self.locks.is_alone and self.known().run != run_of(configuration, versions()))
 
     def _make(self) -> None:
         try:
@@ -169,8 +204,8 @@ class RunFolder:
         except ManifestDamagedError as error:
             self._write_anew(error, run_of(configuration, versions()), n_samples)
             manifest = self.manifest
-        differences = list(_differences(manifest["configuration"], configuration))
-        differences += list(_differences(manifest["versions"], versions(), "versions"))
+        differences = list(differences_of(manifest["configuration"], configuration))
+        differences += list(differences_of(manifest["versions"], versions(), "versions"))
         if differences:
             raise RunFolderError(
                 f"{self.folder} holds a run with other settings; its rows would not be comparable. Choose another "
@@ -188,7 +223,11 @@ class RunFolder:
             path.replace(path.with_suffix(".damaged"))
         warn_caller(f"{error} Its shards are of this run: it is written anew.")
         self._known = Known(n_samples, run)
-        self.finish_manifest(np.zeros(n_samples, dtype=bool), [])
+        self._write_manifest(np.zeros(n_samples, dtype=bool), [], {})
+        if self._mine is not None:  # other ranks may have ended, and say nothing more
+            mine, self._mine = self._mine, None
+            self._write_manifest(self.done(n_samples), [], self._known.digests)
+            self._mine = mine
 
     def _run_of(self, path: Path, n_samples: int) -> list[str | None]:
         """The run that a shard says it belongs to; none if it is damaged."""
@@ -217,25 +256,36 @@ class RunFolder:
             return False
 
     def done(self, n_samples: int) -> NDArray[np.bool_]:
-        """(n_samples,) which samples have their row. A damaged shard is set aside, and its rows are computed again."""
+        """(n_samples,) which samples have their row. A damaged shard is set aside, and its rows are computed again.
+
+        A rank looks for its own samples only.
+        """
         done = np.zeros(n_samples, dtype=bool)
         known = self.known()
         digests: dict[str, str | None] = {}
-        for path in self.shards():
+        for path in filter(self._concerns, self.shards()):
             indices, digest_of_it = self._checked(path, known, n_samples)
             if len(indices):
                 done[indices] = True
                 digests[path.name] = digest_of_it
         self._known = Known(n_samples, known.run, digests)
-        return done
+        self._lost = {name for name in known.digests if self._concerns(Path(name))} - digests.keys()
+        return done if self._mine is None else done & self._mine
+
+    def _concerns(self, path: Path) -> bool:
+        """Whether a shard may hold samples that this process answers for."""
+        return self._mine is None or bool(self._mine[indices_of_name(path)].any())
 
     def _checked(self, path: Path, known: Known, n_samples: int) -> tuple[NDArray[np.int64], str | None]:
         """Indices and digest of a shard, every column of which was compared; one that is damaged is set aside."""
         try:
             with self.opened(path, known) as shard:
                 return shard.verify(n_samples), shard.digest
+        except FileNotFoundError:  # another rank has set it aside
+            return _NONE, None
         except ShardDamagedError as error:
-            path.replace(path.with_suffix(".damaged"))
+            with suppress(FileNotFoundError):
+                path.replace(path.with_suffix(".damaged"))
             warn_caller(f"{path} is damaged ({error.reason}); its rows are computed again.")
             return _NONE, None
 
@@ -282,13 +332,24 @@ class RunFolder:
             return shard.map_shape
 
     def finish_manifest(self, done: NDArray[np.bool_], failures: Iterable[dict[str, Any]]) -> None:
-        """Say in the manifest what is done and what failed."""
+        """Say in the manifest what is done and what failed; a rank says it of its own samples."""
         if self._begun is None:
             manifest = self.manifest
             self._begun = manifest["configuration"], manifest["n_samples"]
         if self._known is None:
             self._known = self.known()
-        configuration, n_samples = self._begun
+        if self._mine is None:
+            self._write_manifest(done, failures, self._known.digests)
+            return
+        with self.locks.changing():
+            said = Said(done & self._mine, list(failures), self._known.digests)
+            self._write_manifest(*beside_others(self.manifest, said, self._mine, self._lost))
+            self._lost = set()
+
+    def _write_manifest(
+        self, done: NDArray[np.bool_], failures: Iterable[dict[str, Any]], digests: dict[str, str | None]
+    ) -> None:
+        configuration, n_samples = self._begun or ({}, len(done))
         content = {
             "configuration": configuration,
             "versions": versions(),
@@ -296,32 +357,20 @@ class RunFolder:
             "n_done": int(done.sum()),
             "done": ranges(done),
             "failures": list(failures),
-            "shards": dict(sorted(self._known.digests.items())),
+            "shards": dict(sorted(digests.items())),
         }
         write_manifest(self.folder / MANIFEST, content)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """The folder for this process alone; the lock goes with the process, however it ends.
+        """The folder for this process alone, or for this rank; the lock goes with the process, however it ends.
 
         Raises:
             RunFolderError: another process writes to the folder, or the lock is not a file of its own.
         """
-        filelock = require("filelock", "dataset")
         self._make()
-        path = self.folder / _LOCK
-        check_no_link(path, RunFolderError)
-        if path.exists() and path.stat().st_nlink > 1:
-            raise RunFolderError(f"{path} is a file that has another name, too, and would lose its content. Remove it.")
-        lock = filelock.FileLock(path, timeout=_LOCK_SECONDS)
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise RunFolderError(f"Another process writes to {self.folder}.") from error
-        try:
+        with self.locks.held():
             yield
-        finally:
-            lock.release()
 
 
 class ShardWriter:
@@ -365,13 +414,3 @@ def ranges(done: Sequence[bool] | NDArray[np.bool_]) -> list[list[int]]:
     """First and last index of every run of true entries."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], np.asarray(done, dtype=bool), [False]]).astype(np.int8)))
     return [[int(first), int(last) - 1] for first, last in edges.reshape(-1, 2)]
-
-
-def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
-    """What differs between two JSON values, by name."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(key for key in new if key not in old)]:
-            inner = f"{name}.{key}" if name else str(key)
-            yield from _differences(old.get(key), new.get(key), inner)
-    elif old != new:
-        yield f"{name} was {describe(old)}, now {describe(new)}"

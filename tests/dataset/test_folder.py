@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from captum_ext.dataset import DatasetAttributions, shards
+from captum_ext.dataset import DatasetAttributions, run_locks, shards
 from captum_ext.exceptions import ArgumentError, MissingExtraError, RunFolderError
 from tests.dataset.test_run import run, same
 from tests.dataset.toy import Images, linear
@@ -97,7 +97,7 @@ def test_files_of_others_are_left_alone(tmp_path):
 
 
 def test_a_folder_belongs_to_one_process_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(run_locks, "_SECONDS", 0.1)
     code = f"""
 import filelock, sys
 lock = filelock.FileLock({str(tmp_path / ".lock")!r})

@@ -1,4 +1,4 @@
-"""A run that takes some seconds, as a program that can be killed: FOLDER is its argument."""
+"""A run that takes some seconds, as a program that can be killed: FOLDER [RANK [WORLD_SIZE]] are its arguments."""
 
 import sys
 
@@ -40,13 +40,17 @@ SETTINGS = {"target": "predicted", "attribute_kwargs": {"n_steps": 30}}
 
 def main():
     """Run to the end, telling of every batch."""
-    attribute_dataset(
-        make_method(),
-        Noise(),
-        sys.argv[1],
-        run=RunOptions(BATCH_SIZE, shard_rows=32, show_progress=lambda done, total: print(done, flush=True)),
-        **SETTINGS,
+    out, *place = sys.argv[1:]
+    rank = int(place[0]) if place and place[0].isdigit() else (place or [0])[0]
+    world_size = int(place[1]) if len(place) > 1 else None
+    options = RunOptions(
+        BATCH_SIZE,
+        shard_rows=32,
+        show_progress=lambda done, total: print(done, flush=True),
+        rank=rank,
+        world_size=world_size,
     )
+    attribute_dataset(make_method(), Noise(), out, run=options, **SETTINGS)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Whole data sets: throughput against the bare loop, memory, workers, and what 50,000 images cost.
 
-    python -m examples.benchmarks.measurements.scale [--part throughput memory ray plan] [--runs 5]
+    python -m examples.benchmarks.measurements.scale [--part throughput memory ranks ray plan] [--runs 5]
 
 Ratios are medians of rounds in which the variants follow each other. "plan" measures what a pass, a file and the
 driver's work for a file cost here, and computes 50,000 images from that; its workers are simulated.
@@ -15,7 +15,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -145,18 +145,30 @@ def ray_workers(rounds: int, fast: bool) -> None:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", runtime_env=environment)
     n_samples = 16 if fast else 32
     ways = {"Ray": partial(ray_rate, n_samples), "processes that only attribute": process_rate}
+    in_turn(ways, rounds, f"Workers once running, medians of {rounds} rounds, {n_samples} images each with Ray")
+    ray.shutdown()
+
+
+def ranks(rounds: int, fast: bool) -> None:
+    """One process and two ranks of `attribute_dataset`, beside processes that only attribute, in turn."""
+    n_samples = 16 if fast else 64
+    ways = {"ranks": partial(rank_rate, n_samples), "processes that only attribute": process_rate}
+    in_turn(ways, rounds, f"Ranks with their models loaded, medians of {rounds} rounds, {n_samples} images each")
+
+
+def in_turn(ways: Mapping[str, Callable[[int], float]], rounds: int, title: str) -> None:
+    """Images a second of one worker and of two, of each way, and their ratios."""
     rates: dict[tuple[str, int], list[float]] = {(way, workers): [] for way in ways for workers in (1, 2)}
     for place in range(rounds):
         for way, workers in list(rates)[:: 1 if place % 2 == 0 else -1]:
             rates[way, workers].append(ways[way](workers))
-    ray.shutdown()
     rows = []
     for way in ways:
         ratios = [two / one for one, two in zip(rates[way, 1], rates[way, 2], strict=True)]
         rows.append([way, *(statistics.median(rates[way, workers]) for workers in (1, 2)), statistics.median(ratios)])
         print(f"{way}, two workers over one, round by round: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
     header = ["EfficientNet-Lite0, one thread a worker", "images a second, one worker", "two", "ratio"]
-    print_table(f"Workers once running, medians of {rounds} rounds, {n_samples} images each with Ray", header, rows)
+    print_table(title, header, rows)
 
 
 def ray_rate(n_samples: int, workers: int) -> float:
@@ -178,6 +190,17 @@ def ray_rate(n_samples: int, workers: int) -> float:
         )
     (first, n_first), (last, n_last) = finished[workers], finished[-1]
     return (n_last - n_first) / (last - first)
+
+
+def rank_rate(n_samples: int, world_size: int) -> float:
+    """Images a second of ranks that share a folder, from the first look into it to the last manifest."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        multiprocessing.get_context("spawn").Pool(world_size, _start_process) as pool,
+    ):
+        pool.map(_attribute_batch, range(2 * world_size), chunksize=1)  # until each has its model
+        tasks = [(folder, n_samples, rank, world_size) for rank in range(world_size)]
+        return n_samples / seconds(lambda: pool.starmap(_attribute_rank, tasks, chunksize=1))
 
 
 def process_rate(workers: int) -> float:
@@ -202,6 +225,13 @@ def _loaded() -> tuple[IntegratedGradients, Tensor]:
 def _attribute_batch(_: int) -> None:
     method, images = _loaded()
     method.attribute(images, target=0, n_steps=N_STEPS)
+
+
+def _attribute_rank(folder: str, n_samples: int, rank: int, world_size: int) -> None:
+    method, _ = _loaded()
+    options = RunOptions(BATCH_SIZE, shard_rows=SHARD_ROWS, show_progress=False, rank=rank, world_size=world_size)
+    kwargs = {"n_steps": N_STEPS}
+    attribute_dataset(method, Repeated(n_samples), folder, target="predicted", attribute_kwargs=kwargs, run=options)
 
 
 def plan(fast: bool) -> None:
@@ -276,7 +306,7 @@ def simulate(workers: int, image_seconds: float, driver: float, start: float = 1
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ("throughput", "memory", "ray", "plan")
+    parts = ("throughput", "memory", "ranks", "ray", "plan")
     parser.add_argument("--part", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--fast", action="store_true", help="a smaller run that shows that everything works")
@@ -286,6 +316,8 @@ def main() -> None:
         memory(options.fast)
     if "throughput" in options.part:
         throughput(runs, options.fast)
+    if "ranks" in options.part:
+        ranks(runs, options.fast)
     if "ray" in options.part:
         ray_workers(runs, options.fast)
     if "plan" in options.part:
