@@ -129,7 +129,13 @@ PUBLIC = {
         "share_outside",
         "show_cam_on_image",
         "show_comparison",
+        "show_curves",
         "show_maps",
+        "show_path",
+        "show_scores",
+        "show_segments",
+        "show_slices",
+        "show_tokens",
         "symmetric_limits",
     ],
     captum_ext.metrics: [

@@ -11,8 +11,13 @@ stand beside each other have one scale; zero is white, and the darker, the large
 from captum_ext.visualize.arrays import Outside, colorize, outline, overlay, share_outside, symmetric_limits
 from captum_ext.visualize.cams import show_cam_on_image
 from captum_ext.visualize.figures import show_comparison, show_maps
+from captum_ext.visualize.lines import show_curves, show_path
 from captum_ext.visualize.looks import Caption, Look, save_figure
 from captum_ext.visualize.palettes import PALETTES, Palette
+from captum_ext.visualize.scores import show_scores
+from captum_ext.visualize.segments import show_segments
+from captum_ext.visualize.slices import show_slices
+from captum_ext.visualize.tokens import show_tokens
 
 __all__ = [
     "PALETTES",
@@ -27,6 +32,12 @@ __all__ = [
     "share_outside",
     "show_cam_on_image",
     "show_comparison",
+    "show_curves",
     "show_maps",
+    "show_path",
+    "show_scores",
+    "show_segments",
+    "show_slices",
+    "show_tokens",
     "symmetric_limits",
 ]

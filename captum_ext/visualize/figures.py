@@ -11,26 +11,14 @@ from captum_ext.core.checks import check_choice, check_positive_int
 from captum_ext.exceptions import ArgumentError, ArgumentsConflictError
 from captum_ext.visualize.arrays import Limits
 from captum_ext.visualize.inputs import Array, named_maps, photographs
-from captum_ext.visualize.looks import Caption, Look, name_of, new_figure, wrapped, write_around
-from captum_ext.visualize.panels import (
-    Maps,
-    Range,
-    beyond,
-    check_titles,
-    draw_map,
-    frame,
-    hatch_bar,
-    prepared_maps,
-    range_of,
-)
+from captum_ext.visualize.looks import Caption, Look
+from captum_ext.visualize.panels import Range, check_titles, prepared_maps, range_of
+from captum_ext.visualize.sheet import Sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALES = ("all", "image", "map")
-_PANEL = 2.6  # inches
-_MOST_PANELS = 400
-_TITLE = 9  # points
 
 
 def show_maps(
@@ -104,7 +92,17 @@ def show_maps(
     if look.overlay and pixels is None:
         raise ArgumentsConflictError(("look", "images"), "an overlay needs photographs")
     ranges = _ranges(ready.values, look, scale, limits)
-    return _Sheet(ready, pixels, ranges, columns).draw(check_titles(titles, count), caption, look, scale, sentence)
+    said = [sentence] * bool(sentence) + ready.sentences
+    sheet = Sheet(ready.values, pixels, ranges, columns)
+    return sheet.draw(
+        check_titles(titles, count), caption, look, [*said, *_about_scale(scale, count * len(ranges), count)]
+    )
+
+
+def _about_scale(scale: str, maps: int, images: int) -> list[str]:
+    if scale == "map" and maps > 1:
+        return ["Each map has its own scale and unit: colours do not compare"]
+    return ["Each image has its own scale"] if scale == "image" and images > 1 else []
 
 
 def _ranges(values: dict[str, Array], look: Look, scale: str, limits: Limits | None) -> dict[str, list[Range]]:
@@ -118,100 +116,6 @@ def _ranges(values: dict[str, Array], look: Look, scale: str, limits: Limits | N
         rows = [range_of([maps[row] for maps in values.values()], look, signed=signed) for row in range(count)]
         return dict.fromkeys(values, rows)
     return {name: [range_of([one], look) for one in maps] for name, maps in values.items()}
-
-
-class _Sheet:
-    """Panels in rows: of each image its photograph and its maps."""
-
-    def __init__(self, maps: Maps, pixels: Array | None, ranges: dict[str, list[Range]], columns: int) -> None:
-        self.maps, self.pixels, self.ranges = maps, pixels, ranges
-        self.hatched = False  # set where something was
-        self.count = len(next(iter(maps.values.values())))
-        self.n_panels = len(maps.values) + (pixels is not None)
-        self.columns = min(columns, self.n_panels)
-        self.lines = -(-self.n_panels // self.columns)  # of an image
-        if self.lines * self.columns * self.count > _MOST_PANELS:
-            raise ArgumentError("maps", f"of at most {_MOST_PANELS} panels", f"{self.n_panels * self.count}")
-
-    def draw(self, titles: list[str], caption: Caption, look: Look, scale: str, sentence: str) -> Figure:
-        first = self.pixels if self.pixels is not None else next(iter(self.maps.values.values()))
-        tall = min(max(first.shape[1] / first.shape[2], 0.3), 3)
-        figure = new_figure(
-            _PANEL * self.columns + 1,
-            (_PANEL * tall + 0.3) * self.lines * self.count + 0.5 + 0.3 * bool(caption.title),
-        )
-        grid = figure.subplots(self.lines * self.count, self.columns, squeeze=False)
-        with_maps = []
-        for row in range(self.count):
-            cells = list(grid[row * self.lines : (row + 1) * self.lines].flat)
-            with_maps.append(self._draw_image(cells, row, titles[row], look))
-            for axis in cells[self.n_panels :]:
-                axis.set_axis_off()
-        palettes = {own.palette.name: own.palette for rows in self.ranges.values() for own in rows}
-        self._draw_bars(figure, with_maps, caption.unit, scale)
-        said = [sentence] if sentence else []
-        said += [*self.maps.sentences, *_about_scale(scale, self.count, len(self.maps.values))]
-        if "signed" in palettes:
-            palettes.pop("magnitude", None)  # whose colours are half of the other's
-        said += [palette.meaning for palette in palettes.values()]
-        if self.hatched:
-            said.append("Hatched: areas against it")
-        return write_around(figure, caption, [*said, beyond(self.maps.values, self.ranges)])
-
-    def _draw_image(self, cells: list[Any], row: int, title: str, look: Look) -> list[Any]:
-        """The panels of one image; those of its maps are returned."""
-        axes = cells
-        photograph = None
-        if self.pixels is not None:
-            photograph, axes = self.pixels[row], cells[1:]
-            cells[0].imshow(photograph)
-            cells[0].set_title(name_of(title), fontsize=_TITLE)
-            frame(cells[0])
-        for axis, (name, values) in zip(axes, self.maps.values.items(), strict=False):
-            self.hatched |= draw_map(axis, values[row], self.ranges[name][row], look, photograph)
-            label = name if self.pixels is not None or not title else f"{title}: {name}" if name else title
-            axis.set_title(name_of(label), fontsize=_TITLE)
-        return list(axes[: len(self.maps.values)])
-
-    def _draw_bars(self, figure: Figure, axes: list[list[Any]], unit: str, scale: str) -> None:
-        """A colour bar for all maps, for each image's, or for each."""
-        values = self.maps.values
-        first = next(iter(self.ranges.values()))
-        if scale == "all":
-            draw_bar(
-                figure, [axis for row in axes for axis in row], first[0], list(values.values()), unit, self.hatched
-            )
-        elif scale == "image":
-            for row, panels in enumerate(axes):
-                draw_bar(figure, panels, first[row], [maps[row] for maps in values.values()], unit, self.hatched)
-        else:
-            for row, panels in enumerate(axes):
-                for axis, (name, maps) in zip(panels, values.items(), strict=True):
-                    draw_bar(figure, [axis], self.ranges[name][row], [maps[row]], "")
-
-
-def _about_scale(scale: str, count: int, methods: int) -> list[str]:
-    if scale == "map" and count * methods > 1:
-        return ["Each map has its own scale and unit: colours do not compare"]
-    return ["Each image has its own scale"] if scale == "image" and count > 1 else []
-
-
-def draw_bar(
-    figure: Figure, axes: list[Any], own: Range, values: list[Array], unit: str, hatched: bool = False
-) -> None:
-    """A colour bar beside panels, with an arrow where numbers are beyond its end."""
-    with np.errstate(invalid="ignore"):
-        low = any((one < own.limits[0]).any() for one in values)
-        high = any((one > own.limits[1]).any() for one in values)
-    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((low, high), "neither")
-    place: dict[str, Any] = {"shrink": 0.85, "pad": 0.02} if len(axes) > 1 else {"fraction": 0.05, "pad": 0.03}
-    bar = figure.colorbar(own.mappable, ax=axes, extend=extend, **place)
-    bar.ax.tick_params(labelsize=7 if len(axes) > 1 else 6)
-    if unit:
-        bar.set_label(wrapped(unit, 60), fontsize=8)
-    bar.outline.set_linewidth(0.5)
-    if hatched:
-        hatch_bar(bar.ax, own)
 
 
 def show_comparison(

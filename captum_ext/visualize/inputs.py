@@ -16,6 +16,7 @@ from captum_ext.images import display_range, image_to_tensor
 
 Array = NDArray[np.float64]
 _COLOURS = (1, 3)  # channels that can be seen
+_SCALED = "How photographs are normalised is not known: each is scaled from its smallest number to its largest"
 
 
 def as_numbers(name: str, value: Any) -> Array:
@@ -117,15 +118,17 @@ def photographs(images: Any, model: Any = None) -> tuple[Array, str]:
         return np.stack(read), ""
     array = as_numbers("images", images)
     eight_bits = getattr(images, "dtype", None) in (torch.uint8, np.uint8)
-    pixels = _rows_of_colours(array, first=isinstance(images, Tensor))
+    return _seen(_rows_of_colours(array, first=isinstance(images, Tensor)), eight_bits)
+
+
+def _seen(pixels: Array, eight_bits: bool) -> tuple[Array, str]:
+    """Rows (N, ..., C) in [0, 1], of three channels, and a sentence where each had to be scaled."""
     if eight_bits:
         return _three(pixels / 255), ""
     if np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1:
         return _three(pixels), ""
     scaled = display_range(torch.from_numpy(pixels).movedim(-1, 1)).movedim(1, -1).numpy()
-    return _three(
-        scaled
-    ), "How photographs are normalised is not known: each is scaled from its smallest number to its largest"
+    return _three(scaled), _SCALED
 
 
 def _displayed(images: Any, model: Any) -> Any:
@@ -156,3 +159,42 @@ def _rows_of_colours(array: Array, first: bool) -> Array:
 
 def _three(pixels: Array) -> Array:
     return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+
+
+def volume_maps(name: str, value: Any) -> tuple[Array, int]:
+    """The map (D, H, W) of one volume, and over how many channels it was summed.
+
+    From (D, H, W), (1, D, H, W) or (1, C, D, H, W).
+
+    Raises:
+        ArgumentTypeError, ArgumentError: no numbers, another shape, several volumes.
+    """
+    array = as_numbers(name, value)
+    expected = "the map of one volume, (D, H, W), (1, D, H, W) or (1, C, D, H, W)"
+    if array.ndim not in (3, 4, 5) or (array.ndim > 3 and len(array) != 1):
+        raise ArgumentError(name, expected, f"shape {array.shape}")
+    if array.ndim == 5:
+        with np.errstate(invalid="ignore"):
+            return array[0].sum(0), array.shape[1]
+    return array.reshape(array.shape[-3:]), 1
+
+
+def seen_volume(volume: Any, model: Any = None) -> tuple[Array, str]:
+    """One volume as seen, (D, H, W, 3) in [0, 1], and a sentence where that is not how it was.
+
+    From (D, H, W), (C, D, H, W) or (1, C, D, H, W), with `model` as it takes it; see `photographs`.
+
+    Raises:
+        ArgumentTypeError, ArgumentError, NonFiniteError: as `photographs`.
+    """
+    if model is not None:
+        shown = as_numbers("volume", _displayed(volume, model))
+    else:
+        array = as_numbers("volume", volume)
+        array = array[None] if array.ndim == 3 else array
+        shown = np.moveaxis(array if array.ndim == 5 else array[None], 1, -1)
+    if shown.ndim != 5 or len(shown) != 1 or shown.shape[-1] not in _COLOURS:
+        expected = "one volume (D, H, W), (C, D, H, W) or (1, C, D, H, W) of 1 or 3 channels"
+        raise ArgumentError("volume", expected, describe(volume) if np.ndim(volume) == 0 else f"{tuple(volume.shape)}")
+    pixels, sentence = _seen(shown, getattr(volume, "dtype", None) in (torch.uint8, np.uint8) and model is None)
+    return pixels[0], sentence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +55,7 @@ def prepared_maps(maps: Any, look: Look, size: tuple[int, int] | None) -> Maps:
         NonFiniteError: no number is finite.
     """
     named = named_maps(maps)
-    sentences = []
-    summed = sorted({channels for _, channels in named.values() if channels > 1})
-    if summed:
-        sentences.append(f"Pixels are sums over {' or '.join(map(str, summed))} channels")
+    sentences = summed_over({channels for _, channels in named.values()})
     values, cells = {}, {}
     for name, (array, _) in named.items():
         here = array.shape[1:]
@@ -69,13 +67,27 @@ def prepared_maps(maps: Any, look: Look, size: tuple[int, int] | None) -> Maps:
                 sentences.append(
                     f"{name or 'The map'} has {here[0]} x {here[1]} pixels, its photograph {size[0]} x {size[1]}"
                 )
-        values[name] = smoothed(array, look.smoothing)
-    if look.outlined is not None:
-        sentences.append(f"Outlined: the {percent(look.outlined)} of each map's pixels with the largest numbers")
+        values[name] = array
     if cells:
         sentences.append(f"Not interpolated, each number drawn as the area of its cell: {listed(cells)}")
+    ready = prepared(values, look)
+    return Maps(ready.values, sentences + ready.sentences)
+
+
+def summed_over(channels: set[int]) -> list[str]:
+    """What is said of maps that were summed over channels."""
+    several = sorted(channels - {1})
+    return [f"Pixels are sums over {' or '.join(map(str, several))} channels"] if several else []
+
+
+def prepared(values: dict[str, Array], look: Look) -> Maps:
+    """Maps (N, H, W) as a look has them."""
+    sentences = []
+    if look.outlined is not None:
+        sentences.append(f"Outlined: the {percent(look.outlined)} of each map's pixels with the largest numbers")
     if look.smoothing:
         sentences.append(f"Smoothed for display by a Gaussian of {look.smoothing:g} pixels")
+        values = {name: smoothed(one, look.smoothing) for name, one in values.items()}
     return Maps(values, sentences + _odd(values))
 
 
@@ -142,7 +154,7 @@ def range_of(values: list[Array], look: Look, limits: Any = None, signed: bool =
     return Range(chosen, check_scale(palette_of(look.palette, chosen[0] < 0), chosen))
 
 
-def beyond(values: dict[str, Array], ranges: dict[str, list[Range]]) -> str:
+def beyond(values: Mapping[str, Iterable[Array]], ranges: dict[str, list[Range]], what: str = "pixel") -> str:
     """What is outside of the shown ranges, of each method over all its maps."""
     parts = {}
     for name, maps in values.items():
@@ -151,8 +163,8 @@ def beyond(values: dict[str, Array], ranges: dict[str, list[Range]]) -> str:
         if pixels:
             parts[name] = f"{percent(pixels)} ({percent(mass)})"
     if not parts:
-        return "No pixel is beyond the scale"
-    return f"Pixels beyond the scale, drawn as its end (and their share of the mass): {listed(parts)}"
+        return f"No {what} is beyond the scale"
+    return f"{what.capitalize()}s beyond the scale, drawn as its end (and their share of the mass): {listed(parts)}"
 
 
 def draw_map(axis: Axes, values: Array, own: Range, look: Look, photograph: Array | None) -> bool:
@@ -176,12 +188,14 @@ def draw_map(axis: Axes, values: Array, own: Range, look: Look, photograph: Arra
             extent=extent,
         )
     if look.outlined is not None and finite.all():
-        _draw_line(axis, outline(values, look.outlined, max(1, min(values.shape) // 100))[0])
+        line = outline(values, look.outlined, max(1, min(values.shape) // 100))[0]
+        draw_line(axis, line, np.abs(values) > _DARK * own.limits[1])
     return own.palette.name == "signed" and _hatched(axis, np.where(finite, values, 0) / own.limits[1])
 
 
 def frame(axis: Axes) -> None:
     """A thin frame and no ticks: a panel whose border is white has one."""
+    axis.set_axis_on()
     axis.set(xticks=[], yticks=[])
     for side in axis.spines.values():
         side.set(linewidth=0.4, color="0.6")
@@ -225,10 +239,9 @@ def hatch_bar(axis: Axes, own: Range) -> None:
             axis.axhspan(begin, end, facecolor="none", edgecolor=color, hatch="////", linewidth=0)
 
 
-def _draw_line(axis: Axes, line: NDArray[np.bool_]) -> None:
-    shown = np.zeros((*line.shape, 4))
-    shown[..., 3] = line
-    axis.imshow(shown, interpolation="nearest")
+def draw_line(axis: Axes, line: NDArray[np.bool_], dark: NDArray[np.bool_]) -> None:
+    """Pixels (H, W) in black, and in white where what is below is dark."""
+    axis.imshow(np.dstack([dark, dark, dark, line]).astype(float), interpolation="nearest")
 
 
 def check_titles(titles: Any, count: int) -> list[str]:
@@ -239,5 +252,5 @@ def check_titles(titles: Any, count: int) -> list[str]:
     """
     given = [titles] if isinstance(titles, str) else list(titles or [])
     if given and len(given) != count:
-        raise ArgumentError("titles", f"{count}, one for each image", f"{len(given)}")
+        raise ArgumentError("titles", f"{count}, one for each", f"{len(given)}")
     return [str(one) for one in given] or [""] * count

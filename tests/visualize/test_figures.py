@@ -94,8 +94,8 @@ def test_channels_cells_smoothing_and_outlines_are_said():
     maps = {"ig": torch.ones(1, 3, 8, 8), "cam": torch.ones(1, 2, 2)}
     text = said(show_maps(maps, WHITE, look=Look(smoothing=1.5, outlined=0.05)))
     assert text.startswith(
-        "Pixels are sums over 3 channels. Outlined: the 5 % of each map's pixels with the largest numbers. "
-        "Not interpolated, each number drawn as the area of its cell: cam 2 x 2. "
+        "Pixels are sums over 3 channels. Not interpolated, each number drawn as the area of its cell: cam 2 x 2. "
+        "Outlined: the 5 % of each map's pixels with the largest numbers. "
         "Smoothed for display by a Gaussian of 1.5 pixels. "
     )
     large = said(show_maps(torch.ones(1, 16, 16), WHITE))
@@ -166,7 +166,7 @@ def test_an_overlay_is_the_pure_one_and_needs_photographs():
 def test_numbers_of_images_maps_and_titles_have_to_agree():
     with pytest.raises(ArgumentError, match="`maps` to be of 1 images, but got 3 maps of each method; maps .C, H, W."):
         show_maps(torch.ones(3, 8, 8), WHITE)
-    with pytest.raises(ArgumentError, match="`titles` to be 1, one for each image, but got 2"):
+    with pytest.raises(ArgumentError, match="`titles` to be 1, one for each, but got 2"):
         show_maps(torch.ones(8, 8), WHITE, titles=["a", "b"])
     with pytest.raises(ArgumentError, match="`maps` to be of the same number of images, but got {'a': 1, 'b': 2}"):
         show_maps({"a": torch.ones(1, 8, 8), "b": torch.ones(2, 8, 8)})

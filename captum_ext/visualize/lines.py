@@ -1,0 +1,211 @@
+"""Figures of lines: curves of metrics, and the score along SAMP's paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from captum_ext.core.checks import describe
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.visualize.inputs import Array, as_numbers
+from captum_ext.visualize.looks import Caption, name_of, new_figure, wrapped, write_around
+from captum_ext.visualize.panels import check_titles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which differ for every kind of colour blindness; in grey the markers tell lines apart.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#56b4e9", "#e69f00")
+_MARKERS = ("o", "s", "^", "D", "v", "X", "P", "<", ">", "*", "h")  # 11 and 7 have no common factor: 77 kinds of lines
+_DASHES = ("-", "--", ":", "-.")
+_BESIDE = 6  # lines, beyond which the legend is beside the panel
+
+
+@dataclass(frozen=True)
+class _Line:
+    x: Array
+    y: Array
+    rows: int = 1
+    left_out: int = 0
+
+
+def show_curves(
+    curves: Mapping[str, Any],
+    *,
+    x_label: str = "share of the pixels",
+    caption: Caption = Caption(unit="score"),
+) -> Figure:
+    """Curves in one panel, each with a colour and a marker of its own, so that they differ in grey print.
+
+    Args:
+        curves: name -> a `PerturbationCurve` (the mean of its valid rows is drawn), a pair of x (S,) and y, (S,) or
+            (N, S) of which the mean is drawn, or a list of these, of which all but the first are dashed.
+        x_label: below the panel.
+        caption: its unit stands beside the panel.
+
+    The caption says how many rows a mean is of, and how many were left out, as not valid or not finite. Points that are
+    not finite are not drawn.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: no curve, x and y that do not fit.
+        MissingExtraError: matplotlib is not installed.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.metrics import deletion, insertion
+        >>> from captum_ext.visualize import show_curves
+        >>> x = torch.rand(4, 6)
+        >>> curves = {one.__name__: one(lambda x: x.sum(1), x, x, baselines=0) for one in (insertion, deletion)}
+        >>> figure = show_curves(curves)
+        >>> figure.get_supxlabel()
+        'Means of 4 rows.'
+    """
+    if not isinstance(curves, Mapping) or not curves:
+        raise ArgumentTypeError("curves", "a dictionary of name and curve, with one at least", describe(curves))
+    lines = {str(name): _lines(f"curves[{name!r}]", given) for name, given in curves.items()}
+    beside = len(lines) > _BESIDE
+    figure = new_figure(7 + 2.5 * beside, max(4.2, 0.2 * len(lines)))
+    axis = figure.subplots()
+    _draw(axis, lines)
+    axis.set_xlabel(wrapped(x_label, 80))
+    axis.set_ylabel(wrapped(caption.unit, 50))
+    place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {"loc": "best"}
+    axis.legend(fontsize=8, **place)
+    return write_around(figure, caption, _about_rows(lines))
+
+
+def _draw(axis: Axes, lines: Mapping[str, list[_Line]]) -> None:
+    """Every line of each name, whose markers begin at different points."""
+    for place, (name, given) in enumerate(lines.items()):
+        for number, line in enumerate(given):
+            there = np.isfinite(line.y) & np.isfinite(line.x)
+            every = max(1, int(there.sum()) // 8)
+            axis.plot(
+                line.x[there],
+                line.y[there],
+                _DASHES[number % len(_DASHES)],
+                color=COLOURS[place % len(COLOURS)],
+                marker=_MARKERS[place % len(_MARKERS)],
+                markevery=(place % every, every),
+                markersize=5,
+                linewidth=1.5,
+                label=name_of(name) if number == 0 else None,
+            )
+    axis.grid(alpha=0.25)
+
+
+def _lines(label: str, given: Any) -> list[_Line]:
+    many = given if isinstance(given, list) else [given]
+    if not many:
+        raise ArgumentError(label, "at least one curve", "an empty list")
+    return [_line(label, one) for one in many]
+
+
+def _line(label: str, given: Any) -> _Line:
+    """One line from a curve of metrics, or from x and y."""
+    valid = getattr(given, "valid", None)
+    if valid is not None:
+        x, y = as_numbers(label, given.fractions), as_numbers(label, given.scores)
+    elif isinstance(given, tuple) and len(given) == 2:
+        x, y = (as_numbers(label, part) for part in given)
+    else:
+        raise ArgumentTypeError(label, "a PerturbationCurve or a pair of x and y", describe(given))
+    if x.ndim != 1 or y.ndim not in (1, 2) or y.shape[-1] != len(x):
+        raise ArgumentError(label, "x (S,) and y (S,) or (N, S)", f"shapes {x.shape} and {y.shape}")
+    if y.ndim == 1:
+        return _Line(x, y)
+    kept = np.isfinite(y).all(1)
+    if valid is not None:
+        kept &= as_numbers(label, valid).astype(bool)
+    mean = y[kept].mean(0) if kept.any() else np.full(len(x), np.nan)
+    return _Line(x, mean, int(kept.sum()), int((~kept).sum()))
+
+
+def _about_rows(lines: Mapping[str, list[_Line]]) -> list[str]:
+    parts = []
+    for name, (line, *_) in lines.items():
+        if line.rows != 1 or line.left_out:
+            parts.append(f"{name} {line.rows}" + f" ({line.left_out} left out)" * bool(line.left_out))
+    said = [f"Means of rows: {'; '.join(parts)}"] if parts else []
+    counts = {(line.rows, line.left_out) for line, *_ in lines.values()}
+    if len(parts) > 1 and len(counts) == 1:
+        rows, left_out = counts.pop()
+        said = [f"Means of {rows} rows" + f" ({left_out} left out)" * bool(left_out)]
+    if any(len(given) > 1 for given in lines.values()):
+        said.append("Solid: the first curve of a method, dashed: its others")
+    return said
+
+
+def show_path(
+    paths: Mapping[str, Any],
+    *,
+    titles: str | Sequence[str] | None = None,
+    caption: Caption = Caption(unit="score"),
+) -> Figure:
+    """The score along SAMP's greedy paths, a panel for each input.
+
+    Args:
+        paths: what `SalientManipulationPath.attribute(..., return_path=True)` returns: direction -> `PathScores`.
+        titles: of the inputs, one for each.
+        caption: its unit stands beside the panels.
+
+    Every path is drawn over the share of the input that is there: the insertion path goes to the right, from a baseline
+    to the input, and the deletion path to the left. Where a path moves much at once, its markers are far apart.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: no paths, other titles.
+        MissingExtraError: matplotlib is not installed.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext import SAMP
+        >>> from captum_ext.visualize import show_path
+        >>> samp = SAMP(lambda x: x[:, 0] * x[:, 1], insertion_baselines=0)
+        >>> _, paths = samp.attribute(torch.tensor([[1.0, 2.0]]), n_steps=2, return_path=True)
+        >>> len(show_path(paths).axes)
+        1
+    """
+    read = _paths(paths)
+    count = len(next(iter(read.values()))[0])
+    names = check_titles(titles, count)
+    columns = min(count, 4)
+    rows = -(-count // columns)
+    figure = new_figure(4 * columns + 1.2, 3.2 * rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for row, (axis, title) in enumerate(zip(axes, names, strict=False)):
+        _draw(axis, {name: [_Line(share[row], scores[row])] for name, (share, scores) in read.items()})
+        for line in axis.lines:
+            line.set_markevery(1)  # every move
+        axis.set_title(name_of(title), fontsize=9)
+        axis.set_xlabel("share of the input that is there", fontsize=8)
+        axis.set_ylabel(wrapped(caption.unit, 40), fontsize=8)
+        axis.legend(fontsize=7)
+    for axis in axes[count:]:
+        axis.set_axis_off()
+    said = {
+        "insertion": "Insertion goes to the right, from a baseline to the input",
+        "deletion": "Deletion goes to the left, from the input to a baseline",
+    }
+    return write_around(figure, caption, [said[name] for name in read if name in said])
+
+
+def _paths(paths: Any) -> dict[str, tuple[Array, Array]]:
+    """Direction -> share of the input that is there (N, S), and score (N, S)."""
+    expected = "what SAMP's `attribute(..., return_path=True)` returns: direction -> PathScores"
+    if not isinstance(paths, Mapping) or not paths:
+        raise ArgumentTypeError("paths", expected, describe(paths))
+    read = {}
+    for name, path in paths.items():
+        if not (hasattr(path, "moved") and hasattr(path, "scores")):
+            raise ArgumentTypeError("paths", expected, describe(path))
+        moved, scores = as_numbers("paths", path.moved), as_numbers("paths", path.scores)
+        if moved.ndim != 2 or moved.shape != scores.shape:
+            raise ArgumentError("paths", "of shares and scores (N, S)", f"shapes {moved.shape} and {scores.shape}")
+        read[str(name)] = (1 - moved if name == "deletion" else moved, scores)
+    if len({len(share) for share, _ in read.values()}) > 1:
+        raise ArgumentError("paths", "of the same number of inputs", str({k: len(v[0]) for k, v in read.items()}))
+    return read
