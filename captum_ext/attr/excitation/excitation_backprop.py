@@ -16,6 +16,7 @@ from captum_ext.core.autocast import callers_autocast, own_precision
 from captum_ext.core.captum import format_forward_args, log_usage, run_forward
 from captum_ext.core.checks import check_bool, describe
 from captum_ext.core.chunks import for_each_chunk
+from captum_ext.core.compiled import compiled_parts
 from captum_ext.core.inspection import frozen_parameters
 from captum_ext.core.model import scores_of
 from captum_ext.core.model_search import find_module, modules_behind
@@ -29,7 +30,6 @@ from captum_ext.exceptions import ArgumentError, ArgumentTypeError, ModelOutputE
 from captum_ext.upsampling import Upsampler, make_upsampler, upsample_maps
 
 _TOP = 2.0**14  # what a class is given, so that small probabilities are not lost in half precision
-_COMPILED = (torch.jit.ScriptModule, torch.jit.ScriptFunction)
 
 
 class ExcitationBackprop(Attribution):  # type: ignore[misc]
@@ -272,11 +272,9 @@ def _check_layer(forward_func: ForwardFunc, layer: Any) -> nn.Module:
 
 def _check_not_compiled(model: Any) -> None:
     """Refuse what hides its operations."""
-    parts = list(model.modules()) if isinstance(model, nn.Module) else [model]
-    for part in parts:
-        if isinstance(part, _COMPILED) or hasattr(part, "_torchdynamo_orig_callable") or hasattr(part, "_orig_mod"):
-            expected = "a model that is not compiled: Excitation Backprop has to see its operations"
-            raise ArgumentError("forward_func", expected, type(part).__name__)
+    for label, _ in compiled_parts(model):
+        expected = "a model that is not compiled: Excitation Backprop has to see its operations"
+        raise ArgumentError("forward_func", expected, label)
 
 
 #: Short name: what it computes, marginal winning probabilities.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext.core.checks import FLOATS, describe
+from captum_ext.core.compiled import NOT_COMPILED, compiled_parts
 from captum_ext.core.fast_path import every_module_runs
 from captum_ext.core.model_search import find_module, modules_behind
 from captum_ext.core.types import ForwardFunc, Tensors
@@ -78,6 +79,8 @@ class Site:
         label = self.label(forward_func, place)
         if models and not any(part is self.layers[place] for module in models for part in module.modules()):
             raise ArgumentError("layer", "a module of the model", f"{label}, which is none of its modules")
+        for compiled, _ in (one for module in models for one in compiled_parts(module)):
+            raise ArgumentError("forward_func", NOT_COMPILED, f"{compiled}, which does not run the hook on {label}")
         raise ArgumentError("layer", "one that forward_func runs", f"{label}, which it does not reach")
 
 
