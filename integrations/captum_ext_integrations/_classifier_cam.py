@@ -14,8 +14,11 @@ from torch.nn import functional
 from captum_ext.core.checks import describe
 from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.models.targets import ClassTarget
 from captum_ext.upsampling import Upsampler
-from captum_ext_integrations._grad_cam_base import Recorder, Redistributing
+from captum_ext_integrations._cam_layers import layers_and_reshape
+from captum_ext_integrations._cam_recorder import Recorder
+from captum_ext_integrations._grad_cam_base import Redistributing
 
 _base: Any = require("pytorch_grad_cam.base_cam", "grad-cam")
 _targets: Any = require("pytorch_grad_cam.utils.model_targets", "grad-cam")
@@ -55,7 +58,7 @@ class ClassifierRecorder(Recorder):
     def __init__(self, cam: Any) -> None:
         self.calls: list[LinearCall] = []
         self.outputs: Any = None
-        super().__init__(cam, protect=True)
+        super().__init__(cam)
 
     def __call__(self, x: Tensor) -> Any:
         """The model's outputs."""
@@ -75,7 +78,7 @@ class ClassifierRecorder(Recorder):
 
     def _keep_call(self, layer: nn.Linear, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         taken = args[0] if args else kwargs["input"]
-        if not self._is_paused and taken.dim() == 2:
+        if taken.dim() == 2:
             self.calls.append(LinearCall(layer, taken.detach().clone(), output.detach().clone()))
 
 
@@ -97,8 +100,9 @@ class CAM(Redistributing, _base.BaseCAM):  # type: ignore[misc]
 
     Args:
         model: as the host's; its outputs are those of the linear layer, or their softmax, log-softmax or sigmoid.
-        target_layers: the last layer before the average over positions, with or without its activation.
-        reshape_transform: as the host's.
+        target_layers: the last layer before the average over positions, with or without its activation. None: `layer`
+            of an adapted model (`captum_ext.models.adapt`).
+        reshape_transform: as the host's. None: `to_grid` of an adapted model.
         classifier: the linear layer. None: found, as said above.
         upsampler: a name, an object or a function; None: the host's own scaling.
         normalize: with an upsampler, divide each map by its maximum.
@@ -129,7 +133,7 @@ class CAM(Redistributing, _base.BaseCAM):  # type: ignore[misc]
     def __init__(
         self,
         model: nn.Module,
-        target_layers: list[nn.Module],
+        target_layers: list[nn.Module] | None = None,
         reshape_transform: Callable[[Tensor], Tensor] | None = None,
         *,
         classifier: nn.Linear | None = None,
@@ -139,7 +143,8 @@ class CAM(Redistributing, _base.BaseCAM):  # type: ignore[misc]
     ) -> None:
         self._configure(upsampler, normalize, as_tensor)
         self.classifier = None if classifier is None else _check_classifier(model, classifier)
-        _base.BaseCAM.__init__(self, model, target_layers, reshape_transform, uses_gradients=False)
+        layers, reshape = layers_and_reshape(model, target_layers, reshape_transform)
+        _base.BaseCAM.__init__(self, model, layers, reshape, uses_gradients=False)
         self._record()
 
     def _record(self) -> None:
@@ -156,8 +161,6 @@ class CAM(Redistributing, _base.BaseCAM):  # type: ignore[misc]
         eigen_smooth: bool = False,
     ) -> Any:
         """Raw map (N, h, w), as the host's."""
-        if activations is None:
-            raise ArgumentError("target_layers", "layers that the model calls", describe(target_layer))
         maps = torch.as_tensor(activations)
         maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
         if maps[0, 0].numel() == 1:
@@ -235,10 +238,11 @@ def _classes(targets: Any, n_classes: int) -> list[int]:
     """The class of every target."""
     classes = []
     for target in targets:
-        if type(target) is not _targets.ClassifierOutputTarget:
+        if type(target) not in (_targets.ClassifierOutputTarget, ClassTarget):
             expected = "ClassifierOutputTarget objects, as CAM is the map of a class"
             raise ArgumentTypeError("targets", expected, describe(target))
-        index = operator.index(target.category)
+        category: Any = target.index if isinstance(target, ClassTarget) else target.category
+        index = operator.index(category)
         if not -n_classes <= index < n_classes:
             raise ArgumentError("targets", f"of the {n_classes} classes", str(index))
         classes.append(index)

@@ -517,4 +517,4 @@ def _cam_classes() -> dict[str, type[Any]]:
         from captum_ext_integrations import grad_cam
     except ImportError:
         return {}
-    return {name: getattr(grad_cam, name) for name in grad_cam.__all__}
+    return {name: getattr(grad_cam, name) for name in grad_cam.CAM_CLASSES}

@@ -43,7 +43,7 @@ class Cam:
     ) -> None:
         from captum_ext_integrations import grad_cam
 
-        offered = [name for name in grad_cam.__all__ if name not in _NOT_OFFERED]
+        offered = [name for name in grad_cam.CAM_CLASSES if name not in _NOT_OFFERED]
         if cam not in offered:
             raise ArgumentError("cam", "one of " + ", ".join(offered), repr(cam))
         self.forward_func = loaded.model
