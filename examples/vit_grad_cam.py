@@ -9,23 +9,34 @@ map means nothing.
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torchvision.models import vit_b_16
+from torch import Tensor, nn
+from torchvision.models import ViT_B_16_Weights, vit_b_16
 
 from captum_ext import USU
-from captum_ext.core.atomic import replaced
+from captum_ext.models import AdaptedModel, adapt
 from captum_ext_integrations.grad_cam import GradCAM
-from examples import real_data
+from examples.models.pictures import photograph, save_figure
 
 
-def tokens_to_grid(tokens: Tensor) -> Tensor:
-    """Tokens (N, 1 + side * side, channels) as maps (N, channels, side, side), without the class token."""
-    side = math.isqrt(tokens.shape[1] - 1)
-    return tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+def adapted_vit(weights: Path | None) -> AdaptedModel:
+    """The ViT-B/16 of torchvision with what its weights say of images and classes; these are not downloaded."""
+    network = vit_b_16(weights=None).eval()
+    if weights is None:
+        nn.init.normal_(network.heads.head.weight, std=0.02)  # zero in an untrained network: nothing to explain
+    else:
+        network.load_state_dict(torch.load(weights, weights_only=True))
+    return adapt(network, ViT_B_16_Weights.IMAGENET1K_V1)
+
+
+def redistributed(adapted: AdaptedModel, image: Tensor) -> Tensor:
+    """GradCAM (N, H, W) of each image's first class: layer and token grid are the adapted model's own."""
+    usu = USU(scorer="deletion", mean=adapted.mean, std=adapted.std)
+    with GradCAM(adapted, upsampler=usu, as_tensor=True) as cam:
+        maps: Tensor = cam(image, None)
+    return maps
 
 
 def main() -> None:
@@ -34,26 +45,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("outputs/vit_grad_cam.png"))
     options = parser.parse_args()
     torch.manual_seed(0)
-    model = vit_b_16(weights=None).eval()
-    if options.weights is None:
-        torch.nn.init.normal_(model.heads.head.weight, std=0.02)  # zero in an untrained network: nothing to explain
-    else:
-        model.load_state_dict(torch.load(options.weights, weights_only=True))
-    image = real_data.photographs("chelsea")
-    layer = model.encoder.layers[-1].ln_1
-    cam = GradCAM(model, [layer], reshape_transform=tokens_to_grid, upsampler=USU(scorer="deletion"))
-    shown = cam(image, None)
-    print("map", shown.shape, "from a grid of 14 x 14 tokens, values from", shown.min(), "to", shown.max())
-
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    with replaced(options.output) as temporary:
-        pyplot.imsave(temporary, shown[0], cmap="inferno")
-    print(f"Figure: {options.output.resolve()}")
+    adapted = adapted_vit(options.weights)
+    print(adapted)
+    image = adapted.prepare(photograph("chelsea"))
+    shown = redistributed(adapted, image)
+    print("map", tuple(shown.shape), "from a grid of 14 x 14 tokens, values from", shown.min(), "to", shown.max())
+    save_figure(options.output, adapted.display(image)[0], {"GradCAM, USU": shown[0]})
 
 
 if __name__ == "__main__":

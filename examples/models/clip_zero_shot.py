@@ -33,7 +33,7 @@ def main(name: str, path: str | Path, output: str | Path = "outputs/clip_zero_sh
     target = SimilarityTarget(texts[best], scale=scale)
     maps = LPI(adapted, references=references).attribute(image, target=target, n_steps=60, method="adaptive", tol=0.05)
     usu = USU(mean=adapted.mean, std=adapted.std)
-    cam = GradCAM(adapted, [adapted.layer], reshape_transform=adapted.to_grid, upsampler=usu)(image, [target])
+    cam = GradCAM(adapted, upsampler=usu)(image, [target])
     scores = {one.__name__: float(one(adapted, image, maps, target).auc) for one in (insertion, deletion, diff_id)}
     print(adapted, TEXTS[best], scores, sep="\n")
     save_figure(output, adapted.display(image)[0], {"LPI": maps[0], "GradCAM, USU": cam[0]}, TEXTS[best])

@@ -33,7 +33,7 @@ def main(name: str, path: str | Path, output: str | Path = "outputs/detector.png
     eg = EG(adapted, references=references)
     maps, delta = eg.attribute(image, target=target, n_steps=60, return_convergence_delta=True)
     usu = USU(mean=adapted.mean, std=adapted.std)
-    cam = GradCAM(adapted, [adapted.layer], reshape_transform=adapted.to_grid, upsampler=usu)(image, [target])
+    cam = GradCAM(adapted, upsampler=usu)(image, [target])
     scores = {one.__name__: float(one(adapted, image, maps, target).auc) for one in (insertion, deletion, diff_id)}
     print(adapted, target, scores, f"delta {float(delta):.3g}", sep="\n")
     save_figure(output, adapted.display(image)[0], {"EG": maps[0], "GradCAM, USU": cam[0]}, f"label {target.label}")

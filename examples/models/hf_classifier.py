@@ -26,7 +26,7 @@ def main(path: str | Path, output: str | Path = "outputs/hf_classifier.png") -> 
     target = int(adapted(image).argmax())
     maps = LPI(adapted, references=references).attribute(image, target=target, n_steps=60, method="adaptive", tol=0.05)
     usu = USU(mean=adapted.mean, std=adapted.std)
-    cam = GradCAM(adapted, [adapted.layer], reshape_transform=adapted.to_grid, upsampler=usu)(image, None)
+    cam = GradCAM(adapted, upsampler=usu)(image, None)
     scores = {one.__name__: float(one(adapted, image, maps, target).auc) for one in (insertion, deletion, diff_id)}
     print(adapted, adapted.class_name(target), scores, sep="\n")
     save_figure(output, adapted.display(image)[0], {"LPI": maps[0], "GradCAM, USU": cam[0]}, adapted.class_name(target))

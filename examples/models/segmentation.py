@@ -33,7 +33,7 @@ def main(
     target = RegionTarget(classes == label, class_index=label, reduce="mean")
     maps = LPI(adapted, references=references).attribute(image, target=target, n_steps=60, method="adaptive", tol=0.05)
     usu = USU(mean=adapted.mean, std=adapted.std)
-    cam = GradCAM(adapted, [adapted.layer], reshape_transform=adapted.to_grid, upsampler=usu)(image, [target])
+    cam = GradCAM(adapted, upsampler=usu)(image, [target])
     scores = {one.__name__: float(one(adapted, image, maps, target).auc) for one in (insertion, deletion, diff_id)}
     print(adapted, adapted.class_name(label), scores, sep="\n")
     shown = {"region": (classes == label).float(), "LPI": maps[0], "GradCAM, USU": cam[0]}

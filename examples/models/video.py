@@ -41,7 +41,7 @@ def main(
     target = int(adapted(clip).argmax())
     maps = LPI(adapted, references=references).attribute(clip, target=target, n_steps=60, method="adaptive", tol=0.05)
     usu = USU(mean=MEAN, std=STD)
-    cam = GradCAM(adapted, [adapted.layer], reshape_transform=adapted.to_grid, upsampler=usu)(clip, None)
+    cam = GradCAM(adapted, upsampler=usu)(clip, None)
     scores = {one.__name__: float(one(adapted, clip, maps, target).auc) for one in (insertion, deletion, diff_id)}
     print(adapted, adapted.class_name(target), scores, sep="\n")
     frames = (0, n_frames - 1)

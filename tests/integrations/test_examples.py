@@ -7,13 +7,18 @@ pytest.importorskip("pytorch_grad_cam")
 torchvision = pytest.importorskip("torchvision")
 
 
-def test_a_vision_transformers_tokens_become_a_grid_of_the_image():
+def test_a_vision_transformers_tokens_become_a_map_of_the_image():
     vit = pytest.importorskip("examples.vit_grad_cam")
-    tokens = torch.arange(1 + 14 * 14, dtype=torch.float32)[None, :, None].expand(1, -1, 3)
-    grid = vit.tokens_to_grid(tokens)
-    assert grid.shape == (1, 3, 14, 14)
-    assert grid[0, 0, 0, :3].tolist() == [1, 2, 3]
-    assert float(grid[0, 0, 1, 0]) == 15
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32, "num_classes": 3}
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = torchvision.models.VisionTransformer(image_size=32, patch_size=8, **sizes).eval()
+        torch.nn.init.normal_(network.heads.head.weight)
+    adapted = vit.adapt(network, mean=0.5, std=0.5)
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    shown = vit.redistributed(adapted, image)
+    assert shown.shape == (1, 32, 32)
+    assert float(shown.max()) == 1
 
 
 def test_a_word_gets_the_sum_over_its_embedding_and_sentences_are_real_prose():
