@@ -68,8 +68,9 @@ class ImportantDirectionIG(PathAttribution):
 
     def check(self, request: Request, plan: Plan) -> None:
         """Refuse other rules, and variants that give no scores."""
+        expected = "the model itself for this method (at layers use captum_ext.attr.LayerImportantDirectionIG)"
+        self.check_scores_available("forward_func", expected, "a layer or neuron of it")
         own_rule(plan.method, ("riemann_left",), "IDGI")
-        self.check_scores_available("forward_func", "the model itself for this method", "a layer or neuron of it")
         super().check(request, plan)
 
     def explain(self, problem: PathProblem, plan: Plan) -> Explanation:

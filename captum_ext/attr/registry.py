@@ -35,10 +35,11 @@ _SHORT_NAMES: Mapping[type[Any], tuple[str, ...]] = {
     GuidedIG: ("guided-ig",),
     AGI: ("agi",),
     XRAI: ("xrai",),
-    ExcitationBackprop: ("MWP", "mwp", "c-mwp"),
+    ExcitationBackprop: ("MWP", "mwp", "c-MWP", "c-mwp"),
 }
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "samp": {"momentum": 0, "step_bound": None},
+    "c-MWP": {"contrastive": True},
     "c-mwp": {"contrastive": True},
 }
 

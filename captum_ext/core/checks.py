@@ -86,9 +86,17 @@ def check_gradients_possible() -> None:
 
 
 def check_tensors(
-    name: str, value: Any, first_row: int = 0, *, finite: bool = True, allow_ids: bool = False
+    name: str,
+    value: Any,
+    first_row: int = 0,
+    *,
+    finite: bool = True,
+    allow_ids: bool = False,
+    where_ids: str = "have no gradient: explain the layer that embeds them (captum_ext.attr.LayerIntegratedGradients)",
 ) -> Tensors:
     """Return `value` as a tuple of floating tensors that agree in their number of rows, counted from `first_row`.
+
+    `where_ids` is what the message says of token ids where they are not allowed.
 
     Raises:
         ArgumentTypeError: not a tensor or a tuple of tensors, or not floating point; `allow_ids` allows int64 and
@@ -105,7 +113,8 @@ def check_tensors(
     for position, tensor in enumerate(tensors):
         label = name if len(tensors) == 1 else f"{name}[{position}]"
         if tensor.dtype not in FLOATS and not (allow_ids and tensor.dtype in IDS):
-            raise ArgumentTypeError(label, expected, describe(tensor))
+            said = f"{expected}; token ids {where_ids}" if tensor.dtype in IDS else expected
+            raise ArgumentTypeError(label, said, describe(tensor))
         check_dense(label, tensor)
         if tensor.dim() == 0 or tensor.shape[0] == 0:
             raise ArgumentError(label, "a batch (N, ...) with at least one row", describe(tensor))

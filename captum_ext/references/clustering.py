@@ -106,6 +106,6 @@ def _warn_if_fewer(neighborhoods: list[Neighborhood], n_samples: int, n_neighbor
         )
     if min(sizes) < n_references:
         warn_caller(
-            f"{n_samples} samples give neighbourhoods of {sizes} references, "
-            f"some with fewer than n_references={n_references}.",
+            f"{n_samples} samples give {len(sizes)} neighbourhood(s), {sum(size < n_references for size in sizes)} of "
+            f"them with fewer than n_references={n_references} references, the smallest with {min(sizes)}.",
         )

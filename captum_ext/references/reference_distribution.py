@@ -24,7 +24,7 @@ from captum_ext.core.types import ForwardFunc, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.references.clustering import Neighborhood, find_neighborhoods
 from captum_ext.references.reference_files import MOST_BYTES, damaged_unless_consistent, load_tensors, save_tensors
-from captum_ext.references.sample_source import SampleSource
+from captum_ext.references.sample_source import TOKEN_IDS, SampleSource
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -263,7 +263,7 @@ class ReferenceDistribution:
         outputs = outputs.detach().reshape(len(outputs), -1).to("cpu", torch.float32)
         neighborhoods = find_neighborhoods(outputs, n_neighborhoods, n_references, seed)
         indices = [index for part in neighborhoods for index in part.members.tolist()]
-        samples = check_tensors("collect(indices)", collect(indices), allow_ids=token_ids)
+        samples = check_tensors("collect(indices)", collect(indices), allow_ids=token_ids, where_ids=TOKEN_IDS)
         collected = tuple(part.detach().cpu() for part in samples)
         if len(collected[0]) != len(indices):
             raise ArgumentError("collect", f"a function that returns {len(indices)} samples", describe(collected[0]))

@@ -23,6 +23,8 @@ from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images.samples import Grouped, ImageStream, check_splits, is_indexed, unwrapped
 
 _LOADED_AT_ONCE = 64
+#: What is said of token ids where they are not expected.
+TOKEN_IDS = "need token_ids=True, and a method at the layer that embeds them"
 
 
 class SampleSource:
@@ -74,7 +76,10 @@ class SampleSource:
     def _take_tensors(self, samples: Any) -> None:
         if isinstance(samples, Tensor) and not samples.is_nested and samples.dim() > 0 and len(samples) == 0:
             raise ArgumentError("samples", "at least two samples", "none")
-        self.tensors = tuple(tensor.detach() for tensor in check_tensors("samples", samples, allow_ids=self.token_ids))
+        self.tensors = tuple(
+            tensor.detach()
+            for tensor in check_tensors("samples", samples, allow_ids=self.token_ids, where_ids=TOKEN_IDS)
+        )
         if self.n_inputs > len(self.tensors):
             raise ArgumentError("n_inputs", f"at most {len(self.tensors)}, the tensors of samples", str(self.n_inputs))
         self.n_inputs = len(self.tensors)
@@ -173,7 +178,9 @@ class SampleSource:
                     expected = "elements that are tensors, or start with them"
                     received = f"{error} (captum_ext.images.image_dataset(samples, prepare) makes tensors of images)"
                     raise ArgumentTypeError("samples", expected, received) from error
-                tensors = check_tensors("samples", self._inputs_of(batch), done, allow_ids=self.token_ids)
+                tensors = check_tensors(
+                    "samples", self._inputs_of(batch), done, allow_ids=self.token_ids, where_ids=TOKEN_IDS
+                )
                 yield tuple(tensor.detach() for tensor in tensors)
                 done += len(tensors[0])
 

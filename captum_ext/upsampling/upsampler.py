@@ -16,6 +16,7 @@ from captum_ext.core.pixels import warn_of_frames
 from captum_ext.core.request import Request
 from captum_ext.core.target_functions import is_function
 from captum_ext.core.types import ForwardFunc, Target
+from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images import check_normalisation
 from captum_ext.segmentation import Segment, Segmenter, check_labels, seen
@@ -349,6 +350,7 @@ class USUUpsampler:
             return [check_tensors(f"scores of image {i}", one)[0] for i, one in enumerate(scorer(masked))]
 
         levels = self._levels(images)
+        _warn_of_undivided(levels[-1])
         shown = [one[label] for one, label in zip(unit_scores(score(levels[0])), levels[0], strict=True)]
         score_map = torch.stack(shown).to(torch.promote_types(images.dtype, torch.float32))
         if self.refinement is not None:
@@ -391,6 +393,17 @@ class USUUpsampler:
         depth, growth = (1, 1) if self.refinement is None else (self.refinement.depth, self.refinement.growth)
         levels = [Segmenter(segmenter.method, segmenter.n_segments * growth**level)(shown) for level in range(depth)]
         return nested([check_labels("segmenter", one, len(images), size).to(images.device) for one in levels])
+
+
+def _warn_of_undivided(finest: Tensor) -> None:
+    """Say which images have one segment (N, ...), in which there is nothing to redistribute."""
+    undivided = (finest.flatten(1).amax(1) == 0).nonzero().squeeze(1).tolist()
+    if undivided and finest[0].numel() > 1:
+        warn_caller(
+            f"The segments of {len(undivided)} of {len(finest)} inputs (first row {undivided[0]}) are all of the "
+            "input, so that every cell of the coarse map is spread evenly, as by nearest interpolation: give USU a "
+            "segmenter that divides it."
+        )
 
 
 def _images(inputs: Any) -> Tensor:

@@ -41,4 +41,4 @@ def main(name: str, path: str | Path, output: str | Path = "outputs/clip_zero_sh
 
 
 if __name__ == "__main__":
-    run(main, name="a model of open_clip", path="its weights, or a tag such as openai")
+    run(main, {"name": "a model of open_clip", "path": "its weights, or a tag such as openai"})

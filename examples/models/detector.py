@@ -41,4 +41,4 @@ def main(name: str, path: str | Path, output: str | Path = "outputs/detector.png
 
 
 if __name__ == "__main__":
-    run(main, name="a detector of torchvision", path="its state dict")
+    run(main, {"name": "a detector of torchvision", "path": "its state dict"})

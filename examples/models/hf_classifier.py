@@ -34,4 +34,4 @@ def main(path: str | Path, output: str | Path = "outputs/hf_classifier.png") -> 
 
 
 if __name__ == "__main__":
-    run(main, path="a folder of save_pretrained, or a name on the Hub")
+    run(main, {"path": "a folder of save_pretrained, or a name on the Hub"})

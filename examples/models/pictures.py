@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def photograph(name: str) -> Image.Image:
     return Image.fromarray(getattr(data, name)())
 
 
-def run(main: Callable[..., Any], **arguments: str) -> None:
+def run(main: Callable[..., Any], arguments: Mapping[str, str]) -> None:
     """The command line of an example: its arguments with what they mean, and where the figure goes."""
     parser = argparse.ArgumentParser(prog=f"python -m examples.models.{Path(main.__code__.co_filename).stem}")
     for name, meaning in arguments.items():

@@ -42,4 +42,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main, name="a segmentation network of torchvision", path="its state dict")
+    run(main, {"name": "a segmentation network of torchvision", "path": "its state dict"})

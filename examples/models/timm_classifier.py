@@ -33,4 +33,4 @@ def main(name: str, path: str | Path, output: str | Path = "outputs/timm_classif
 
 
 if __name__ == "__main__":
-    run(main, name="a model of timm", path="its state dict: a file of safetensors or torch")
+    run(main, {"name": "a model of timm", "path": "its state dict: a file of safetensors or torch"})

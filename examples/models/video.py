@@ -51,4 +51,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main, name="a network of videos of torchvision", path="its state dict")
+    run(main, {"name": "a network of videos of torchvision", "path": "its state dict"})

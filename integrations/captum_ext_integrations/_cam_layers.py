@@ -69,14 +69,17 @@ def layers_and_reshape(
 
 
 def check_not_compiled(model: nn.Module, layers: list[nn.Module]) -> None:
-    """Refuse a model of which a part is compiled, and of scripted parts those with a target layer.
+    """Refuse what is no module, and a model of which a part is compiled, and of scripted parts those with a target layer.
 
     Of what torch.compile made, hooks are run only if they were there when the graph was compiled, and the backward
     pass of most backends cannot be run with the graph kept, as the host runs it.
 
     Raises:
+        ArgumentTypeError: no module.
         ArgumentError: names the part.
     """
+    if not isinstance(model, nn.Module):
+        raise ArgumentTypeError("model", "a torch.nn.Module, whose layers are recorded", describe(model))
     for label, part in compiled_parts(model):
         hides = not is_scripted(part) or any(inside is layer for inside in part.modules() for layer in layers)
         if hides:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -238,7 +239,8 @@ def explain(
         An array (N, 1, ...), or (N, F) for tabular inputs.
 
     Raises:
-        ArgumentError: an argument that the method cannot use, or a layer that the model does not have.
+        ArgumentError: a name that nobody knows, an argument that the method cannot use, or a layer that the model does
+            not have.
 
     Example:
         >>> import numpy as np, torch
@@ -254,7 +256,21 @@ def explain(
         return _explain(model, inputs, targets, method, given)
     quantus = require("quantus", "quantus")
     known = {name: value for name, value in given.items() if name in _OF_QUANTUS}
-    return np.asarray(quantus.explain(model, inputs, targets, **known, **({"method": method} if method else {})))
+    try:
+        return np.asarray(quantus.explain(model, inputs, targets, **known, **({"method": method} if method else {})))
+    except KeyError as error:
+        if "not in the list of supported" not in str(error):
+            raise
+        raise ArgumentError("method", _known_names(method), repr(method)) from error
+
+
+def _known_names(method: str) -> str:
+    """The names that `explain` knows, those that resemble `method` first."""
+    ours = [*METHODS, *_cam_classes()]
+    lower = {name.lower(): name for name in ours}
+    close = [lower[name] for name in get_close_matches(str(method).lower(), lower, n=3, cutoff=0.6)]
+    meant = f" (did you mean {', '.join(close)}?)" if close else ""
+    return f"one of {', '.join(ours)}, MODULE:CLASS, or a name of Quantus's own{meant}"
 
 
 def quantus_methods(methods: Mapping[str, Any]) -> dict[str, Any]:

@@ -226,6 +226,25 @@ def test_other_options_mean_what_they_mean_at_the_inputs():
         torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-9)
 
 
+def test_baselines_are_evaluated_at_a_layer_as_at_the_inputs_that_pass_through_it():
+    torch.manual_seed(0)
+    head = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double().eval()
+    model = nn.Sequential(nn.Identity(), head)
+    x, references = torch.rand(3, 4, dtype=torch.float64), torch.rand(4, 4, dtype=torch.float64)
+    options = {"target": 1, "n_steps": 8, "method": "gausslegendre"}
+    settings = {"references": references, "score": "logit", "rtol": 0}
+    expected = WeightedIG(head, **settings).evaluate_baselines(x, **options)
+    at_layer = LayerWeightedIG(model, model[0], **settings)
+    found = at_layer.evaluate_baselines(x, **options)
+    torch.testing.assert_close(found.weights, expected.weights)
+    assert found.n_removed.tolist() == expected.n_removed.tolist()
+    assert found.informative.tolist() == expected.informative.tolist()
+    torch.testing.assert_close(found.attributions, expected.attributions)
+    torch.testing.assert_close(found.attributions, at_layer.attribute(x, **options))
+    behind = LayerWeightedIG(model, head, **settings).evaluate_baselines(x, attribute_to_layer_input=True, **options)
+    torch.testing.assert_close(behind.attributions, expected.attributions)
+
+
 @pytest.mark.parametrize("kind", [LayerEG, LayerLPI, LayerWeightedIG])
 @pytest.mark.parametrize("name", ["embed", "recurrent", "mix"])
 def test_layers_that_every_way_leads_through_are_complete(kind, name):

@@ -113,7 +113,7 @@ def test_local_path_integration_of_a_neuron_assigns_neighbourhoods_by_the_models
         (2**70, ArgumentError, "an index into a row of the layer's activations"),
         ((0, 9, 9), ArgumentError, r"an index into a row of the layer's activations \(3, 6, 6\), but got tuple"),
         (9, ArgumentError, "an index into a row of the layer's activations"),
-        (1, ArgumentError, "of one neuron, one number for each row, but got a tensor of shape"),
+        (1, ArgumentError, r"of one neuron, one number .* got \(6, 6\) for each: an index is missing"),
         (lambda maps: maps.sum(), ArgumentError, r"of one neuron, .* shape \(\) and dtype torch.float64 for \d+ row"),
         (lambda maps: None, ArgumentError, "of one neuron, one number for each row, but got NoneType None"),
     ],

@@ -13,7 +13,7 @@ from captum_ext.attr import (
     LocalPathIntegration,
     WeightedIntegratedGradients,
 )
-from captum_ext.attr.weighted_ig import weighted_integrated_gradients
+from captum_ext.attr.weighted_ig import weighing
 from captum_ext.core.fills import corner_mean
 from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, ArgumentTypeError, NonFiniteError
 from captum_ext.references import standard_baselines
@@ -168,7 +168,7 @@ def test_weights_do_not_depend_on_the_batch_its_chunks_or_the_groups_that_fit_in
         torch.testing.assert_close(run(slice(None), **arguments).weights, expected.weights)
     for row in range(5):
         torch.testing.assert_close(run(slice(row, row + 1)).attributions, expected.attributions[row : row + 1])
-    monkeypatch.setattr(weighted_integrated_gradients, "_KEPT_BYTES", 2 * 7 * 2 * 64 * 8)
+    monkeypatch.setattr(weighing, "_KEPT_BYTES", 2 * 7 * 2 * 64 * 8)
     grouped = run(slice(None))
     torch.testing.assert_close(grouped.attributions, expected.attributions)
     assert torch.equal(grouped.n_removed, expected.n_removed)
@@ -177,7 +177,7 @@ def test_weights_do_not_depend_on_the_batch_its_chunks_or_the_groups_that_fit_in
 def test_groups_share_one_generator_as_the_whole_batch_would(monkeypatch, model, x, references):
     wg = WeightedIntegratedGradients(model, references=references)
     expected = wg.attribute(x, target=1, n_steps=9, generator=torch.Generator().manual_seed(5))
-    monkeypatch.setattr(weighted_integrated_gradients, "_KEPT_BYTES", 1)
+    monkeypatch.setattr(weighing, "_KEPT_BYTES", 1)
     actual = wg.attribute(x, target=1, n_steps=9, generator=torch.Generator().manual_seed(5))
     torch.testing.assert_close(actual, expected)
 
@@ -192,11 +192,11 @@ def test_with_fewer_gradients_than_references_only_the_drawn_ones_weigh(model, x
 
 def test_keep_drops_weights_below_a_fraction_of_the_mean_and_says_how_many():
     removed = torch.tensor([[1, 10, 100, 0], [4, 4, 4, 4]])
-    weight, dropped = weighted_integrated_gradients.weights_of(removed, 0.25)
+    weight, dropped = weighing.weights_of(removed, 0.25)
     assert weight[0].tolist() == pytest.approx([10 / 11, 1 / 11, 0, 0])
     assert weight[1].tolist() == [0.25] * 4
     assert dropped.tolist() == [1, 0]
-    weight, dropped = weighted_integrated_gradients.weights_of(removed, None)
+    weight, dropped = weighing.weights_of(removed, None)
     assert weight[0].tolist() == pytest.approx([100 / 111, 10 / 111, 1 / 111, 0])
     assert dropped.tolist() == [0, 0]
 
@@ -239,7 +239,7 @@ def test_tol_looks_at_each_input_once_however_many_groups(monkeypatch, model, x,
     wg = WeightedIntegratedGradients(forward, references=references, score="logit")
     counts = []
     for kept in (1 << 20, 1):
-        monkeypatch.setattr(weighted_integrated_gradients, "_KEPT_BYTES", kept)
+        monkeypatch.setattr(weighing, "_KEPT_BYTES", kept)
         rows.clear()
         wg.attribute(x, target=1, method="adaptive", tol=0.5, n_steps=9)
         counts.append(sum(rows))
@@ -254,7 +254,7 @@ def test_a_score_function_that_loses_rows_is_named(model, x, references):
 
 def test_a_goal_that_is_never_reached_gives_equal_weights_that_say_nothing_with_a_warning(x, references):
     wg = WeightedIntegratedGradients(lambda v: 5 - v.square().sum(1) * 0.1, references=references, fill=0)
-    named = r"of 2 of 2 inputs \(row 0, 1\) to its goal \(alpha=0\.5\) before all 6 pixels"
+    named = r"of 2 of 2 inputs \(row 0, 1\) is above its goal \(alpha=0\.5\) with all 6 pixels replaced"
     with pytest.warns(UserWarning, match=named) as seen:
         found = wg.evaluate_baselines(x, n_steps=8, method="riemann_middle")
     assert (found.n_removed == 6).all()
@@ -266,12 +266,36 @@ def test_a_goal_that_is_never_reached_gives_equal_weights_that_say_nothing_with_
     assert [one.filename for one in seen] == [__file__]
 
 
+def test_a_goal_that_only_the_last_pixel_reaches_says_nothing_either(recwarn):
+    # 2 falls by 1 with each pixel: to a tenth with both of them.
+    wg = WeightedIntegratedGradients(
+        lambda v: v.sum(1), references=torch.tensor([[0.0, 0.0], [0.0, 0.5]]), fill=0, alpha=0.1, rtol=0
+    )
+    with pytest.warns(
+        UserWarning, match=r"The order of no reference brings .* \(row 0\) to its goal \(alpha=0.1\) before"
+    ):
+        found = wg.evaluate_baselines(torch.ones(1, 2), n_steps=2, method="riemann_middle")
+    assert found.n_removed.tolist() == [[2, 2]]
+    assert not bool(found.informative)
+
+
+def test_a_score_that_dips_below_its_goal_and_rises_again_is_named_by_what_it_ends_with():
+    # 1 + 2a - 2b is 1 at (1, 1), -1 without the first and 1 without both, above the goal of a half.
+    wg = WeightedIntegratedGradients(
+        lambda v: 1 + 2 * v[:, 0] - 2 * v[:, 1], references=torch.tensor([[0.0, 0.0], [0.5, 0.5]]), fill=0
+    )
+    wg.score = lambda outputs: outputs
+    with pytest.warns(UserWarning, match=r"is above its goal \(alpha=0.5\) with all 2 pixels replaced .* no number of"):
+        found = wg.evaluate_baselines(torch.ones(1, 2), n_steps=5, method="gausslegendre")
+    assert found.n_removed.tolist() == [[2, 2]]
+
+
 def test_only_rows_whose_references_all_miss_the_goal_are_named(monkeypatch):
     # From zero to (4, 1) the first pixel is enough; to (0, -1) filling raises the score: the goal cannot be reached.
     x = torch.tensor([[4.0, 1.0], [0.0, -1.0], [1.0, 4.0], [-1.0, 0.0]])
     wg = WeightedIntegratedGradients(lambda v: v.sum(1), references=torch.tensor([[0.0, 0.0], [0.0, 0.5]]), fill=0)
     for kept in (1 << 20, 1):
-        monkeypatch.setattr(weighted_integrated_gradients, "_KEPT_BYTES", kept)
+        monkeypatch.setattr(weighing, "_KEPT_BYTES", kept)
         with pytest.warns(UserWarning, match=r"2 of 4 inputs \(row 1, 3\)") as seen:
             found = wg.evaluate_baselines(x, n_steps=2, method="riemann_middle")
         assert len(seen) == 1

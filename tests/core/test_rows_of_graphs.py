@@ -163,7 +163,7 @@ def test_weighted_ig_goes_on_with_whole_batches_when_the_search_is_done_with_a_r
 
 
 def test_weighted_ig_keeps_a_batch_whole_whatever_the_memory_for_maps(monkeypatch):
-    monkeypatch.setattr("captum_ext.attr.weighted_ig.weighted_integrated_gradients._KEPT_BYTES", 1)
+    monkeypatch.setattr("captum_ext.attr.weighted_ig.weighing._KEPT_BYTES", 1)
     expected = SHARED_METHODS["WeightedIG"](closed).attribute(GRAPHS, target=1, method="riemann_left", n_steps=4)
     actual = SHARED_METHODS["WeightedIG"](Graph()).attribute(
         GRAPHS, target=1, method="riemann_left", n_steps=4, additional_forward_args=EDGES

@@ -190,3 +190,12 @@ def test_one_layer_needs_no_list_and_modules_of_another_model_are_refused(model,
 def test_reversed_arrays_are_explained(model, x):
     views, copies = (explain(model, one, Y, method="IDGI", n_steps=2) for one in (x[::-1], x[::-1].copy()))
     np.testing.assert_array_equal(views, copies)
+
+
+def test_an_unknown_name_lists_those_of_this_package_too():
+    model = torch.nn.Linear(2, 3)
+    x, y = np.ones((1, 2), dtype=np.float32), np.zeros(1, dtype=int)
+    with pytest.raises(ArgumentError, match=r"one of .*GuidedIG, .*a name of Quantus's own \(did you mean .*BlurIG"):
+        explain(model, x, y, method="blurig")
+    with pytest.raises(ArgumentError, match=r"Quantus's own, but got 'nothing like it'"):
+        explain(model, x, y, method="nothing like it")

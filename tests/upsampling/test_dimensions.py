@@ -170,6 +170,7 @@ def test_an_upsampler_of_a_volume_of_depth_1_gives_the_image(name):
     torch.testing.assert_close(found, expected[:, :, None])
 
 
+@pytest.mark.filterwarnings("ignore:The segments of")  # of felzenszwalb, which does not divide a line of noise
 @pytest.mark.parametrize("name", UPSAMPLERS)
 def test_an_upsampler_of_a_signal_gives_the_image_of_height_1(name):
     x, coarse = random(2, 2, 1, 24), random(2, 1, 3)

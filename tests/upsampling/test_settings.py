@@ -179,8 +179,20 @@ def test_a_normalisation_is_kept_as_numbers_and_undone_channel_by_channel():
 
     usu = USU(segmenter=whole, mean=torch.tensor([[0.5, 0.25, 0.0]]), std=2)
     assert (usu.mean, usu.std) == ((0.5, 0.25, 0.0), (2.0,))
-    usu.score_map(torch.tensor([0.25, 0.125, 0.0]).reshape(1, 3, 1, 1).repeat(1, 1, 2, 4), lambda x: x.sum((1, 2, 3)))
+    image = torch.tensor([0.25, 0.125, 0.0]).reshape(1, 3, 1, 1).repeat(1, 1, 2, 4)
+    with pytest.warns(UserWarning, match="segments of 1 of 1 inputs"):
+        usu.score_map(image, lambda x: x.sum((1, 2, 3)))
     assert seen[0][0, 0].tolist() == [1.0, 0.5, 0.0]
+
+
+def test_one_segment_spreads_every_cell_evenly_with_a_warning_that_counts_the_rows():
+    image, coarse = torch.rand(2, 1, 2, 4), torch.tensor([[[1.0, 3.0]], [[2.0, 0.0]]])
+    one_divided = torch.tensor([[[0, 0, 0, 0]] * 2, [[0, 1, 1, 0]] * 2])
+    usu = USU(segmenter=one_divided)
+    with pytest.warns(UserWarning, match=r"segments of 1 of 2 inputs \(first row 0\) are all of the input"):
+        found = usu(coarse, image, lambda x: x[..., :2].sum((1, 2, 3)))
+    assert found[0, 0].tolist() == [[1.0, 1.0, 3.0, 3.0]] * 2
+    assert found[1, 0, 0, 0] != found[1, 0, 0, 1]
 
 
 CALLS = [

@@ -257,9 +257,9 @@ def _check_layer(forward_func: ForwardFunc, layer: Any) -> nn.Module:
         model = find_module(forward_func)
         named: dict[str, nn.Module] = {} if model is None else dict(model.named_modules())
         if layer not in named:
-            expected = (
-                "one of " + ", ".join(name for name in named if name) if named else "a module, as it is in the model"
-            )
+            names = ", ".join(name for name in named if name)
+            why_not = "None: the model has no named layers" if named else "a module, as it is in the model"
+            expected = f"one of {names}" if names else why_not
             raise ArgumentError("layer", expected, repr(layer))
         return named[layer]
     if not isinstance(layer, nn.Module):

@@ -182,8 +182,12 @@ class LayerPathAttribution(InsideModel, LayerAttribution, GradientAttribution): 
         request = self._request(inputs, baselines, target, additional_forward_args, internal_batch_size)
         plan = Plan(n_steps, method, generators_for(generator, request.n_rows), tol)
         self.method.check(request, plan)
-        site = Site(check_layers(self.layer), attribute_to_layer_input)
         with frozen_parameters(self.method.forward_func):
-            starts_from = "references" if baselines is None else "baselines"
-            place = LayerPlace(request, site, isinstance(self.layer, list | tuple), starts_from)
+            place = self._place(request, baselines, attribute_to_layer_input)
             return self.method.explain_at(place, plan, baselines, wanted)
+
+    def _place(self, request: Request, baselines: Baselines, attribute_to_layer_input: bool) -> LayerPlace:
+        """The activations of the layer, for the references of the object or the baselines of the call."""
+        site = Site(check_layers(self.layer), attribute_to_layer_input)
+        starts_from = "references" if baselines is None else "baselines"
+        return LayerPlace(request, site, isinstance(self.layer, list | tuple), starts_from)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from captum_ext.attr.expected_gradients import ExpectedGradients
 from captum_ext.attr.important_direction_ig import ImportantDirectionIG
 from captum_ext.attr.integrated_gradients import IntegratedGradients
 from captum_ext.attr.layers.layer_attribution import LayerPathAttribution
 from captum_ext.attr.layers.site import Layers
 from captum_ext.attr.local_path_integration import LocalPathIntegration
-from captum_ext.attr.paths import ReferencesOfInputs
+from captum_ext.attr.paths import Generators, Plan, ReferencesOfInputs, generators_for
 from captum_ext.attr.weighted_ig.fitness import ScoreFunc
-from captum_ext.attr.weighted_ig.weighted_integrated_gradients import WeightedIntegratedGradients
-from captum_ext.core.types import Baselines, ForwardFunc, TensorOrTensors
+from captum_ext.attr.weighted_ig.weighted_integrated_gradients import BaselineFitness, WeightedIntegratedGradients
+from captum_ext.core.autocast import own_precision
+from captum_ext.core.checks import check_bool
+from captum_ext.core.inspection import frozen_parameters
+from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors
 from captum_ext.references import ReferenceDistribution
 
 
@@ -188,7 +193,8 @@ class LayerLocalPathIntegration(LayerPathAttribution):
 
 
 class LayerWeightedIntegratedGradients(LayerPathAttribution):
-    r"""Weighted Integrated Gradients at a layer (Tuan et al., "Weighted Integrated Gradients for Feature Attribution").
+    r"""Weighted Integrated Gradients at a layer (Tran Duc Tuan et al., "Enhancing Visual Feature Attribution via
+    Weighted Integrated Gradients", 2025).
 
     https://arxiv.org/abs/2505.03201
 
@@ -266,6 +272,33 @@ class LayerWeightedIntegratedGradients(LayerPathAttribution):
             rtol=rtol,
         )
         super().__init__(method, layer, device_ids, references)
+
+    @own_precision
+    def evaluate_baselines(
+        self,
+        inputs: TensorOrTensors,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        n_steps: int = 50,
+        method: str | None = None,
+        internal_batch_size: int | None = None,
+        attribute_to_layer_input: bool = False,
+        *,
+        generator: Generators | None = None,
+        tol: float | None = None,
+    ) -> BaselineFitness:
+        """Weights (N, K) of each input's references, D in activations, and the maps, from one computation.
+
+        Arguments and errors are those of `attribute`; `attributions` are what it returns.
+        """
+        check_bool("attribute_to_layer_input", attribute_to_layer_input)
+        at_inputs = cast(WeightedIntegratedGradients, self.method)
+        request = self._request(inputs, baselines, target, additional_forward_args, internal_batch_size)
+        plan = Plan(n_steps, method, generators_for(generator, request.n_rows), tol)
+        at_inputs.check(request, plan)
+        with frozen_parameters(at_inputs.forward_func):
+            return at_inputs.evaluate_at(self._place(request, baselines, attribute_to_layer_input), plan, baselines)
 
 
 class LayerImportantDirectionIG(LayerPathAttribution):

@@ -178,8 +178,8 @@ class NeuronLocalPathIntegration(NeuronPathAttribution):
 
 
 class NeuronWeightedIntegratedGradients(NeuronPathAttribution):
-    r"""Weighted Integrated Gradients of a neuron (Tuan et al., "Weighted Integrated Gradients for Feature
-    Attribution").
+    r"""Weighted Integrated Gradients of a neuron (Tran Duc Tuan et al., "Enhancing Visual Feature Attribution via
+    Weighted Integrated Gradients", 2025).
 
     https://arxiv.org/abs/2505.03201
 

@@ -274,12 +274,18 @@ def _neuron(forward_func: ForwardFunc, site: Site, selector: NeuronSelector, *gi
         else:
             value = _indexed(tensors[0], cast("tuple[int | slice, ...]", selector))
         if not isinstance(value, Tensor) or value.numel() != n_rows:
-            received = f"{describe(value)} for {n_rows} row(s)"
-            raise ArgumentError("neuron_selector", "of one neuron, one number for each row", received)
+            raise ArgumentError("neuron_selector", "of one neuron, one number for each row", _not_one(value, n_rows))
         selected.append(value.reshape(n_rows))
 
     site.run(forward_func, given, select)
     return selected[0]
+
+
+def _not_one(value: Any, n_rows: int) -> str:
+    """What was selected instead of a number for each row, by the shape of a row where it has any."""
+    if isinstance(value, Tensor) and value.dim() > 1 and len(value) == n_rows:
+        return f"{tuple(value.shape[1:])} for each: an index is missing, such as (channel, row, column)"
+    return f"{describe(value)} for {n_rows} row(s)"
 
 
 def _indexed(tensor: Tensor, indices: tuple[int | slice, ...]) -> Tensor:

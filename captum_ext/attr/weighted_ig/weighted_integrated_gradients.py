@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,28 +10,22 @@ from torch import Tensor
 
 from captum_ext.attr.paths.integration import PathProblem
 from captum_ext.attr.paths.path_attribution import Explanation
+from captum_ext.attr.paths.place import Place
 from captum_ext.attr.paths.plan import Generators, Plan, generators_for
-from captum_ext.attr.paths.points import drawn_paths
 from captum_ext.attr.paths.reference_sets import ReferencePathAttribution, ReferencesOfInputs, equal_starts
 from captum_ext.attr.paths.starts import Starts
-from captum_ext.attr.weighted_ig.fitness import Fitness, ScoreFunc, Search
+from captum_ext.attr.weighted_ig.fitness import ScoreFunc, Search
+from captum_ext.attr.weighted_ig.weighing import Rule, Weighing
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.checks import check_choice, check_number
 from captum_ext.core.fills import ConstantFill, Fill, FillWord, corner_mean, corner_mean_of, make_fill
 from captum_ext.core.inspection import frozen_parameters
 from captum_ext.core.model import compute_gradients
-from captum_ext.core.pixels import Pixels, has_space
+from captum_ext.core.pixels import has_space
 from captum_ext.core.request import Request
-from captum_ext.core.tensors import Sums, accumulation_dtype, as_column, displacement
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
-from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError
 from captum_ext.references import standard_baselines
-
-# The maps of all references of an input are kept until they are weighted: so many bytes of them at once.
-_KEPT_BYTES = 256 * 2**20
-_ROUNDING = 1e-9
-_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -46,7 +39,8 @@ class BaselineFitness:
         n_dropped: (N,) references that `keep` left out.
         attributions: the weighted maps, as `attribute` returns them.
         informative: (N,) bool; False where D of every one of several references is the number of pixels, so that their
-            equal weights say nothing of them, and in rows that are left out (`captum_ext.on_nonfinite`).
+            equal weights say nothing of them: in most cases since the score stays above its goal with all pixels
+            replaced, where D is not looked for. Also in rows that are left out (`captum_ext.on_nonfinite`).
     """
 
     weights: Tensor
@@ -117,8 +111,8 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         * The goal is relative to the original score, everything happens in the model's input space, and the search has
           an invariant (their code mixes normalised and raw images and stops at an absolute error).
         * Bisection finds A crossing, not always the first: curves need not fall monotonically.
-        * Where no crossing is sure (the filled input itself scores above the goal, or x not above it), D is n. Where
-          that is so for all references of an input, a warning names its row.
+        * Where no crossing is sure (the filled input itself scores above the goal, or x not above it), D is not looked
+          for and is n, also where the curve dips below the goal on its way. A warning names the rows.
         * With a probability below 0.001 the logit relative to the fill decides, with a warning.
         * References equal to the input are left out, with a warning.
         * By default `n_steps` gradients are shared by all references (`method="stratified"`). With fewer gradients than
@@ -178,11 +172,21 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         plan = Plan(n_steps, method, generators_for(generator, request.n_rows), tol)
         self.check(request, plan)
         with frozen_parameters(self.forward_func):
-            problem = PathProblem(request, self.starts(request, baselines), self.multiply_by_inputs)
-            weighing = _Weighing(self, problem, plan)
-            self.check_inputs_used(problem)
-        attributions = request.formatted(weighing.sums.result())
-        return BaselineFitness(weighing.weight, weighing.removed, weighing.dropped, attributions, weighing.informative)
+            return self.evaluate_at(Place(request), plan, baselines)
+
+    def evaluate_at(self, place: Place, plan: Plan, baselines: Baselines) -> BaselineFitness:
+        """What `evaluate_baselines` returns, taken at a place: the inputs, or a layer's activations."""
+        problem = place.problem(self.starts(place.request, baselines), self.multiply_by_inputs)
+        found = Weighing(self._rule, problem, plan)
+        place.check(problem)
+        self.check_inputs_used(problem, place)
+        attributions = place.formatted(found.sums.result())
+        return BaselineFitness(found.weight, found.removed, found.dropped, attributions, found.informative)
+
+    @property
+    def _rule(self) -> Rule:
+        search = Search(self.search, self.rtol)
+        return Rule(self._fill_of_several, self.score, self.alpha, self.keep, self.ranking, search)
 
     def baseline_weights(
         self,
@@ -228,12 +232,13 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
 
     def explain(self, problem: PathProblem, plan: Plan) -> Explanation:
         """The maps of all references, weighted by their fitness."""
-        weighing = _Weighing(self, problem, plan)
+        weighing = Weighing(self._rule, problem, plan)
         starts = Starts(problem.starts.values, problem.starts.index, weighing.weight)
         return Explanation(weighing.sums.result(), starts, weighing.n_gradients)
 
-    def fill_for(self, problem: PathProblem) -> Fill:
-        """What replaces removed pixels."""
+    def _fill_of_several(self, problem: PathProblem) -> Fill:
+        """What replaces removed pixels where references are compared, for which there have to be scores."""
+        self.check_scores_available("references", "one for each input", "several")
         inputs = problem.inputs
         if self.fill is None:
             means = inputs if all(map(has_space, inputs)) else _reference_means(problem)
@@ -256,138 +261,6 @@ def _reference_means(problem: PathProblem) -> Tensors:
         torch.stack([value[index.to(value.device)].mean(0) for index in problem.starts.index]).to(tensor.device)
         for tensor, value in zip(problem.inputs, problem.starts.values, strict=True)
     )
-
-
-class _Weighing:
-    """One computation: the map of every reference of every input, its fitness, and the weighted sums.
-
-    Inputs are taken in groups whose maps fit into memory; within a group, every round of the search asks for all
-    references of all inputs at once.
-    """
-
-    def __init__(self, method: WeightedIntegratedGradients, problem: PathProblem, plan: Plan) -> None:
-        starts = problem.starts
-        if plan.is_shared:
-            starts = drawn_paths(starts, plan.n_steps, plan.generators)
-        self.method, self.problem, self.starts, self.plan = method, problem, starts, plan
-        self.limit = problem.limit
-        self.pixels = Pixels(problem.inputs)
-        exists = starts.weight > 0
-        self.weight = torch.zeros_like(starts.weight)
-        self.removed = torch.zeros(exists.shape, dtype=torch.long, device="cpu")
-        self.dropped = torch.zeros(len(exists), dtype=torch.long, device="cpu")
-        self.n_gradients = torch.zeros(len(exists), dtype=torch.long, device="cpu")
-        self.sums = Sums(problem.inputs, len(exists))
-        self.fitness: Fitness | None = None  # one reference each: nothing to weigh
-        if bool((exists.sum(1) > 1).any()):
-            method.check_scores_available("references", "one for each input", "several")
-            self.fitness = Fitness(problem.request, method.fill_for(problem), method.score, method.alpha)
-        self.search = Search(method.search, method.rtol)
-        for rows in self._groups(exists):
-            self._weigh(rows)
-        self.informative = self._informative()
-
-    def _groups(self, exists: Tensor) -> Iterator[Tensor]:
-        row_bytes = sum(value[0].numel() * accumulation_dtype(value.dtype).itemsize for value in self.problem.inputs)
-        size = max(1, _KEPT_BYTES // max(1, row_bytes * exists.shape[1]))
-        if self.problem.request.fills_batches:  # a batch that has to be whole
-            size = len(exists)
-        yield from torch.split(torch.arange(len(exists), device="cpu"), size)
-
-    def _weigh(self, rows: Tensor) -> None:
-        """Maps, weights and sums of a group of rows."""
-        marked = torch.zeros(len(self.weight), dtype=torch.bool, device="cpu")
-        marked[rows] = True
-        part_of = self.problem
-        problem = PathProblem(part_of.request, self.starts.only(marked), part_of.multiply_by_inputs, part_of.on_done)
-        row, path = problem.starts.paths()
-        outcome = self.plan.integrate_paths(problem)
-        gradients = outcome.sums
-        self.n_gradients += outcome.n_gradients
-        self.removed[row, path] = self._removed(problem, gradients, row, path)
-        self.weight[rows], self.dropped[rows] = weights_of(self.removed[rows], self.method.keep)
-        for part in _parts(len(row), self.limit.rows):
-            maps = self._maps(problem, gradients, row, path, part, problem.multiply_by_inputs)
-            shares = self.weight[row[part], path[part]]
-            self.sums.add(row[part], tuple(values * as_column(shares, values) for values in maps))
-
-    def _informative(self) -> Tensor:
-        """Rows (N,) whose weights say something of their references; a warning names the others."""
-        exists, n_pixels = self.starts.weight > 0, self.pixels.count
-        says_nothing = (exists.sum(1) > 1) & ((self.removed == n_pixels) | ~exists).all(1)
-        left_out = torch.zeros_like(says_nothing)
-        left_out[sorted(self.problem.request.left_out.rows)] = True
-        rows = (says_nothing & ~left_out).nonzero().squeeze(1).tolist()
-        if rows:
-            named = ", ".join(map(str, rows[:_MOST_NAMED])) + (", ..." if len(rows) > _MOST_NAMED else "")
-            warn_caller(
-                f"The order of no reference brings the score of {len(rows)} of {len(exists)} inputs (row {named}) to "
-                f"its goal (alpha={self.method.alpha:g}) before all {n_pixels} pixels are replaced: their references "
-                "have equal weights, which say nothing of them (`evaluate_baselines(...).informative`). Another "
-                "`fill` or `score` may."
-            )
-        return ~(says_nothing | left_out)
-
-    def _removed(self, problem: PathProblem, gradients: Tensors, row: Tensor, path: Tensor) -> Tensor:
-        """D (Q,) of each path; one where an input has one reference only."""
-        removed = torch.ones(len(row), dtype=torch.long, device="cpu")
-        several = ((self.starts.weight > 0).sum(1) > 1)[row]
-        if self.fitness is None or not bool(several.any()):
-            return removed
-        importance = torch.cat(
-            [
-                self._importance(self._maps(problem, gradients, row, path, part, True), row[part])
-                for part in _parts(len(row), self.limit.rows)
-            ]
-        )
-        importance = _finite(problem.request, importance, row, path)
-        removed[several] = self.fitness.fewest_pixels(
-            importance[several.to(importance.device)], row[several], self.search
-        )
-        return removed
-
-    def _importance(self, maps: Tensors, row: Tensor) -> Tensor:
-        """By what pixels are ranked, (P, n)."""
-        if self.method.ranking == "absolute":
-            maps = tuple(values.abs() for values in maps)
-        return self.pixels.totals(maps, row)
-
-    @staticmethod
-    def _maps(
-        problem: PathProblem, gradients: Tensors, row: Tensor, path: Tensor, part: slice, multiply: bool
-    ) -> Tensors:
-        """Maps of the paths in `part`: mean gradients, times input minus reference unless switched off."""
-        chosen = tuple(values[part] for values in gradients)
-        if not multiply:
-            return chosen
-        ends = problem.ends_of(row[part], path[part])
-        return tuple(values * displacement(value, start) for values, value, start in zip(chosen, *ends, strict=True))
-
-
-def weights_of(removed: Tensor, keep: float | None) -> tuple[Tensor, Tensor]:
-    """Weights (N, K) in proportion to 1 / D, zero where D is zero, and how many (N,) `keep` set to zero."""
-    exists = removed > 0
-    fitness = torch.where(exists, 1 / removed.clamp(min=1).double(), 0.0)
-    weight = fitness / fitness.sum(1, keepdim=True)
-    if keep is None:
-        return weight, torch.zeros(len(weight), dtype=torch.long, device="cpu")
-    least = keep * (1 - _ROUNDING) / exists.sum(1, keepdim=True).double()  # equal weights are no less than their mean
-    kept = weight >= least
-    weight = torch.where(kept, weight, 0.0)
-    return weight / weight.sum(1, keepdim=True), (exists & ~kept).sum(1)
-
-
-def _finite(request: Request, importance: Tensor, row: Tensor, path: Tensor) -> Tensor:
-    """The importance (Q, n) of pixels along paths (Q,); rows where it is not finite are met."""
-    for bad in (~importance.isfinite()).any(1).nonzero().squeeze(1).tolist():
-        where = f"the map of row {int(row[bad])} from its reference {int(path[bad])}"
-        request.left_out.meet(int(row[bad]), "forward_func", "of finite gradients", f"NaN or infinity in {where}")
-    return importance.nan_to_num() if request.left_out.rows else importance
-
-
-def _parts(length: int, size: int) -> Iterator[slice]:
-    for first in range(0, length, size):
-        yield slice(first, min(first + size, length))
 
 
 #: Short name.

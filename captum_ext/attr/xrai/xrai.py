@@ -223,7 +223,8 @@ class XRAI(GradientAttribution):  # type: ignore[misc]
         if undivided:
             warn_caller(
                 f"The segments of {len(undivided)} of {len(images)} images (first image {undivided[0]}) are all of the "
-                "image, so that its map is the same everywhere: give XRAI a segmenter that divides it."
+                "image, so that its map is the same everywhere: give XRAI a segmenter that divides it, or fewer "
+                "min_pixels."
             )
         return densities, ranks
 
