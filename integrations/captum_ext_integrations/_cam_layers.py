@@ -69,7 +69,7 @@ def layers_and_reshape(
 
 
 def check_not_compiled(model: nn.Module, layers: list[nn.Module]) -> None:
-    """Refuse what is no module, and a model of which a part is compiled, and of scripted parts those with a target layer.
+    """Refuse what is no module, a model of which a part is compiled, and scripted parts with a target layer.
 
     Of what torch.compile made, hooks are run only if they were there when the graph was compiled, and the backward
     pass of most backends cannot be run with the graph kept, as the host runs it.
