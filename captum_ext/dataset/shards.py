@@ -176,8 +176,10 @@ class RunFolder:
         self, configuration: dict[str, Any], n_samples: int, resume: bool, parts: Sequence[Path]
     ) -> dict[str, Any]:
         """The manifest of the run that is begun or continued."""
-        ours = {*parts, *self.folder.glob(OF_RANKS), *(self.folder / name for name in (LOCK, MANIFEST_LOCK, _MARKS))}
-        content = [path for path in self.folder.iterdir() if path not in ours]
+        ours = {LOCK, MANIFEST_LOCK, _MARKS, *(path.name for path in parts)}
+        content = [  # locks by their names, since other ranks may come at any time
+            path for path in self.folder.iterdir() if path.name not in ours and not path.match(OF_RANKS)
+        ]
         is_empty = content == [self.folder / MANIFEST] and self._is_run()  # nothing was computed yet
         if not content or (is_empty and self._may_begin_anew(configuration)):
             (self.folder / _MARKS).unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import filelock
 import numpy as np
@@ -232,6 +233,32 @@ as_rank(sys.argv[1], int(sys.argv[2]), 3)
     started = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(rank)]) for rank in range(3)]
     assert [process.wait() for process in started] == [0, 0, 0]
     assert same(DatasetAttributions(tmp_path), alone)
+
+
+def test_a_rank_that_comes_while_another_begins_is_nothing_in_an_empty_folder(tmp_path, monkeypatch):
+    real = Path.iterdir
+
+    def joined_by_another(folder):
+        (folder / lock_of(folder, 1, 2).lock_file).touch()
+        return real(folder)
+
+    monkeypatch.setattr(Path, "iterdir", joined_by_another)
+    assert len(as_rank(tmp_path, 0, 2)) == 10
+
+
+def test_samples_that_are_read_in_order_are_read_by_every_rank(tmp_path):
+    class Stream:
+        def __len__(self):
+            return 21
+
+        def __iter__(self):
+            return (Images(21)[index] for index in range(21))
+
+    for rank in (1, 0):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The run in")
+            found = run(linear(), Stream(), tmp_path / "ranks", rank=rank, world_size=2, **SMALL)
+    assert same(found, run(linear(), Stream(), tmp_path / "alone", **SMALL))
 
 
 def test_a_rank_is_told_of_its_own_samples(tmp_path):
