@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from captum_ext import __version__
-from captum_ext_integrations.cli.groups import MethodOptions, ModelOptions, with_groups
+from captum_ext_integrations.cli.groups import MethodOptions, ModelOptions, TargetOptions, with_groups
 from captum_ext_integrations.cli.loading import computing
 from captum_ext_integrations.cli.messages import Shell, say, with_messages
 from captum_ext_integrations.cli.names import METRIC_NAMES, UPSAMPLER
@@ -25,13 +25,11 @@ from captum_ext_integrations.cli.options import (
     Method,
     Methods,
     Metrics,
-    Target,
     Upsampler,
     check_engine,
     check_maps,
     example,
     metrics_of,
-    number_or_name,
 )
 
 __all__ = ["EXAMPLES", "app"]
@@ -42,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # with_messages has its own, and locals may hold what nobody should see
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Explain image classifiers: attributions, upsampled CAMs, scores of methods, whole folders.",
+    help="Explain models of images: attributions, upsampled CAMs, scores of methods, whole folders.",
 )
 
 
@@ -62,7 +60,7 @@ def _options(
         bool, typer.Option("--version", help="Say the version.", is_eager=True, callback=_say_version)
     ] = False,
 ) -> None:
-    """Explain image classifiers: attributions, upsampled CAMs, scores of methods, whole folders."""
+    """Explain models of images: attributions, upsampled CAMs, scores of methods, whole folders."""
 
 
 @app.command(epilog=example("explain"))
@@ -74,12 +72,12 @@ def explain(
     model: ModelOptions,
     method: Method = "ig",
     out: Annotated[Path, typer.Option(help="A picture (.png), or the map as numbers (.npy).")] = Path("map.png"),
-    target: Target = "predicted",
+    target: TargetOptions,
     settings: MethodOptions,
 ) -> int:
     """Explain one photograph."""
     chosen = settings.spec(method, model.spec)
-    code: int = _commands().explain(image, chosen, number_or_name(target), out)
+    code: int = _commands().explain(image, chosen, target.spec, out)
     return code
 
 
@@ -93,12 +91,12 @@ def upsample(
     cam: Annotated[str, typer.Option(help="A CAM class of pytorch-grad-cam, or CAM.")] = "GradCAM",
     upsampler: Upsampler = None,
     out: Annotated[Path, typer.Option(help="A picture (.png), or the map as numbers (.npy).")] = Path("cam.png"),
-    target: Target = "predicted",
+    target: TargetOptions,
     layer: Layer = None,
 ) -> int:
     """A CAM, upsampled by redistributing its mass, beside the coarse map and bilinear interpolation."""
     name = upsampler or UPSAMPLER
-    code: int = _commands().upsample(image, model.spec, cam, layer, name, number_or_name(target), out)
+    code: int = _commands().upsample(image, model.spec, cam, layer, name, target.spec, out)
     return code
 
 
@@ -114,7 +112,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder of scores, table and figure; continued if it is there.")] = Path(
         "scores"
     ),
-    target: Target = "predicted",
+    target: TargetOptions,
     labels: Labels = None,
     settings: MethodOptions,
     limit: Limit = None,
@@ -123,8 +121,7 @@ def evaluate(
     """Score one or several methods on a folder: a table with intervals and paired tests, and a figure."""
     metrics = metrics_of(metric or list(METRIC_NAMES))
     methods = settings.specs(method, model.spec)
-    chosen = number_or_name(target)
-    code: int = _commands().evaluate(folder, methods, metrics, chosen, out, limit, batch_size, labels)
+    code: int = _commands().evaluate(folder, methods, metrics, target.spec, out, limit, batch_size, labels)
     return code
 
 
@@ -170,7 +167,7 @@ def run(
     dtype: Annotated[
         str | None, typer.Option(help="Of the stored maps: float16, float32 or float64; without: float16.")
     ] = None,
-    target: Target = "predicted",
+    target: TargetOptions,
     labels: Labels = None,
     settings: MethodOptions,
     engine: Annotated[Engine, typer.Option(help="local: this process; ray: workers (extra ray).")] = Engine.local,
@@ -198,7 +195,7 @@ def run(
     job = runs.FolderRun(
         folder=folder,
         method=chosen,
-        target=number_or_name(target),
+        target=target.spec,
         out=out,
         metrics=metrics,
         maps=maps,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from captum_ext.exceptions import ArgumentError
+from captum_ext.exceptions import AdaptError, ArgumentError
 from captum_ext_integrations.cli.models import LoadedModel
 from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, upsampler
 
@@ -22,7 +21,7 @@ class Cam:
 
     Args:
         loaded: the model.
-        layer: by name; None: see `last_layer_with_positions`.
+        layer: by name; None: the one that `captum_ext.models.adapt` finds.
         upsampler_name: of the coarse map.
         cam: class of `captum_ext_integrations.grad_cam`.
 
@@ -47,24 +46,32 @@ class Cam:
         if cam not in offered:
             raise ArgumentError("cam", "one of " + ", ".join(offered), repr(cam))
         self.forward_func = loaded.model
-        self.layer = layer or last_layer_with_positions(loaded)
-        modules = dict(loaded.model.named_modules())
+        self.layer = layer or default_layer(loaded)
+        modules = loaded.layers
         if self.layer not in modules:
-            raise ArgumentError("layer", "one of " + ", ".join(name for name in modules if name), repr(self.layer))
-        if self.layer == layer:
-            _check_layer(loaded, self.layer)
+            raise ArgumentError("layer", "one of " + ", ".join(modules), repr(self.layer))
+        self._reshape = _reshape_of(loaded, self.layer)
         self._class = getattr(grad_cam, cam)
         self._target_layer = modules[self.layer]
         self._upsampler = upsampler(upsampler_name, loaded.preparation)
 
-    def __call__(self, inputs: Tensor, target: Tensor | None) -> Tensor:
-        """Maps (N, H, W) that keep the mass of the coarse ones; None: of the predicted classes."""
+    def __call__(self, inputs: Tensor, target: Any) -> Tensor:
+        """Maps (N, H, W) that keep the mass of the coarse ones.
+
+        Args:
+            inputs: (N, C, H, W).
+            target: a class for each image, a function of one image's output, or None: the predicted classes.
+        """
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-        targets = None if target is None else [ClassifierOutputTarget(int(index)) for index in target]
+        if callable(target):
+            targets: list[Any] | None = [target] * len(inputs)
+        else:
+            targets = None if target is None else [ClassifierOutputTarget(int(index)) for index in target]
         with self._class(
             model=self.forward_func,
             target_layers=[self._target_layer],
+            reshape_transform=self._reshape,
             upsampler=self._upsampler,
             normalize=False,
             as_tensor=True,
@@ -73,51 +80,43 @@ class Cam:
         return maps
 
 
-def _check_layer(loaded: LoadedModel, name: str) -> None:
-    """Refuse a layer that is not called once, or whose output has no positions."""
-    calls = _calls(loaded)
-    shapes = [shape for called, shape in calls if called == name]
+def default_layer(loaded: LoadedModel) -> str:
+    """Name of the last layer whose features have positions in the image, as it was found when the model was adapted.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    name = None if loaded.adapted is None else loaded.adapted.layer_name
+    if name is None or loaded.adapted is None:
+        why = "" if loaded.adapted is None else f": {loaded.adapted.knowledge.why_no_layer}"
+        raise ArgumentError("layer", "one that is called once and whose output has positions", f"none{why}")
+    return name
+
+
+def _reshape_of(loaded: LoadedModel, name: str) -> Callable[[Tensor], Tensor] | None:
+    """What makes maps (N, C, h, w) of a layer's features; None where they are maps.
+
+    Raises:
+        ArgumentError: a layer that is not called once, or whose features have no positions.
+    """
+    shapes = [shape for called, shape in _calls(loaded) if called == name]
     if len(shapes) > 1:
-        other = _last(calls)
+        other = None if loaded.adapted is None else loaded.adapted.layer_name
         expected = "one that is called once" + (f", such as {other!r}" if other else "")
         raise ArgumentError(
             "layer", expected, f"{name!r}, which is called {len(shapes)} times: it is not clear which call is meant"
         )
-    if not shapes or len(shapes[0]) != 4:
-        received = "is not called by the model" if not shapes else f"gives {shapes[0] or 'no tensor'}"
-        raise ArgumentError("layer", "one whose output is (N, C, h, w)", f"{name!r}, which {received}")
-
-
-def last_layer_with_positions(loaded: LoadedModel) -> str:
-    """Name of the last module, in the order of computation, whose output is (N, C, h, w) with several positions.
-
-    Modules that are called more than once are left out, as one activation or one pooling of many layers: a CAM would
-    explain the first of their calls. What holds them, as a block that is called once, is not left out.
-
-    Raises:
-        ArgumentError: none, or tokens of a transformer come after it.
-    """
-    calls = _calls(loaded)
-    name = _last(calls)
-    if name is None:
-        expected = (
-            "one that is called once and whose output is (N, C, h, w); the tokens of transformers need a script, and "
-            "modules that are called more than once are not taken by themselves"
-        )
-        raise ArgumentError("layer", expected, "none at the end")
-    return name
-
-
-def _last(calls: list[tuple[str, tuple[int, ...]]]) -> str | None:
-    """Of the modules that are called once the last with positions, unless positions in another order come after it."""
-    times = Counter(name for name, _ in calls)
-    last = None
-    for name, shape in calls:
-        if len(shape) == 4 and shape[-1] == shape[-2] > 1:
-            last = name if times[name] == 1 else last
-        elif len(shape) > 2 and math.prod(shape[2:]) > 1:
-            last = None  # those of a transformer
-    return last
+    expected = "one whose output is (N, C, h, w), or the tokens of patches"
+    if not shapes or not shapes[0]:
+        received = "is not called by the model" if not shapes else "gives no tensor"
+        raise ArgumentError("layer", expected, f"{name!r}, which {received}")
+    if loaded.adapted is None:
+        return None
+    try:
+        maps = loaded.adapted.to_grid(torch.zeros(shapes[0]))
+    except (AdaptError, ArgumentError) as error:
+        raise ArgumentError("layer", expected, f"{name!r}, which gives {tuple(shapes[0])}") from error
+    return None if maps.shape == shapes[0] else loaded.adapted.to_grid
 
 
 def _calls(loaded: LoadedModel) -> list[tuple[str, tuple[int, ...]]]:
@@ -131,11 +130,12 @@ def _calls(loaded: LoadedModel) -> list[tuple[str, tuple[int, ...]]]:
         return module.register_forward_hook(note)
 
     side, channels = loaded.preparation.crop, loaded.preparation.channels
+    size = (side, side) if loaded.adapted is None else loaded.adapted.size
     handles = []
     try:
-        handles = [watch(name, module) for name, module in loaded.model.named_modules() if name]
+        handles = [watch(name, module) for name, module in loaded.layers.items()]
         with torch.no_grad():
-            loaded.model(torch.zeros(1, channels, side, side, device=loaded.device))
+            loaded.model(torch.zeros(1, channels, *size, device=loaded.device))
     finally:
         for handle in handles:
             handle.remove()

@@ -15,15 +15,15 @@ from captum_ext.dataset.row_maker import Batch, RowMaker, Settings
 from captum_ext.dataset.run import default_fields
 from captum_ext.exceptions import ArgumentError
 from captum_ext_integrations.cli import left_out, pictures, tables
-from captum_ext_integrations.cli.classes import class_of
 from captum_ext_integrations.cli.deltas import about_delta
 from captum_ext_integrations.cli.folder_runs import FAILED, OK, FolderRun, layer_of, run_method
-from captum_ext_integrations.cli.images import folder_of, image_of
+from captum_ext_integrations.cli.images import folder_of, picture_of
 from captum_ext_integrations.cli.messages import say, say_table
-from captum_ext_integrations.cli.methods import CALLERS_CLASS, METHODS, METRICS, MethodSpec, outputs
+from captum_ext_integrations.cli.methods import CALLERS_CLASS, METHODS, METRICS, MethodSpec
 from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, load_model
 from captum_ext_integrations.cli.progress import bar
 from captum_ext_integrations.cli.references import fit
+from captum_ext_integrations.cli.targets import Chosen, TargetSpec, chosen_of, target_of_folder
 from captum_ext_integrations.cli.upsamplers import UPSAMPLERS
 from captum_ext_integrations.cli.written import check_picture, write
 
@@ -40,23 +40,23 @@ _ATTRIBUTION = "attribution of a pixel"
 _SUMS_TO_SCORE = f"{_ATTRIBUTION}, in units of the score"
 
 
-def explain(image: Path, spec: MethodSpec, target: int | str, out: Path) -> int:
+def explain(image: Path, spec: MethodSpec, target: TargetSpec, out: Path) -> int:
     """One photograph to one picture."""
     check_picture(out)
     loaded = load_model(spec.model)
-    inputs = image_of(loaded, image)
-    chosen = _class_of_one(loaded, inputs, target)
+    inputs, size = picture_of(loaded, image)
+    chosen = chosen_of(loaded, inputs, size, target)
     method = spec.build(loaded)
     fields = tuple(name for name in default_fields(method) if name != "prediction")
-    settings = Settings(chosen, fields, MapFormat(dtype="float32"), spec.seed, spec.attribute_kwargs)
+    settings = Settings(chosen.target, fields, MapFormat(dtype="float32"), spec.seed, spec.attribute_kwargs)
     columns, failures = RowMaker(method, settings).rows(Batch([0], inputs))
     if failures:
         raise ArgumentError("image", "one whose attributions are finite", failures[0])
     layer, values = layer_of(method), columns["map"][0]
-    title = f"{spec.name}{_of_layer(layer)}: {loaded.class_name(chosen)}, score {columns['score'][0]:.3g}"
+    title = f"{spec.name}{_of_layer(layer)}: {chosen.name}, score {columns['score'][0]:.3g}"
     unit = _UNITS.get(spec.name, _SUMS_TO_SCORE if "delta" in columns else _ATTRIBUTION)
     notes = (f"Layer {layer}",) if layer else ()
-    _save(out, {"": values}, loaded, inputs, pictures.Caption(title, unit, notes))
+    _save(out, {"": values}, loaded, inputs, _caption(title, unit, notes, chosen))
     delta = float(columns["delta"][0]) if "delta" in columns else None
     say(title if delta is None else f"{title}, convergence delta {delta:.2g}")
     if delta is not None:
@@ -66,22 +66,23 @@ def explain(image: Path, spec: MethodSpec, target: int | str, out: Path) -> int:
 
 
 def upsample(
-    image: Path, spec: ModelSpec, cam: str, layer: str | None, upsampler: str, target: int | str, out: Path
+    image: Path, spec: ModelSpec, cam: str, layer: str | None, upsampler: str, target: TargetSpec, out: Path
 ) -> int:
     """One CAM: coarse, interpolated, redistributed."""
     from captum_ext_integrations.cli.cams import Cam
 
     check_picture(out)
     loaded = load_model(spec)
-    inputs = image_of(loaded, image)
-    chosen = torch.tensor([_class_of_one(loaded, inputs, target)])
+    inputs, size = picture_of(loaded, image)
+    chosen = chosen_of(loaded, inputs, size, target)
+    explained = chosen.target if callable(chosen.target) else torch.tensor([chosen.target])
     used = Cam(loaded, layer, upsampler, cam)
     maps = {
-        name: Cam(loaded, used.layer, name, cam)(inputs, chosen)[0].cpu().numpy() for name in ("nearest", "bilinear")
+        name: Cam(loaded, used.layer, name, cam)(inputs, explained)[0].cpu().numpy() for name in ("nearest", "bilinear")
     }
-    maps[upsampler] = used(inputs, chosen)[0].cpu().numpy()
-    title = f"{cam}{_of_layer(used.layer)}: {loaded.class_name(int(chosen))}"
-    caption = pictures.Caption(title, _UNITS["gradcam"], (f"Layer {used.layer}",))
+    maps[upsampler] = used(inputs, explained)[0].cpu().numpy()
+    title = f"{cam}{_of_layer(used.layer)}: {chosen.name}"
+    caption = _caption(title, _UNITS["gradcam"], (f"Layer {used.layer}",), chosen)
     shown = {upsampler: maps[upsampler]} if out.suffix == ".npy" else maps
     _save(out, shown, loaded, inputs, caption)
     say(f"{title}, upsampled by {upsampler}, mass {maps[upsampler].sum():.4g}", str(out))
@@ -117,7 +118,7 @@ def evaluate(
     folder: Path,
     methods: list[MethodSpec],
     metrics: list[str],
-    target: int | str,
+    target: TargetSpec,
     out: Path,
     limit: int | None,
     batch_size: int,
@@ -125,7 +126,7 @@ def evaluate(
 ) -> int:
     """Scores of methods on a folder: rows, table, figure."""
     loaded = load_model(methods[0].model)
-    chosen = class_of(loaded, target)
+    chosen = target_of_folder(loaded, target)
     jobs = [
         FolderRun(
             folder,
@@ -169,16 +170,9 @@ def list_names() -> int:
     return OK
 
 
-def _class_of_one(loaded: LoadedModel, inputs: Tensor, target: int | str) -> int:
-    """The class to explain of one photograph."""
-    scores = outputs(loaded.model, inputs)
-    if target == "label":
-        raise ArgumentError("target", 'a name, a number or "predicted" for one photograph', '"label"')
-    named = class_of(loaded, target)
-    chosen = int(scores.argmax(1)) if isinstance(named, str) else named
-    if not 0 <= chosen < scores.shape[1]:
-        raise ArgumentError("target", f"an index from 0 to {scores.shape[1] - 1}, the model's outputs", str(chosen))
-    return chosen
+def _caption(title: str, unit: str, notes: tuple[str, ...], chosen: Chosen) -> pictures.Caption:
+    mask = None if chosen.mask is None else chosen.mask.numpy()
+    return pictures.Caption(title, unit, notes, chosen.box, mask)
 
 
 def _of_layer(layer: str | None) -> str:

@@ -16,12 +16,12 @@ from captum_ext.dataset import DatasetAttributions, MapFormat, RunOptions, attri
 from captum_ext.dataset.run import default_fields
 from captum_ext.exceptions import ArgumentError
 from captum_ext.images import ImageFolder
-from captum_ext_integrations.cli.classes import class_of
 from captum_ext_integrations.cli.images import folder_of, labelled_folder_of
 from captum_ext_integrations.cli.messages import say
 from captum_ext_integrations.cli.methods import MethodSpec
 from captum_ext_integrations.cli.models import LoadedModel, load_model
 from captum_ext_integrations.cli.progress import bar
+from captum_ext_integrations.cli.targets import Target, TargetSpec, target_of_folder
 from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER
 
 OK, FAILED = 0, 1
@@ -30,11 +30,11 @@ _MOST_NAMED = 10
 
 @dataclass(frozen=True)
 class FolderRun:
-    """A method over a folder of images, as it was asked for."""
+    """A method over a folder of images, as it was asked for; the target is what it is once the model is loaded."""
 
     folder: Path
     method: MethodSpec
-    target: int | str
+    target: TargetSpec | Target
     out: Path
     metrics: tuple[str, ...] = ()
     maps: bool = True
@@ -55,15 +55,17 @@ class FolderRun:
             raise ArgumentError("labels", "given with --target label only", f"{self.labels!r} with {self.target!r}")
         return folder_of(loaded, self.folder, self.limit)
 
-    def with_class_of(self, loaded: LoadedModel) -> FolderRun:
-        """The same with a class by its number."""
-        return replace(self, target=class_of(loaded, self.target))
+    def with_target_of(self, loaded: LoadedModel) -> FolderRun:
+        """The same with what the model has for the target."""
+        asked = self.target
+        return replace(self, target=target_of_folder(loaded, asked)) if isinstance(asked, TargetSpec) else self
 
     def arguments(self, method: Any) -> dict[str, Any]:
         """What both engines are to compute."""
-        fields = [name for name in default_fields(method, self.target) if self.maps or name != "map"]
+        target = self.target.target if isinstance(self.target, TargetSpec) else self.target
+        fields = [name for name in default_fields(method, target) if self.maps or name != "map"]
         return {
-            "target": self.target,
+            "target": target,
             "fields": (*fields, *self.metrics),
             "map_format": MapFormat(None if self.size is None else (self.size, self.size), self.dtype or "float16"),
             "attribute_kwargs": self.method.attribute_kwargs,
@@ -107,7 +109,7 @@ def layer_of(method: Any) -> str | None:
 def run_here(job: FolderRun, num_workers: int = 0) -> int:
     """A folder on this machine."""
     loaded = load_model(job.method.model)
-    job = job.with_class_of(loaded)
+    job = job.with_target_of(loaded)
     images = job.images(loaded)
     return run_method(job, images, job.method.build(loaded), num_workers)
 
@@ -134,7 +136,7 @@ def run_with_ray(job: FolderRun, workers: int, num_gpus: float) -> int:
     job = job.for_workers(num_gpus)
     on_cpu = replace(job.method.model, device="cpu")  # the driver explains nothing
     loaded = load_model(on_cpu)
-    job = job.with_class_of(loaded)
+    job = job.with_target_of(loaded)
     images, method = job.images(loaded), job.method.build(loaded)
     environment: dict[str, Any] = {"worker_process_setup_hook": _searching_here(os.getcwd())}
     if "PYTHONPATH" in os.environ:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from captum_ext_integrations.cli.loading import computing
 from captum_ext_integrations.cli.options import (
+    BoxOption,
+    Channels,
     Classes,
     Crop,
     Device,
@@ -18,19 +20,26 @@ from captum_ext_integrations.cli.options import (
     Mean,
     Model,
     References,
+    Region,
     Resize,
     Seed,
     Std,
     Steps,
+    Target,
+    Texts,
     Upsampler,
     Weights,
     WeightsKey,
+    box_of,
+    number_or_name,
     numbers,
+    region_of,
 )
 
 if TYPE_CHECKING:
     from captum_ext_integrations.cli.methods import MethodSpec
     from captum_ext_integrations.cli.models import ModelSpec
+    from captum_ext_integrations.cli.targets import TargetSpec
 
 _Command = TypeVar("_Command", bound=Callable[..., int])
 
@@ -84,6 +93,8 @@ class ModelOptions:
     crop: Crop = None
     mean: Mean = None
     std: Std = None
+    channels: Channels = None
+    text: Texts = None
     device: Device = "auto"
 
     @property
@@ -99,7 +110,25 @@ class ModelOptions:
             numbers("std", self.std),
             self.device,
             self.weights_key,
+            self.channels,
+            tuple(self.text or ()),
         )
+        return made
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """What is explained."""
+
+    target: Target = "predicted"
+    box: BoxOption = None
+    region: Region = None
+
+    @property
+    def spec(self) -> TargetSpec:
+        """The same for what computes."""
+        box, region = box_of("box", self.box), region_of(self.region)
+        made: TargetSpec = computing("targets").TargetSpec(number_or_name(self.target), box, region)
         return made
 
 

@@ -12,17 +12,18 @@ from captum_ext.images.folders import class_folders
 from captum_ext_integrations.cli.labels import labels_of
 from captum_ext_integrations.cli.models import LoadedModel
 
-__all__ = ["ImageFolder", "folder_of", "image_of", "labelled_folder_of", "open_image"]
+__all__ = ["ImageFolder", "folder_of", "labelled_folder_of", "open_image", "picture_of"]
 
 
-def image_of(loaded: LoadedModel, path: Path) -> Tensor:
-    """A file as the model takes it, (1, C, H, W) on its device.
+def picture_of(loaded: LoadedModel, path: Path) -> tuple[Tensor, tuple[int, int]]:
+    """A file as the model takes it, (1, C, H, W) on its device, and its size (width, height) as it is seen.
 
     Raises:
         OSError: as `captum_ext.images.open_image`.
     """
-    image = open_image(path, channels=loaded.preparation.channels, keep_depth=True)
-    return loaded.preparation(image)[None].to(loaded.device)
+    prepared = loaded.preparation
+    image = open_image(path, channels=prepared.channels, keep_depth=prepared.keep_depth)
+    return prepared(image)[None].to(loaded.device), image.size
 
 
 def folder_of(
@@ -33,8 +34,9 @@ def folder_of(
     Raises:
         ArgumentError: as `captum_ext.images.ImageFolder`.
     """
-    channels = loaded.preparation.channels
-    return ImageFolder(root, loaded.preparation, limit, class_to_idx=labels, channels=channels, keep_depth=True)
+    prepared = loaded.preparation
+    channels, keep_depth = prepared.channels, prepared.keep_depth
+    return ImageFolder(root, prepared, limit, class_to_idx=labels, channels=channels, keep_depth=keep_depth)
 
 
 def labelled_folder_of(loaded: LoadedModel, root: Path, limit: int | None, labels: str | None) -> ImageFolder:

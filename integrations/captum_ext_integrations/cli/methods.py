@@ -11,7 +11,6 @@ from types import FunctionType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from captum_ext.attr import method_class
 from captum_ext.attr.registry import method_settings
@@ -20,6 +19,7 @@ from captum_ext.exceptions import ArgumentError
 from captum_ext.references import standard_baselines
 from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, import_from_here, load_model
 from captum_ext_integrations.cli.references import fitted_references, reference_images
+from captum_ext_integrations.cli.scoring import Scoring, takes_functions
 from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS, upsampler
 
 DEFAULT_STEPS = 20
@@ -167,7 +167,10 @@ def _make(kind: type[Any], loaded: LoadedModel, spec: MethodSpec, settings: Mapp
         made["references"] = (fitted_references if is_fitted else reference_images)(loaded, spec.references)
         if is_fitted:
             made["allow_other_model"] = False  # nobody reads a warning among the rows of a run
-    return kind(loaded.model, **made)
+    if kind.__module__.split(".")[0] == "captum_ext" or loaded.takes_classes:
+        return kind(loaded.model, **made)
+    model = Scoring(loaded.model)
+    return takes_functions(kind(model, **made), model)
 
 
 def _make_for_runs(kind: type[Any], loaded: LoadedModel, spec: MethodSpec) -> Any:
@@ -208,10 +211,18 @@ def _cam(cam: str, loaded: LoadedModel, spec: MethodSpec) -> Any:
 
 
 def _excitation_backprop(name: str, loaded: LoadedModel, spec: MethodSpec) -> Any:
-    settings = {**method_settings(name), "layer": spec.layer}
+    settings = {**method_settings(name), "layer": _layer_of_model(loaded, spec.layer)}
     if spec.layer is not None or spec.upsampler is not None:
         settings["upsampler"] = upsampler(spec.upsampler or DEFAULT_UPSAMPLER, loaded.preparation)
     return _make(method_class(name), loaded, spec, settings)
+
+
+def _layer_of_model(loaded: LoadedModel, name: str | None) -> str | None:
+    """The name of a network's layer in the model that is explained, which may hold the network."""
+    if name is None or name not in loaded.layers:
+        return name
+    layer = loaded.layers[name]
+    return next((inside for inside, part in loaded.model.named_modules() if part is layer), name)
 
 
 def _named(name: str) -> Callable[[LoadedModel, MethodSpec], Any]:
@@ -288,10 +299,3 @@ METRICS: dict[str, tuple[bool, str]] = {
     "deletion": (False, "area under the score as the most important pixels are deleted; lower is better"),
     "diff_id": (True, "score without the least minus without the most important pixels; higher is better"),
 }
-
-
-def outputs(model: nn.Module, images: Tensor) -> Tensor:
-    """The model's outputs without gradients."""
-    with torch.no_grad():
-        scores: Tensor = model(images)
-    return scores

@@ -1,98 +1,242 @@
-"""Models by name, with weights that are never unpickled code, and how they want their images."""
+"""Models by name, adapted: with weights that are never unpickled code, and how they want their images."""
 
 from __future__ import annotations
 
-import importlib
-import math
-import os
-import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from captum_ext.core.optional import require
-from captum_ext.exceptions import ArgumentError, ModelLoadError
-from captum_ext_integrations.cli.preparation import Preparation
-from captum_ext_integrations.cli.weights import fill, first_line, load_weights
+from captum_ext.exceptions import AdaptError, ArgumentError, ModelLoadError, ModelOutputError, OutputRowsError
+from captum_ext.models import AdaptedModel, adapt
+from captum_ext.models.targets import SimilarityTarget
+from captum_ext_integrations.cli.of_open_clip import of_open_clip
+from captum_ext_integrations.cli.of_transformers import of_transformers
+from captum_ext_integrations.cli.preparation import Preparation, ProcessorPreparation
+from captum_ext_integrations.cli.sources import (
+    ModelSpec,
+    Source,
+    Texts,
+    import_from_here,
+    of_caller,
+    of_timm,
+    of_torchvision,
+)
+from captum_ext_integrations.cli.weights import first_line, load_weights
 
-__all__ = ["LoadedModel", "ModelSpec", "Preparation", "import_from_here", "load_model", "load_weights"]
+__all__ = ["LoadedModel", "ModelSpec", "Preparation", "as_loaded", "import_from_here", "load_model", "load_weights"]
 
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """Which model, with which weights, for which images; small enough to be sent to other processes.
-
-    Attributes:
-        name: torchvision:NAME, timm:NAME or MODULE:FUNCTION.
-        weights: a local file, or None for the pretrained ones (of MODULE:FUNCTION: those that it loads).
-        weights_key: which of several state dicts of that file, where it is a checkpoint: "state_dict_ema".
-        n_classes: outputs, where the file's differ from the 1,000 of ImageNet.
-        resize, crop, mean, std: override the preparation that belongs to the model.
-        device: "auto", "cpu", "cuda" or another of torch's names.
-    """
-
-    name: str
-    weights: Path | None = None
-    n_classes: int | None = None
-    resize: int | None = None
-    crop: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    device: str = "auto"
-    weights_key: str | None = None
+_SOURCES: dict[str, Callable[[str, ModelSpec], Source]] = {
+    "torchvision": of_torchvision,
+    "timm": of_timm,
+    "hf": of_transformers,
+    "open_clip": of_open_clip,
+}
+_NOT_ADAPTED = (AdaptError, ModelOutputError, OutputRowsError)
+_FORMS = "torchvision:NAME, timm:NAME, hf:NAME_OR_PATH, open_clip:NAME or MODULE:FUNCTION"
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in eval mode, how it wants its images, and names of its classes where they are known."""
+    """A model in eval mode, how it wants its images, and names of its classes where they are known.
+
+    Attributes:
+        model: what is explained. A classifier is the network itself, so that layers and runs have its names; others
+            are `adapted`, or what compares images with texts.
+        preparation: from a photograph to its input.
+        device: where it is.
+        n_classes: outputs in a row; 0 of detectors.
+        class_names: of the outputs.
+        adapted: the network as `captum_ext.models.adapt` knows it.
+        similarity: of an image with the one text that is given.
+        has_texts: whether the model compares images with texts.
+    """
 
     model: nn.Module
-    preparation: Preparation
+    preparation: Preparation | ProcessorPreparation
     device: torch.device
     n_classes: int
     class_names: tuple[str, ...] = ()
+    adapted: AdaptedModel | None = None
+    similarity: SimilarityTarget | None = None
+    has_texts: bool = False
 
     def class_name(self, index: int) -> str:
         """Name of a class, or its number."""
         return self.class_names[index] if index < len(self.class_names) else f"class {index}"
+
+    @property
+    def kind(self) -> str:
+        """What a row of the outputs is: "scores", "maps", "embedding" or "detections"."""
+        is_adapted = self.adapted is not None and self.model is self.adapted
+        return self.adapted.kind if is_adapted and self.adapted is not None else "scores"
+
+    @property
+    def takes_classes(self) -> bool:
+        """Whether targets are indices of outputs, and not functions of what the model returns."""
+        return self.kind == "scores"
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        """Modules of the network, by the names that it gives them."""
+        network = self.model if self.adapted is None else self.adapted.model
+        return {name: module for name, module in network.named_modules() if name}
 
 
 def load_model(spec: ModelSpec) -> LoadedModel:
     """The model of a specification.
 
     Raises:
-        ModelLoadError: no such model or function, weights that do not fit, or that cannot be downloaded.
-        ArgumentError: a device that torch does not know.
+        ModelLoadError: no such model or function, weights that do not fit, or that cannot be downloaded, or a model
+            that cannot be adapted.
+        ArgumentError: a device that torch does not know, or options that the model does not have.
     """
     source, separator, name = spec.name.partition(":")
     if not separator or not source or not name:
-        raise ModelLoadError(
-            f"Expected a model as torchvision:NAME, timm:NAME or MODULE:FUNCTION, but got {spec.name!r}."
-        )
+        raise ModelLoadError(f"Expected a model as {_FORMS}, but got {spec.name!r}.")
     if spec.weights_key is not None and spec.weights is None:
         raise ArgumentError("weights_key", "given together with --weights FILE", repr(spec.weights_key))
-    load = {"torchvision": _torchvision, "timm": _timm}.get(source)
-    model, preparation, names = _returned(source, name, spec) if load is None else load(name, spec)
-    changed = {key: getattr(spec, key) for key in ("resize", "crop", "mean", "std") if getattr(spec, key) is not None}
-    if "crop" in changed and "resize" not in changed:
-        changed["resize"] = max(changed["crop"], preparation.resize)
-    prepared = replace(preparation, **changed)
-    if prepared.crop > prepared.resize:
-        raise ArgumentError("crop", f"at most resize, {prepared.resize}", str(prepared.crop))
+    load = _SOURCES.get(source)
+    found = of_caller(source, name, spec) if load is None else load(name, spec)
     device = _device(spec.device)
-    model = model.eval().requires_grad_(True).to(device)
-    channels, n_classes = _channels_and_classes(model, prepared, device, spec.name)
+    model = found.model.eval().requires_grad_(True).to(device)
+    if isinstance(model, AdaptedModel):
+        return _of_adapted(model, found, spec, device)
+    if found.preparation is None:
+        return _of_processor(model, found, spec, device)
+    return as_loaded(model, _prepared(found.preparation, spec), device, spec=spec, source=found)
+
+
+def as_loaded(
+    model: nn.Module,
+    preparation: Preparation,
+    device: torch.device,
+    *,
+    spec: ModelSpec,
+    source: Source | None = None,
+) -> LoadedModel:
+    """A network whose preparation is known, adapted.
+
+    Raises:
+        ModelLoadError: it cannot be adapted to images of that size.
+        ArgumentError: a normalisation of another number of channels, or none for grey images.
+    """
+    adapted = _adapted(model, preparation, spec)
+    channels = adapted.channels
     if channels == 1 and (spec.mean is None or spec.std is None):
         missing = "mean" if spec.mean is None else "std"
         expected = f"given for {spec.name}, which takes grey images, as --{missing} NUMBER"
         raise ArgumentError(missing, expected, "nothing")
-    mean, std = (_of_channels(one, getattr(prepared, one), channels) for one in ("mean", "std"))
-    return LoadedModel(model, replace(prepared, mean=mean, std=std, channels=channels), device, n_classes, names)
+    mean, std = (_of_channels(one, getattr(preparation, one), channels) for one in ("mean", "std"))
+    prepared = replace(preparation, mean=mean, std=std, channels=channels)
+    return _finished(adapted, prepared, device, spec, source or Source(model))
+
+
+def _of_processor(model: nn.Module, found: Source, spec: ModelSpec, device: torch.device) -> LoadedModel:
+    """A network whose processor prepares its images."""
+    try:
+        adapted = adapt(model, found.processor)
+    except _NOT_ADAPTED as error:
+        raise ModelLoadError(_not_adapted(f"{spec.name} to take the images of its processor", error)) from error
+    return _finished(adapted, _by_transform(adapted, spec, found.described), device, spec, found)
+
+
+def _of_adapted(adapted: AdaptedModel, found: Source, spec: ModelSpec, device: torch.device) -> LoadedModel:
+    """What a function of the caller has adapted, in eval mode, with its own preparation."""
+    reason = f"left out: {spec.name} returns an AdaptedModel, which prepares its images itself"
+    spec.refuse(reason, "resize", "crop", "mean", "std")
+    return _finished(adapted, _by_transform(adapted, spec, None), device, spec, found)
+
+
+def _by_transform(adapted: AdaptedModel, spec: ModelSpec, described: Any) -> ProcessorPreparation:
+    """The preparation that an adapted model knows."""
+    source = adapted.knowledge.source
+    transform = None if source is None else source.transform.value
+    if source is None or transform is None:
+        raise ModelLoadError(f"Expected {spec.name} to know how photographs become its images (a processor).")
+    mean, std = adapted.mean, adapted.std
+    if mean is None or std is None:
+        expected = f"given for {spec.name}, whose processor does not say it, as --mean NUMBER"
+        raise ArgumentError("mean" if mean is None else "std", expected, "nothing")
+    size = dict(getattr(getattr(transform, "processor", None), "size", None) or {})
+    crops = getattr(getattr(transform, "processor", None), "do_center_crop", False)
+    is_square = not (size.get("shortest_edge") and not crops)
+    channels = adapted.channels
+    mean, std = (values * channels if len(values) == 1 else values for values in (mean, std))
+    return ProcessorPreparation(transform, max(adapted.size), mean, std, channels, described, is_square)
+
+
+def _finished(
+    adapted: AdaptedModel, preparation: Any, device: torch.device, spec: ModelSpec, source: Source
+) -> LoadedModel:
+    """The network, what is adapted of it, or its comparison with texts, as `spec` asks for."""
+    fitting = adapted.kind == "detections" or len(source.class_names) == adapted.n_outputs
+    names = adapted.class_names or (source.class_names if fitting else ())
+    model: nn.Module = adapted.model if _returns_scores(adapted) else adapted
+    loaded = LoadedModel(
+        model, preparation, device, adapted.n_outputs, names, adapted, has_texts=source.texts is not None
+    )
+    if not spec.texts:
+        return loaded
+    if source.texts is None:
+        raise ArgumentError(
+            "text", f"given for models that compare images with texts (CLIP, SigLIP); {spec.name} has no texts", "it"
+        )
+    return _of_texts(loaded, source.texts, spec.texts)
+
+
+def _returns_scores(adapted: AdaptedModel) -> bool:
+    """Whether the network itself takes images and returns a row of scores for each."""
+    entry, reading = adapted.knowledge.entry, adapted.knowledge.reading
+    by_position = entry.method is None and entry.keyword is None
+    return by_position and reading.part is None and reading.kind == "scores" and len(reading.row_shape or ()) == 1
+
+
+def _of_texts(loaded: LoadedModel, tower: Texts, texts: tuple[str, ...]) -> LoadedModel:
+    """A model of images and texts whose classes are the texts, or with the similarity to the only one."""
+    images = loaded.adapted
+    with torch.no_grad():
+        embeddings = tower.embed(list(texts)).float()
+    if len(texts) == 1 or images is None:
+        similarity = SimilarityTarget(embeddings[0].cpu(), tower.scale, tower.bias)
+        return replace(loaded, similarity=similarity, class_names=texts)
+    model = ZeroShot(images, embeddings, tower.scale, tower.bias).eval()
+    return replace(loaded, model=model, n_classes=len(texts), class_names=texts)
+
+
+class ZeroShot(nn.Module):
+    """Logits (N, T) of T texts: the cosine of the image's embedding with each text's, times a scale, plus a bias."""
+
+    embeddings: Tensor
+
+    def __init__(self, images: AdaptedModel, embeddings: Tensor, scale: float, bias: float) -> None:
+        super().__init__()
+        self.images, self.scale, self.bias = images, scale, bias
+        self.register_buffer("embeddings", nn.functional.normalize(embeddings, dim=-1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images (N, C, H, W)."""
+        embedded = nn.functional.normalize(self.images(images).float(), dim=-1)
+        return self.scale * embedded @ self.embeddings.T + self.bias
+
+
+def _prepared(preparation: Preparation, spec: ModelSpec) -> Preparation:
+    """A preparation with what is said otherwise; a crop makes one of all pictures that are explained whole."""
+    changed = {key: getattr(spec, key) for key in ("resize", "crop", "mean", "std") if getattr(spec, key) is not None}
+    if "crop" in changed and "resize" not in changed:
+        changed["resize"] = max(changed["crop"], preparation.resize)
+    if "crop" in changed and not preparation.is_square:
+        whole = preparation
+        preparation = Preparation(whole.resize, whole.crop, whole.mean, whole.std, whole.interpolation)
+    elif "resize" in changed and not preparation.is_square:
+        changed |= {"crop": changed["resize"], "enlarge": True}
+    prepared = replace(preparation, **changed)
+    if prepared.crop > prepared.resize:
+        raise ArgumentError("crop", f"at most resize, {prepared.resize}", str(prepared.crop))
+    return prepared
 
 
 def _of_channels(name: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:
@@ -102,153 +246,24 @@ def _of_channels(name: str, values: tuple[float, ...], channels: int) -> tuple[f
     return values * channels if len(values) == 1 else values
 
 
-def _channels_and_classes(
-    model: nn.Module, preparation: Preparation, device: torch.device, name: str
-) -> tuple[int, int]:
-    """Numbers of channels, which are three where the model takes them and one otherwise, and of outputs."""
+def _adapted(model: nn.Module, preparation: Preparation, spec: ModelSpec) -> AdaptedModel:
+    """A network adapted to the images of a preparation: of the channels that it says, else three, else one."""
     side = preparation.crop
     try:
-        return 3, _n_classes(model, 3, side, device, name)
-    except ModelLoadError:
-        with suppress(ModelLoadError):
-            return 1, _n_classes(model, 1, side, device, name)
-        raise
+        return adapt(model, size=side)
+    except _NOT_ADAPTED as error:
+        with suppress(*_NOT_ADAPTED):
+            return adapt(model, size=side, channels=1)
+        raise ModelLoadError(_not_adapted(f"{spec.name} to take images of {side} x {side} (--crop)", error)) from error
 
 
-def _n_classes(model: nn.Module, channels: int, side: int, device: torch.device, name: str) -> int:
-    """Number of outputs, from one blank image."""
-    try:
-        with torch.no_grad():
-            outputs = model(torch.zeros(1, channels, side, side, device=device))
-    except Exception as error:
-        reason = first_line(error)
-        raise ModelLoadError(f"Expected {name} to take images of {side} x {side} (--crop), but: {reason}") from error
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != 1:
-        received = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ModelLoadError(f"Expected {name} to return one row of scores for each image, but got {received}.")
-    return outputs.shape[1]
-
-
-def _torchvision(name: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tuple[str, ...]]:
-    models = require("torchvision.models", "cli")
-    known = models.list_models(module=models)
-    if name not in known:
-        raise ModelLoadError(_unknown(f"torchvision:{name}", [f"torchvision:{one}" for one in known]))
-    pretrained = models.get_model_weights(name).DEFAULT
-    n_pretrained = len(pretrained.meta["categories"])
-    classes = spec.n_classes or n_pretrained
-    _check_classes(spec, n_pretrained)
-    model = models.get_model(name, weights=None, num_classes=classes, **_options(name, pretrained))
-    if spec.weights is None:
-        fill(model, _downloaded(pretrained, name), spec.name, "the download")
-    else:
-        load_weights(model, spec.weights, spec.name, key=spec.weights_key)
-    preset = pretrained.transforms()
-    preparation = Preparation(
-        preset.resize_size[0], preset.crop_size[0], tuple(preset.mean), tuple(preset.std), preset.interpolation.value
-    )
-    names = tuple(pretrained.meta["categories"]) if classes == n_pretrained else ()
-    return model, preparation, names
-
-
-def _options(name: str, pretrained: Any) -> dict[str, Any]:
-    """What torchvision sets by itself only where it loads the weights."""
-    if name in ("googlenet", "inception_v3"):  # their weights want another normalisation, done in the model
-        return {"init_weights": False, "transform_input": True}
-    if name.startswith("vit_"):
-        return {"image_size": pretrained.meta["min_size"][0]}
-    return {}
-
-
-def _check_classes(spec: ModelSpec, n_pretrained: int | None) -> None:
-    if spec.weights is None and spec.n_classes not in (None, n_pretrained):
-        raise ArgumentError("n_classes", "given together with --weights FILE of such a model", str(spec.n_classes))
-
-
-def _downloaded(weights: Any, name: str) -> dict[str, Tensor]:
-    try:
-        weights_by_name: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
-            weights.url, map_location="cpu", check_hash=True, weights_only=True
-        )
-    except Exception as error:  # no connection, a wrong hash, a damaged cache
-        raise ModelLoadError(_offline(f"torchvision:{name}", error)) from error
-    return weights_by_name
-
-
-def _timm(name: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tuple[str, ...]]:
-    try:
-        timm = importlib.import_module("timm")
-    except ImportError as error:
-        raise ModelLoadError("timm is needed for timm:NAME. Install it with: pip install 'timm>=1.0'") from error
-    architecture = name.split(".")[0]
-    if architecture not in timm.list_models():
-        raise ModelLoadError(_unknown(f"timm:{name}", [f"timm:{one}" for one in timm.list_models()]))
-    if "." in name and name not in timm.list_pretrained():
-        raise ModelLoadError(_unknown(f"timm:{name}", [f"timm:{one}" for one in timm.list_pretrained()]))
-    _check_classes(spec, None)
-    extra: dict[str, Any] = {} if spec.n_classes is None else {"num_classes": spec.n_classes}
-    try:
-        model = timm.create_model(name, pretrained=spec.weights is None, **extra)
-    except Exception as error:  # the hub's client has its errors, too
-        if spec.weights is not None:
-            raise
-        raise ModelLoadError(_offline(f"timm:{name}", error)) from error
-    if spec.weights is not None:
-        load_weights(model, spec.weights, f"timm:{name}", key=spec.weights_key)
-    config = timm.data.resolve_model_data_config(model)
-    channels, height, crop = config["input_size"]
-    if channels != 3 or height != crop or config["crop_mode"] not in ("center", "squash"):
-        raise ModelLoadError(f"timm:{name} wants images that are not a square RGB crop: {config}.")
-    resize = math.floor(crop / config["crop_pct"])
-    return model, Preparation(resize, crop, config["mean"], config["std"], config["interpolation"]), ()
-
-
-def import_from_here() -> None:
-    """Make the modules of the current folder importable, after all others: none of them replaces an installed one."""
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.append(here)
-
-
-def _returned(module: str, function: str, spec: ModelSpec) -> tuple[nn.Module, Preparation, tuple[str, ...]]:
-    """The model that a function of the caller returns."""
-    import_from_here()
-    if spec.n_classes is not None:
-        raise ArgumentError("n_classes", "for models of torchvision and timm only", str(spec.n_classes))
-    try:
-        home = importlib.import_module(module)
-    except Exception as error:  # whatever the module does
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        raise ModelLoadError(f"Expected {spec.name} to name a function of a module, but {module}: {reason}.") from error
-    if not callable(getattr(home, function, None)):
-        names = [f"{module}:{one}" for one in vars(home) if callable(getattr(home, one)) and not one.startswith("_")]
-        raise ModelLoadError(_unknown(spec.name, names))
-    try:
-        model = getattr(home, function)()
-    except Exception as error:
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        raise ModelLoadError(f"Expected {spec.name}() to return a model, but: {reason}") from error
-    if not isinstance(model, nn.Module):
-        raise ModelLoadError(f"Expected {spec.name} to return a torch.nn.Module, but got {type(model).__name__}.")
-    if spec.weights is not None:
-        load_weights(model, spec.weights, spec.name, key=spec.weights_key)
-    return model, Preparation(), ()
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    source = name.partition(":")[0]
-    close = get_close_matches(
-        name.removeprefix(f"{source}:"), [one.partition(":")[2] for one in known], n=5, cutoff=0.6
-    )
-    close = [f"{source}:{one}" for one in close]
-    hint = f"Close matches: {', '.join(close)}." if close else f"There are {len(known)} such names."
-    return f"There is no model {name}. {hint}"
-
-
-def _offline(name: str, error: Exception) -> str:
+def _not_adapted(expected: str, error: Exception) -> str:
+    cause = error.__cause__  # what the model itself raised
+    if isinstance(cause, Exception):
+        return f"Expected {expected}, but: {first_line(cause)}"
     return (
-        f"The pretrained weights of {name} could not be downloaded ({first_line(error)}). Without a connection, "
-        "pass a local file with --weights FILE (safetensors or a state dict)."
+        f"Expected {expected}, but: {error} (Arguments of captum_ext.models.adapt are given by a function: "
+        "--model MODULE:FUNCTION may return what it makes.)"
     )
 
 

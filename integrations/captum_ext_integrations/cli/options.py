@@ -80,7 +80,9 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help=f"torchvision:NAME, timm:NAME, or MODULE:FUNCTION that returns a model ({CODE_IS_RUN}).",
+        help="torchvision:NAME, timm:NAME, hf:NAME or hf:FOLDER (transformers, as save_pretrained writes it), "
+        f"open_clip:NAME, or MODULE:FUNCTION that returns a model, or what captum_ext.models.adapt makes of one "
+        f"({CODE_IS_RUN}).",
         show_default=False,
     ),
 ]
@@ -88,7 +90,7 @@ Weights = Annotated[
     Path | None,
     typer.Option(
         help="Weights of the model: safetensors, or a state dict or checkpoint as torch.save writes it (no code in it "
-        "is run). Without: the pretrained ones."
+        "is run); of open_clip also a pretrained tag. Without: the pretrained ones."
     ),
 ]
 WeightsKey = Annotated[
@@ -102,12 +104,43 @@ Resize = Annotated[int | None, typer.Option(min=1, help="Shorter side before the
 Crop = Annotated[int | None, typer.Option(min=1, help="Side of the central crop, if not that of the model.")]
 Mean = Annotated[str | None, typer.Option(help="Normalisation: one number, or three with commas.")]
 Std = Annotated[str | None, typer.Option(help="Normalisation: one number, or three with commas.")]
+Channels = Annotated[
+    int | None,
+    typer.Option("--channels", min=1, max=3, help="Of the images: 1 for models of timm that are built for grey ones."),
+]
+Texts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text",
+        metavar="TEXT",
+        help='For models that compare images with texts (CLIP, SigLIP): "a photo of a cat". May be repeated: several '
+        "texts are classes, of which --target is one; of one text the similarity is explained, with scale and bias of "
+        "the model's logits.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Target = Annotated[
     str,
     typer.Option(
-        help='Class to explain: "predicted", a number, a name as "tiger cat" where the model comes with names '
-        '(torchvision), or "label" for class folders.'
+        help='Class to explain: "predicted", a number, a name as "tiger cat" where the model comes with names, or '
+        '"label" for class folders. Of a detector "predicted" is the object that it is most confident of, of a '
+        "segmentation the class of most pixels."
+    ),
+]
+BoxOption = Annotated[
+    str | None,
+    typer.Option(
+        "--box",
+        metavar="X0,Y0,X1,Y1",
+        help="Of a detector: the object at this box, in pixels of the picture as it is seen; without: see --target.",
+    ),
+]
+Region = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE or X0,Y0,X1,Y1",
+        help="Of a segmentation: the mean of the class's logits there; a box in pixels of the picture, or an image of "
+        "its size that is black elsewhere. Without: where the class is predicted.",
     ),
 ]
 Labels = Annotated[
@@ -239,3 +272,28 @@ def number_or_name(text: str) -> int | str:
         return int(text)
     except ValueError:
         return text
+
+
+def box_of(option: str, text: str | None) -> tuple[float, float, float, float] | None:
+    """Four numbers of a box.
+
+    Raises:
+        ArgumentError: something else, or a box without area.
+    """
+    if text is None:
+        return None
+    expected = "four numbers X0,Y0,X1,Y1 in pixels of the picture, with X0 < X1 and Y0 < Y1"
+    try:
+        x0, y0, x1, y1 = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ArgumentError(option, expected, repr(text)) from error
+    if not all(math.isfinite(one) for one in (x0, y0, x1, y1)) or x0 >= x1 or y0 >= y1:
+        raise ArgumentError(option, expected, repr(text))
+    return x0, y0, x1, y1
+
+
+def region_of(text: str | None) -> tuple[float, float, float, float] | Path | None:
+    """A box, or the path of a mask."""
+    if text is None or set(text) - set("0123456789.,-+e "):
+        return None if text is None else Path(text)
+    return box_of("region", text)

@@ -32,11 +32,15 @@ class Caption:
         title: above all.
         unit: of the numbers, beside the colour bar.
         notes: below, before what the colours mean.
+        box: x0, y0, x1, y1 of what is explained, drawn into each panel.
+        mask: (H, W) of what is explained, whose outline is drawn into each panel.
     """
 
     title: str
     unit: str
     notes: tuple[str, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    mask: Any = None
 
 
 def draw_maps(photograph: Any, maps: Mapping[str, Any], caption: Caption, path: Path) -> None:
@@ -55,6 +59,7 @@ def draw_maps(photograph: Any, maps: Mapping[str, Any], caption: Caption, path: 
         axis.set_title(in_figure(name, _MOST), fontsize=9)  # fits a panel
     for axis in axes:
         axis.set_axis_off()
+        _draw_place(axis, caption)
     bar = figure.colorbar(drawn, ax=axes[1:], shrink=0.85, pad=0.02, extend="both" if signed else "max")
     bar.set_label(in_figure(caption.unit, 2 * _MOST - 20), fontsize=8)
     bar.ax.tick_params(labelsize=7)
@@ -62,6 +67,17 @@ def draw_maps(photograph: Any, maps: Mapping[str, Any], caption: Caption, path: 
     text = ". ".join([*caption.notes, meaning(maps, limit, signed)])
     figure.supxlabel(_lines(text, width), fontsize=8)
     _save(figure, path)
+
+
+def _draw_place(axis: Any, caption: Caption) -> None:
+    """The outline of what is explained."""
+    if caption.box is not None:
+        x0, y0, x1, y1 = (edge - 0.5 for edge in caption.box)  # a pixel is drawn around its number
+        axis.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color="white", linewidth=2.2)
+        axis.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color="black", linewidth=1.0)
+    if caption.mask is not None and 0 < np.mean(caption.mask) < 1:
+        for colour, width in (("white", 2.2), ("black", 1.0)):
+            axis.contour(np.asarray(caption.mask, dtype=float), [0.5], colors=colour, linewidths=width)
 
 
 def limit_of(maps: Mapping[str, Any]) -> float:

@@ -18,7 +18,7 @@ from captum_ext_integrations.cli.pickle_headers import Other, Stored
 from captum_ext_integrations.cli.weight_files import WeightFile
 
 # Heads that help in training only, and are not built here.
-_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "aux_classifier.")
 _MOST_NAMED = 3
 _COUNTER = "num_batches_tracked"  # of steps of the training; a mean of several checkpoints has floats there
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from captum_ext.exceptions import ArgumentError
 from captum_ext.images import open_image
-from captum_ext_integrations.cli.cams import Cam, last_layer_with_positions
-from captum_ext_integrations.cli.models import LoadedModel, Preparation
+from captum_ext_integrations.cli.cams import Cam, default_layer
+from captum_ext_integrations.cli.models import ModelSpec, Preparation, as_loaded
 from tests.integrations.cli import tiny
 from tests.integrations.cli.calls import fail, succeed
 
@@ -20,7 +20,7 @@ PREPARATION = Preparation(32, 32, (0.5,) * 3, (0.5,) * 3)
 
 
 def loaded(model, preparation=PREPARATION):
-    return LoadedModel(model.eval(), preparation, torch.device("cpu"), 3)
+    return as_loaded(model.eval(), preparation, torch.device("cpu"), spec=ModelSpec("tests:model"))
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_block_that_is_called_once_may_end_with_an_activation_of_many_layers()
             return self.fc(self.second(self.first(inputs)).mean((2, 3)))
 
     model = Shared().eval()
-    assert last_layer_with_positions(loaded(model)) == "second"
+    assert default_layer(loaded(model)) == "second"
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     expected = by_hand(model, model.second, images, 0).repeat_interleave(4, 1).repeat_interleave(4, 2)
     torch.testing.assert_close(Cam(loaded(model), upsampler_name="nearest")(images, torch.tensor([0])), expected)
@@ -84,8 +84,8 @@ def test_without_any_layer_that_is_called_once_the_reason_is_given():
         def forward(self, inputs):
             return self.conv(self.conv(inputs)).mean((2, 3))
 
-    with pytest.raises(ArgumentError, match="modules that are called more than once are not taken by themselves"):
-        last_layer_with_positions(loaded(Again()))
+    with pytest.raises(ArgumentError, match="but got none: no module that is called once returns features"):
+        default_layer(loaded(Again()))
     with pytest.raises(ArgumentError, match="one that is called once, but got 'conv', which is called 2 times"):
         Cam(loaded(Again()), "conv")
 

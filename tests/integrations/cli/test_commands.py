@@ -151,7 +151,7 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         ),
         (
             ["explain", "cat.png", "--model", "resnet18"],
-            "as torchvision:NAME, timm:NAME or MODULE:FUNCTION, but got 'resnet18'",
+            "hf:NAME_OR_PATH, open_clip:NAME or MODULE:FUNCTION, but got 'resnet18'",
         ),
         (["explain", "cat.png", "--model", "no_such_module:model"], "No module named 'no_such_module'"),
         (
@@ -175,7 +175,7 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         (["explain", "cat.png", "--model", TINY[1]], "to take images of 224 x 224 (--crop), but: mat1 and mat2"),
         (
             ["explain", "cat.png", *TINY, "--n-classes", "7"],
-            "--n-classes to be for models of torchvision and timm only",
+            "--n-classes to be for models of torchvision, timm and hf only",
         ),
         (["explain", "cat.png", "--model", "torchvision:resnet18", "--n-classes", "7"], "together with --weights FILE"),
         (
@@ -214,7 +214,7 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         ),
         (["run", "photos", *TINY, "--no-maps", "--dtype", "float16"], "without --no-maps, which stores no maps"),
         (["run", "photos", *TINY, "--dtype", "int8"], '--dtype to be one of "float16", "float32"'),
-        (["explain", "cat.png", *TINY, "--method", "gradcam", "--layer", "3"], "'3', which gives torch.Size([1, 3])"),
+        (["explain", "cat.png", *TINY, "--method", "gradcam", "--layer", "3"], "'3', which gives (1, 3)"),
         (["run", "photos", *TINY, "--out", "photos/out"], "--out to be outside of photos"),
         (["run", "mixed", *TINY], "1 images beside folders in mixed, such as cat.png"),
         (

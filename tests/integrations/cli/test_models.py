@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from captum_ext.exceptions import ArgumentError, ModelLoadError
+from captum_ext.exceptions import ModelLoadError
 from captum_ext_integrations.cli.models import ModelSpec, Preparation, load_model, load_weights
 
 
@@ -52,7 +52,7 @@ def test_timm_that_is_not_installed_is_named(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ModelLoadError, match="pip install 'timm>=1.0'"):
+    with pytest.raises(ModelLoadError, match=r"pip install 'captum-ext\[cli,timm\]'"):
         load_model(ModelSpec("timm:resnet10t"))
 
 
@@ -117,14 +117,15 @@ def test_googlenet_files_with_auxiliary_heads_are_read(tmp_path):
     assert load_model(ModelSpec("torchvision:googlenet", tmp_path / "weights.pth")).model.transform_input
 
 
-def test_layers_of_transformers_are_not_taken_for_maps(tmp_path):
-    from captum_ext_integrations.cli.cams import last_layer_with_positions
+def test_the_tokens_of_a_transformer_are_the_default_layer_of_cams(tmp_path):
+    from captum_ext_integrations.cli.cams import Cam, default_layer
 
     save_file(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "vit.safetensors")
-    with pytest.raises(ArgumentError, match="the tokens of transformers need a script"):
-        last_layer_with_positions(load_model(ModelSpec("timm:vit_tiny_patch16_224", tmp_path / "vit.safetensors")))
+    loaded = load_model(ModelSpec("timm:vit_tiny_patch16_224", tmp_path / "vit.safetensors"))
+    assert default_layer(loaded) == "blocks.11.norm1"
+    assert Cam(loaded, upsampler_name="nearest")(torch.rand(1, 3, 224, 224), None).shape == (1, 224, 224)
     torch.save(models.resnet18().state_dict(), tmp_path / "resnet.pth")
-    assert last_layer_with_positions(load_model(ModelSpec("torchvision:resnet18", tmp_path / "resnet.pth"))) == "layer4"
+    assert default_layer(load_model(ModelSpec("torchvision:resnet18", tmp_path / "resnet.pth"))) == "layer4"
 
 
 @pytest.mark.parametrize(
