@@ -8,7 +8,8 @@ def main() -> None:
     import sys
     from importlib.util import find_spec
 
-    missing = [module for module in _NEEDED if find_spec(module) is None]
+    needed = _NEEDED if sys.version_info >= (3, 11) else (*_NEEDED, "tomli")
+    missing = [module for module in needed if find_spec(module) is None]
     if missing:
         named = f"{missing[0]} is" if len(missing) == 1 else f"{', '.join(missing[:-1])} and {missing[-1]} are"
         them = "it" if len(missing) == 1 else "them"

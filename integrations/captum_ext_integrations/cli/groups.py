@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from captum_ext_integrations.cli.config import config_option
 from captum_ext_integrations.cli.loading import computing
+from captum_ext_integrations.cli.messages import names_of_options
 from captum_ext_integrations.cli.options import (
     BoxOption,
     Channels,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from captum_ext_integrations.cli.models import ModelSpec
     from captum_ext_integrations.cli.targets import TargetSpec
 
+_CONFIG = "config"
 _Command = TypeVar("_Command", bound=Callable[..., int])
 
 
@@ -56,9 +59,12 @@ def with_groups(command: _Command) -> _Command:
         kind = groups.get(parameter.name)
         single = parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY)
         parameters += [single] if kind is None else _of_group(kind)
+    if groups:
+        parameters.append(_config_of(parameters))
 
     @functools.wraps(command)
     def run(**given: Any) -> int:
+        given.pop(_CONFIG, None)  # read before, as defaults of the others
         for name, kind in groups.items():
             given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
         return command(**given)
@@ -66,6 +72,18 @@ def with_groups(command: _Command) -> _Command:
     run.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": int}
     run.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
     return typing.cast(_Command, run)
+
+
+def _config_of(parameters: list[inspect.Parameter]) -> inspect.Parameter:
+    """The option that reads all others from a file."""
+    hints = {one.name: one.annotation for one in parameters}
+
+    def declared() -> None:
+        """What `names_of_options` looks at."""
+
+    declared.__annotations__ = hints
+    option = config_option(names_of_options(declared), hints)
+    return inspect.Parameter(_CONFIG, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
 
 
 def _of_group(group: Any) -> list[inspect.Parameter]:
