@@ -12,7 +12,7 @@ from captum_ext.exceptions import ArgumentError, ArgumentsConflictError
 from captum_ext.visualize.arrays import Limits
 from captum_ext.visualize.inputs import Array, named_maps, photographs
 from captum_ext.visualize.looks import Caption, Look
-from captum_ext.visualize.panels import Range, check_titles, prepared_maps, range_of
+from captum_ext.visualize.panels import Range, check_places, check_titles, prepared_maps, range_of
 from captum_ext.visualize.sheet import Sheet
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def show_maps(
     scale: str = "all",
     limits: Limits | None = None,
     columns: int = 8,
+    places: Sequence[Any] | None = None,
 ) -> Figure:
     """Maps of methods beside their photographs: a row for each image, a column for each method, and one scale.
 
@@ -53,6 +54,7 @@ def show_maps(
         limits: the range, with `scale="all"`; None: `symmetric_limits` of all maps where one has a number below zero,
             else from zero.
         columns: panels in a row; more go into the next.
+        places: what is explained of each image, to be framed: a box (x0, y0, x1, y1) in pixels, a mask (H, W), or None.
 
     Returns:
         A matplotlib Figure that pyplot does not know: it is shown where it is the last line of a notebook's cell, and
@@ -65,7 +67,7 @@ def show_maps(
 
     Raises:
         ArgumentTypeError, ArgumentError: no maps, shapes or numbers of images that do not fit, images that cannot be
-            seen, other titles, another scale.
+            seen, other titles or places, another scale.
         ArgumentsConflictError: `limits` with several scales, or not symmetric with a signed palette.
         NonFiniteError: NaN or infinity in the photographs.
         MissingExtraError: matplotlib is not installed.
@@ -92,8 +94,9 @@ def show_maps(
     if look.overlay and pixels is None:
         raise ArgumentsConflictError(("look", "images"), "an overlay needs photographs")
     ranges = _ranges(ready.values, look, scale, limits)
-    said = [sentence] * bool(sentence) + ready.sentences
+    said = [sentence] * bool(sentence) + ["Framed: what is explained"] * (places is not None) + ready.sentences
     sheet = Sheet(ready.values, pixels, ranges, columns)
+    sheet.places = check_places(places, count)
     return sheet.draw(
         check_titles(titles, count), caption, look, [*said, *_about_scale(scale, count * len(ranges), count)]
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from captum_ext.core.checks import describe
+from captum_ext.core.text import shown
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.visualize.inputs import Array, as_numbers
 from captum_ext.visualize.looks import Caption, name_of, new_figure, wrapped, write_around
@@ -71,8 +72,8 @@ def show_curves(
     figure = new_figure(7 + 2.5 * beside, max(4.2, 0.2 * len(lines)))
     axis = figure.subplots()
     _draw(axis, lines)
-    axis.set_xlabel(wrapped(x_label, 80))
-    axis.set_ylabel(wrapped(caption.unit, 50))
+    axis.set_xlabel(wrapped(x_label, 80, 150))
+    axis.set_ylabel(wrapped(caption.unit, 50, 90))
     place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {"loc": "best"}
     axis.legend(fontsize=8, **place)
     return write_around(figure, caption, _about_rows(lines))
@@ -129,7 +130,7 @@ def _about_rows(lines: Mapping[str, list[_Line]]) -> list[str]:
     parts = []
     for name, (line, *_) in lines.items():
         if line.rows != 1 or line.left_out:
-            parts.append(f"{name} {line.rows}" + f" ({line.left_out} left out)" * bool(line.left_out))
+            parts.append(f"{shown(name, 40)} {line.rows}" + f" ({line.left_out} left out)" * bool(line.left_out))
     said = [f"Means of rows: {'; '.join(parts)}"] if parts else []
     counts = {(line.rows, line.left_out) for line, *_ in lines.values()}
     if len(parts) > 1 and len(counts) == 1:
@@ -182,7 +183,7 @@ def show_path(
             line.set_markevery(1)  # every move
         axis.set_title(name_of(title), fontsize=9)
         axis.set_xlabel("share of the input that is there", fontsize=8)
-        axis.set_ylabel(wrapped(caption.unit, 40), fontsize=8)
+        axis.set_ylabel(wrapped(caption.unit, 40, 70), fontsize=8)
         axis.legend(fontsize=7)
     for axis in axes[count:]:
         axis.set_axis_off()

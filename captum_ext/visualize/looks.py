@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EXTRA = "plot"
+_LONGEST_NOTE, _LONGEST_NAME = 400, 40
 _LETTERS_OF_CAPTION, _LETTERS_OF_TITLE = 14.5, 11.5  # in an inch
 
 
@@ -76,11 +77,13 @@ def write_around(figure: Figure, caption: Caption, sentences: list[str]) -> Figu
     """A figure with its title and its caption, in which no text is set by TeX."""
     width = float(figure.get_figwidth())
     if caption.title:
-        title = wrapped(caption.title, int(_LETTERS_OF_TITLE * width))
-        figure.suptitle(title, fontsize=10)
-    text = ". ".join([*caption.notes, *sentences])
+        letters = int(_LETTERS_OF_TITLE * width)
+        figure.suptitle(wrapped(caption.title, letters, 2 * letters - 20), fontsize=10)
+    text = ". ".join([*(shown(note, _LONGEST_NOTE) for note in caption.notes), *sentences])
     if text:
-        figure.supxlabel(wrapped(f"{text}.", int(_LETTERS_OF_CAPTION * width)), fontsize=8)
+        below = wrapped(f"{text}.", int(_LETTERS_OF_CAPTION * width))
+        figure.set_figheight(figure.get_figheight() + 0.14 * below.count("\n"))  # else panels would shrink
+        figure.supxlabel(below, fontsize=8)
     for one in figure.findobj(require("matplotlib.text", EXTRA).Text):
         one.set_usetex(False)
     return figure
@@ -149,4 +152,4 @@ def save_figure(figure: Figure, file: str | Path | io.BytesIO, *, dpi: float = 1
 
 def listed(parts: dict[str, Any]) -> str:
     """Names and what is said of them, "a 1 %; b 2 %"; the only one may have no name."""
-    return "; ".join(f"{name} {words}".strip() for name, words in parts.items())
+    return "; ".join(f"{shown(name, _LONGEST_NAME)} {words}".strip() for name, words in parts.items())

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captum_ext.core.optional import require
+from captum_ext.core.text import shown
 from captum_ext.exceptions import ArgumentError, NonFiniteError
 from captum_ext.visualize.arrays import (
     Limits,
@@ -22,7 +23,7 @@ from captum_ext.visualize.arrays import (
     outline,
     share_outside,
 )
-from captum_ext.visualize.inputs import Array, named_maps
+from captum_ext.visualize.inputs import Array, as_numbers, named_maps
 from captum_ext.visualize.looks import EXTRA, Look, listed, percent
 from captum_ext.visualize.palettes import Palette, palette_of
 
@@ -64,9 +65,8 @@ def prepared_maps(maps: Any, look: Look, size: tuple[int, int] | None) -> Maps:
                 array = in_cells(array, size)
                 cells[name] = f"{here[0]} x {here[1]}"
             else:
-                sentences.append(
-                    f"{name or 'The map'} has {here[0]} x {here[1]} pixels, its photograph {size[0]} x {size[1]}"
-                )
+                sizes = f"{here[0]} x {here[1]} pixels, its photograph {size[0]} x {size[1]}"
+                sentences.append(f"{shown(name or 'The map', 40)} has {sizes}")
         values[name] = array
     if cells:
         sentences.append(f"Not interpolated, each number drawn as the area of its cell: {listed(cells)}")
@@ -106,7 +106,7 @@ def _odd(values: dict[str, Array]) -> list[str]:
     missing = {name: f"{count:,}" for name, one in values.items() if (count := int((~np.isfinite(one)).sum()))}
     if missing:
         sentences.append(f"Hatched crosswise, NaN or infinite: {listed(missing)} pixels")
-    zero = [name or "the map" for name, one in values.items() if not one.any()]
+    zero = [shown(name, 40) or "the map" for name, one in values.items() if not one.any()]
     if zero:
         sentences.append(f"Zero everywhere: {', '.join(zero)}")
     return sentences
@@ -123,9 +123,7 @@ class Range:
     def color_map(self) -> Any:
         """The palette as one of matplotlib's, in which what is not finite is transparent."""
         colors = require("matplotlib.colors", EXTRA)
-        made = colors.ListedColormap(self.palette.table, name=self.palette.name)
-        made.set_bad(alpha=0)
-        return made
+        return colors.ListedColormap(self.palette.table, name=self.palette.name).with_extremes(bad=(0, 0, 0, 0))
 
     @property
     def mappable(self) -> Any:
@@ -231,6 +229,18 @@ def _hatched(axis: Axes, values: Array) -> bool:
     return bool(areas.any())
 
 
+def draw_place(axis: Axes, place: Array | None) -> None:
+    """A line around a box (4,) or a mask (H, W), black inside of white, so that it shows on everything."""
+    if place is None:
+        return
+    for color, width in (("white", 2.4), ("black", 1.1)):
+        if place.ndim == 1:
+            x0, y0, x1, y1 = place - 0.5  # a pixel is drawn around its number
+            axis.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=color, linewidth=width)
+        elif 0 < place.mean() < 1:
+            axis.contour(place, [0.5], colors=color, linewidths=width)
+
+
 def hatch_bar(axis: Axes, own: Range) -> None:
     """The same lines on a colour bar."""
     if own.palette.name == "signed":
@@ -254,3 +264,21 @@ def check_titles(titles: Any, count: int) -> list[str]:
     if given and len(given) != count:
         raise ArgumentError("titles", f"{count}, one for each", f"{len(given)}")
     return [str(one) for one in given] or [""] * count
+
+
+def check_places(places: Any, count: int) -> list[Array | None]:
+    """For each image a box (4,), a mask (H, W) of zeros and ones, or None.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: another number of them, or something else.
+    """
+    given = [None] * count if places is None else list(places)
+    if len(given) != count:
+        raise ArgumentError("places", f"{count}, one for each", f"{len(given)}")
+    read: list[Array | None] = []
+    for one in given:
+        place = None if one is None else as_numbers("places", one)
+        if place is not None and place.shape != (4,) and not (place.ndim == 2 and np.isin(place, (0, 1)).all()):
+            raise ArgumentError("places", "boxes (x0, y0, x1, y1) or masks (H, W)", f"shape {place.shape}")
+        read.append(place)
+    return read

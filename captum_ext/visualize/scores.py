@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from captum_ext.core.checks import describe
+from captum_ext.core.text import shown
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.visualize.inputs import Array, as_numbers
 from captum_ext.visualize.lines import COLOURS
-from captum_ext.visualize.looks import Caption, name_of, new_figure, write_around
+from captum_ext.visualize.looks import Caption, listed, name_of, new_figure, write_around
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +51,7 @@ def show_scores(
     read = _read(scores)
     methods = list(next(iter(read.values())))
     longest = max(len(name_of(name)) for name in methods)
-    figure = new_figure(1.5 + 0.08 * min(longest, 30) + 3.2 * len(read), 1.2 + 0.5 * len(methods))
+    figure = new_figure(1.5 + 0.08 * min(longest, 30) + 3.2 * len(read), 1.7 + 0.5 * len(methods))
     axes = figure.subplots(1, len(read), squeeze=False)[0]
     for place, (axis, (metric, columns)) in enumerate(zip(axes, read.items(), strict=True)):
         for line, (method, values) in enumerate(columns.items()):
@@ -62,10 +63,10 @@ def show_scores(
     missing = {name: sum(int((~np.isfinite(one[name])).sum()) for one in read.values()) for name in methods}
     said = ["Grey dots: samples; disc: their mean" + ("; line: its interval" if intervals is not None else "")]
     if any(missing.values()):
-        parts = "; ".join(f"{name} {count}" for name, count in missing.items() if count)
+        parts = listed({name: count for name, count in missing.items() if count})
         said.append(f"Not finite and left out: {parts}")
     if caption.unit:
-        said.insert(0, caption.unit)
+        said.insert(0, shown(caption.unit, 200))
     return write_around(figure, caption, said)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from captum_ext.exceptions import ArgumentError
 from captum_ext.visualize.inputs import Array
 from captum_ext.visualize.looks import Caption, Look, name_of, new_figure, wrapped, write_around
-from captum_ext.visualize.panels import Range, beyond, draw_map, frame, hatch_bar
+from captum_ext.visualize.panels import Range, beyond, draw_map, draw_place, frame, hatch_bar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +39,7 @@ class Sheet:
     ) -> None:
         self.values, self.pixels, self.ranges, self.sideways = values, pixels, ranges, sideways
         self.hatched = False  # set where something was
+        self.places: list[Any] = [None] * len(next(iter(values.values())))
         self.count = len(next(iter(values.values())))
         self.n_panels = len(values) + (pixels is not None)
         if self.n_panels * self.count > _MOST_PANELS:
@@ -87,6 +88,8 @@ class Sheet:
             self.hatched |= draw_map(axis, values[row], self.ranges[name][row], look, photograph)
             label = name if self.pixels is not None or not title else f"{title}: {name}" if name else title
             axis.set_title(name_of(label), fontsize=_TITLE)
+        for axis in cells[: self.n_panels]:
+            draw_place(axis, self.places[row])
         return list(axes[: len(self.values)])
 
     def _draw_bars(self, figure: Figure, axes: list[list[Any]], unit: str) -> None:
@@ -117,7 +120,7 @@ def draw_bar(
     bar = figure.colorbar(own.mappable, ax=axes, extend=extend, **place)
     bar.ax.tick_params(labelsize=7 if len(axes) > 1 else 6)
     if unit:
-        bar.set_label(wrapped(unit, 60), fontsize=8)
+        bar.set_label(wrapped(unit, 50, 90), fontsize=8)
     bar.outline.set_linewidth(0.5)
     if hatched:
         hatch_bar(bar.ax, own)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LETTER, _LINE = 0.0725, 0.25  # inches: width of a letter of 8 points with its share of gaps, height of a line
 _WIDEST = 88  # letters of a line of tokens
-_LONGEST = 40  # letters of a token
+_LONGEST, _LONGEST_NAME = 40, 28  # letters of a token, and of a method
 _MOST_LINES = 400
 _FRAMED = 0.1  # of the limit, below which a negative number has no frame
 
@@ -82,11 +82,13 @@ def show_tokens(
         ranges = [range_of([rows[k] for rows in kept.values()], look, signed=signed) for k in range(len(texts))]
     lines = []
     for k, text in enumerate(texts):
-        heading = headings[k] + f" (range {ranges[k].limits[0]:.3g} to {ranges[k].limits[1]:.3g})" * (scale == "text")
+        heading = shown(headings[k], 60) + f" (range {ranges[k].limits[0]:.3g} to {ranges[k].limits[1]:.3g})" * (
+            scale == "text"
+        )
         if heading:
             lines.append(_Line(heading.strip(), [], np.zeros(0), ranges[k]))
         for name, rows in kept.items():
-            lines += _wrapped(name, text, rows[k], ranges[k])
+            lines += _wrapped(_short(name), text, rows[k], ranges[k])
     return _drawn(lines, caption, scale, kept, ranges, _about(named, kept, summed))
 
 
@@ -120,6 +122,12 @@ def _named(maps: Any, texts: list[list[str]]) -> tuple[dict[str, Array], int]:
             raise ArgumentError(label, expected, f"shape {np.shape(one)}")
         named[str(name)] = values
     return named, summed
+
+
+def _short(name: str) -> str:
+    """A name in front of tokens."""
+    visible = shown(name, 200)
+    return visible if len(visible) <= _LONGEST_NAME else f"{visible[: _LONGEST_NAME - 3]}..."
 
 
 def _width(token: str) -> int:
@@ -167,7 +175,7 @@ def _drawn(
 ) -> Figure:
     if len(lines) > _MOST_LINES:
         raise ArgumentError("tokens", f"of at most {_MOST_LINES} lines", f"{len(lines)}")
-    margin = min(max(len(shown(line.name, 30)) for line in lines if len(line.tokens)) + 2, 32)
+    margin = max(len(line.name) for line in lines if line.tokens) + 2
     letters = margin + max([30, *(sum(_width(one) + 1 for one in line.tokens) for line in lines)])
     letters = max(letters, *(len(line.name) + 2 for line in lines))
     figure = new_figure(_LETTER * letters + 1.3 * (scale == "all"), _LINE * (len(lines) + 1) + 0.6)
@@ -176,9 +184,9 @@ def _drawn(
     axis.set_axis_off()
     for place, line in enumerate(lines):
         if not line.tokens:
-            axis.text(0, place, in_figure(line.name, 110), fontsize=9, weight="bold", va="center")
+            axis.text(0, place, in_figure(line.name), fontsize=9, weight="bold", va="center")
         else:
-            axis.text(0, place, in_figure(line.name, 30), fontsize=8, va="center")
+            axis.text(0, place, in_figure(line.name), fontsize=8, va="center")
             _draw_tokens(axis, line, place, margin)
     if scale == "all":
         draw_bar(figure, [axis], ranges[0], [row for rows in kept.values() for row in rows], caption.unit)

@@ -184,6 +184,25 @@ def test_many_methods_go_into_further_rows():
     assert [axis.axison for axis in figure.axes[:8]] == [True] * 6 + [False] * 2
 
 
+def test_what_is_explained_is_framed_in_every_panel():
+    mask = torch.zeros(8, 8)
+    mask[2:4, 2:4] = 1
+    figure = show_maps(torch.ones(3, 8, 8), WHITE.expand(3, -1, -1, -1), places=[(1, 2, 5, 6), mask, None])
+    framed = panels(figure)
+    assert [len(axis.lines) for axis in framed] == [2, 2, 0, 0, 0, 0]
+    assert [len(axis.collections) for axis in framed] == [0, 0, 2, 2, 0, 0]
+    assert framed[1].lines[0].get_xdata().tolist() == [0.5, 4.5, 4.5, 0.5, 0.5]
+    assert framed[1].lines[0].get_ydata().tolist() == [1.5, 1.5, 5.5, 5.5, 1.5]
+    assert framed[1].get_xlim() == framed[5].get_xlim()
+    assert said(figure).startswith("Framed: what is explained. ")
+    with pytest.raises(ArgumentError, match="`places` to be 1, one for each, but got 2"):
+        show_maps(torch.ones(8, 8), places=[None, None])
+    with pytest.raises(
+        ArgumentError, match="`places` to be boxes .x0, y0, x1, y1. or masks .H, W., but got shape .3,."
+    ):
+        show_maps(torch.ones(8, 8), places=[(1, 2, 3)])
+
+
 class Shifted:
     """A model that knows how its images are seen."""
 

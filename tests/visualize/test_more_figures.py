@@ -17,6 +17,7 @@ from captum_ext.visualize import (
     colorize,
     save_figure,
     show_curves,
+    show_maps,
     show_path,
     show_scores,
     show_segments,
@@ -304,3 +305,22 @@ def test_what_are_no_tokens_is_refused():
         show_tokens(["a"], np.ones(1), titles=["x", "y"])
     with pytest.raises(ArgumentError, match="`tokens` to be of at most 400 lines"):
         show_tokens(["word"] * 40_000, np.ones(40_000))
+
+
+@pytest.mark.parametrize("text", ["a" * 5000, "$\\frac$", "\x1b[2J\n", "猫 " * 2000, "<b>|"])
+def test_every_figure_has_any_text_and_stays_of_its_size(text):
+    around = Caption(text, text, (text,))
+    ones, x = np.ones((2, 2)), np.arange(2.0)
+    for figure in (
+        show_maps({text: ones, "b": ones}, np.ones((2, 2)), titles=text, caption=around),
+        show_maps({text: ones * 0, "b": 3 * ones}, np.ones((1, 1)), caption=around, limits=(0, 1)),
+        show_curves({text: (x, np.ones((3, 2))), "b": (x, x)}, x_label=text, caption=around),
+        show_path({text: PathScores(torch.ones(1, 2), torch.ones(1, 2))}, titles=[text], caption=around),
+        show_scores({text: {text: [1.0, np.nan]}}, caption=around),
+        show_segments(LABELS, titles=[text], caption=around),
+        show_slices({text: np.ones((2, 2, 2))}, caption=around),
+        show_tokens([text], {text: np.ones(2)}, titles=[text], caption=around),
+    ):
+        assert drawable(figure)  # warnings are errors
+        assert figure.get_figwidth() < 25
+        assert figure.get_figheight() < 15

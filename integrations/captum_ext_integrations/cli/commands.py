@@ -56,7 +56,7 @@ def explain(image: Path, spec: MethodSpec, target: TargetSpec, out: Path) -> int
     title = f"{spec.name}{_of_layer(layer)}: {chosen.name}, score {columns['score'][0]:.3g}"
     unit = _UNITS.get(spec.name, _SUMS_TO_SCORE if "delta" in columns else _ATTRIBUTION)
     notes = (f"Layer {layer}",) if layer else ()
-    _save(out, {"": values}, loaded, inputs, _caption(title, unit, notes, chosen))
+    _save(out, {"": values}, loaded, inputs, pictures.Caption(title, unit, notes), chosen)
     delta = float(columns["delta"][0]) if "delta" in columns else None
     say(title if delta is None else f"{title}, convergence delta {delta:.2g}")
     if delta is not None:
@@ -82,9 +82,9 @@ def upsample(
     }
     maps[upsampler] = used(inputs, explained)[0].cpu().numpy()
     title = f"{cam}{_of_layer(used.layer)}: {chosen.name}"
-    caption = _caption(title, _UNITS["gradcam"], (f"Layer {used.layer}",), chosen)
+    caption = pictures.Caption(title, _UNITS["gradcam"], (f"Layer {used.layer}",))
     shown = {upsampler: maps[upsampler]} if out.suffix == ".npy" else maps
-    _save(out, shown, loaded, inputs, caption)
+    _save(out, shown, loaded, inputs, caption, chosen)
     say(f"{title}, upsampled by {upsampler}, mass {maps[upsampler].sum():.4g}", str(out))
     return OK
 
@@ -170,20 +170,23 @@ def list_names() -> int:
     return OK
 
 
-def _caption(title: str, unit: str, notes: tuple[str, ...], chosen: Chosen) -> pictures.Caption:
-    mask = None if chosen.mask is None else chosen.mask.numpy()
-    return pictures.Caption(title, unit, notes, chosen.box, mask)
-
-
 def _of_layer(layer: str | None) -> str:
     return f" of layer {layer}" if layer else ""
 
 
-def _save(out: Path, maps: dict[str, Any], loaded: LoadedModel, inputs: Tensor, caption: pictures.Caption) -> None:
-    """The only map as numbers, or all maps as a picture."""
+def _save(
+    out: Path,
+    maps: dict[str, Any],
+    loaded: LoadedModel,
+    inputs: Tensor,
+    caption: pictures.Caption,
+    chosen: Chosen,
+) -> None:
+    """The only map as numbers, or all maps as a picture, in which a box or a region that is explained is framed."""
     if out.suffix == ".npy":
         file = io.BytesIO()
         np.save(file, next(iter(maps.values())))
         write(out, file.getvalue())
     else:
-        pictures.draw_maps(loaded.preparation.displayable(inputs)[0].numpy(), maps, caption, out)
+        place = chosen.box if chosen.mask is None else chosen.mask
+        pictures.draw_maps(loaded.preparation.displayable(inputs)[0].numpy(), maps, caption, out, place)
