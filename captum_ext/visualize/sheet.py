@@ -93,19 +93,17 @@ class Sheet:
         return list(axes[: len(self.values)])
 
     def _draw_bars(self, figure: Figure, axes: list[list[Any]], unit: str) -> None:
-        """One colour bar for all maps that have one range: all of them, those of an image, or each."""
-        ranges = list(self.ranges.values())
-        if all(own is ranges[0][0] for rows in ranges for own in rows):
-            panels = [axis for row in axes for axis in row]
-            draw_bar(figure, panels, ranges[0][0], list(self.values.values()), unit, self.hatched)
-            return
+        """A colour bar for each range, beside the maps that share it; a map of its own range may have its own unit."""
+        sharing: dict[int, tuple[Range, list[Any], list[Array]]] = {}
         for row, panels in enumerate(axes):
-            maps = [values[row] for values in self.values.values()]
-            if len(ranges) > 1 and all(rows[row] is ranges[0][row] for rows in ranges):
-                draw_bar(figure, panels, ranges[0][row], maps, unit, self.hatched)
-                continue
-            for axis, own, one in zip(panels, ranges, maps, strict=True):
-                draw_bar(figure, [axis], own[row], [one], "")
+            for axis, (name, values) in zip(panels, self.values.items(), strict=True):
+                own = self.ranges[name][row]
+                _, beside, maps = sharing.setdefault(id(own), (own, [], []))
+                beside.append(axis)
+                maps.append(values[row])
+        alone = len(sharing) > 1 and any(len(beside) == 1 for _, beside, _ in sharing.values())
+        for own, beside, maps in sharing.values():
+            draw_bar(figure, beside, own, maps, "" if alone else unit, self.hatched)
 
 
 def draw_bar(

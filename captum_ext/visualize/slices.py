@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from captum_ext.core.checks import check_positive_int, describe
-from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.core.checks import check_choice, check_positive_int, describe
+from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, ArgumentTypeError
 from captum_ext.visualize.arrays import Limits
 from captum_ext.visualize.inputs import Array, seen_volume, volume_maps
 from captum_ext.visualize.looks import Caption, Look, listed, percent
@@ -30,6 +30,7 @@ def show_slices(
     axis: int = 0,
     caption: Caption = Caption(unit="attribution of a voxel"),
     look: Look = Look(),
+    scale: str = "all",
     limits: Limits | None = None,
 ) -> Figure:
     """Slices of one volume, or frames of a video: a column for each, a row for each method, and one scale.
@@ -46,7 +47,8 @@ def show_slices(
         axis: of (D, H, W), across which slices lie.
         caption: title, unit and notes.
         look: as in `show_maps`; smoothing is inside of slices.
-        limits: as in `show_maps`.
+        scale: what has one range and one colour bar: "all" maps, or each "method" (of which the units differ).
+        limits: as in `show_maps`, with `scale="all"`.
 
     Raises:
         ArgumentTypeError, ArgumentError: no maps of one volume, slices that it does not have, other sizes.
@@ -59,6 +61,9 @@ def show_slices(
         >>> [axis.get_title() for axis in figure.axes[:4]]
         ['slice 0', 'slice 7', 'IG', 'IG']
     """
+    check_choice("scale", scale, ("all", "method"))
+    if limits is not None and scale != "all":
+        raise ArgumentsConflictError(("limits", "scale"), f'one range is that of scale="all", not of "{scale}"')
     if axis not in (0, 1, 2) or isinstance(axis, bool):
         raise ArgumentError("axis", _AXES, describe(axis))
     given = maps if isinstance(maps, Mapping) else {"": maps}
@@ -73,11 +78,16 @@ def show_slices(
         raise ArgumentError("maps", "of the volume's size", f"{shapes}")
     whole = {name: np.moveaxis(one, axis, 0) for name, (one, _) in read.items()}
     chosen = _chosen(slices, len(next(iter(whole.values()))))
-    own = range_of([prepared({"": one}, look).values[""] for one in whole.values()], look, limits)
+    all_drawn = prepared(whole, look).values
     ready = prepared({name: one[chosen] for name, one in whole.items()}, look)
     said = [*summed_over({channels for _, channels in read.values()}), *ready.sentences, _about_mass(whole, chosen)]
     shown = None if pixels is None else np.moveaxis(pixels, axis, 0)[chosen]
-    ranges = {name: [own] * len(chosen) for name in ready.values}
+    if scale == "all":
+        own = dict.fromkeys(whole, range_of(list(all_drawn.values()), look, limits))
+    else:
+        own = {name: range_of([one], look) for name, one in all_drawn.items()}
+        said += ["Each method has its own scale: colours do not compare"] * (len(own) > 1)
+    ranges = {name: [own[name]] * len(chosen) for name in whole}
     titles = [f"slice {number}" for number in chosen]
     sheet = Sheet(ready.values, shown, ranges, 8, sideways=True)
     return sheet.draw(titles, caption, look, [sentence] * bool(sentence) + said)

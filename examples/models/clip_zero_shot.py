@@ -16,8 +16,9 @@ from captum_ext import LPI, USU
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.models import adapt
 from captum_ext.models.targets import SimilarityTarget
+from captum_ext.visualize import save_figure, show_maps
 from captum_ext_integrations.grad_cam import GradCAM
-from examples.models.pictures import photograph, run, save_figure
+from examples.models.pictures import photograph, run
 
 TEXTS = ("a photo of a cat", "a photo of a cup of coffee", "a photo of a rocket")
 
@@ -36,7 +37,8 @@ def main(name: str, path: str | Path, output: str | Path = "outputs/clip_zero_sh
     cam = GradCAM(adapted, upsampler=usu)(image, [target])
     scores = {one.__name__: float(one(adapted, image, maps, target).auc) for one in (insertion, deletion, diff_id)}
     print(adapted, TEXTS[best], scores, sep="\n")
-    save_figure(output, adapted.display(image)[0], {"LPI": maps[0], "GradCAM, USU": cam[0]}, TEXTS[best])
+    shown = {"LPI": maps, "GradCAM, USU": cam}
+    save_figure(show_maps(shown, image, model=adapted, titles=TEXTS[best], scale="map"), output)
     return scores
 
 

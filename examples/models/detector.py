@@ -18,8 +18,9 @@ from captum_ext import EG, USU
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.models import adapt
 from captum_ext.models.targets import DetectionTarget
+from captum_ext.visualize import save_figure, show_maps
 from captum_ext_integrations.grad_cam import GradCAM
-from examples.models.pictures import photograph, run, save_figure
+from examples.models.pictures import photograph, run
 
 
 def main(name: str, path: str | Path, output: str | Path = "outputs/detector.png") -> dict[str, float]:
@@ -36,7 +37,10 @@ def main(name: str, path: str | Path, output: str | Path = "outputs/detector.png
     cam = GradCAM(adapted, upsampler=usu)(image, [target])
     scores = {one.__name__: float(one(adapted, image, maps, target).auc) for one in (insertion, deletion, diff_id)}
     print(adapted, target, scores, f"delta {float(delta):.3g}", sep="\n")
-    save_figure(output, adapted.display(image)[0], {"EG": maps[0], "GradCAM, USU": cam[0]}, f"label {target.label}")
+    shown = {"EG": maps, "GradCAM, USU": cam}
+    save_figure(
+        show_maps(shown, image, model=adapted, titles=f"label {target.label}", scale="map", places=[target.box]), output
+    )
     return scores
 
 

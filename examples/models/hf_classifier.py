@@ -14,8 +14,9 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from captum_ext import LPI, USU
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.models import adapt
+from captum_ext.visualize import save_figure, show_maps
 from captum_ext_integrations.grad_cam import GradCAM
-from examples.models.pictures import photograph, run, save_figure
+from examples.models.pictures import photograph, run
 
 
 def main(path: str | Path, output: str | Path = "outputs/hf_classifier.png") -> dict[str, float]:
@@ -29,7 +30,8 @@ def main(path: str | Path, output: str | Path = "outputs/hf_classifier.png") -> 
     cam = GradCAM(adapted, upsampler=usu)(image, None)
     scores = {one.__name__: float(one(adapted, image, maps, target).auc) for one in (insertion, deletion, diff_id)}
     print(adapted, adapted.class_name(target), scores, sep="\n")
-    save_figure(output, adapted.display(image)[0], {"LPI": maps[0], "GradCAM, USU": cam[0]}, adapted.class_name(target))
+    shown = {"LPI": maps, "GradCAM, USU": cam}
+    save_figure(show_maps(shown, image, model=adapted, titles=adapted.class_name(target), scale="map"), output)
     return scores
 
 

@@ -16,8 +16,9 @@ from captum_ext import LPI, USU
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.models import adapt
 from captum_ext.models.targets import RegionTarget
+from captum_ext.visualize import save_figure, show_maps
 from captum_ext_integrations.grad_cam import GradCAM
-from examples.models.pictures import photograph, run, save_figure
+from examples.models.pictures import photograph, run
 
 
 def main(
@@ -36,8 +37,9 @@ def main(
     cam = GradCAM(adapted, upsampler=usu)(image, [target])
     scores = {one.__name__: float(one(adapted, image, maps, target).auc) for one in (insertion, deletion, diff_id)}
     print(adapted, adapted.class_name(label), scores, sep="\n")
-    shown = {"region": (classes == label).float(), "LPI": maps[0], "GradCAM, USU": cam[0]}
-    save_figure(output, adapted.display(image)[0], shown, adapted.class_name(label))
+    shown, places = {"LPI": maps, "GradCAM, USU": cam}, [classes == label]
+    figure = show_maps(shown, image, model=adapted, titles=adapted.class_name(label), scale="map", places=places)
+    save_figure(figure, output)
     return scores
 
 

@@ -17,8 +17,9 @@ from captum_ext import LPI, USU
 from captum_ext.images import image_to_tensor
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.models import adapt
+from captum_ext.visualize import Caption, save_figure, show_slices
 from captum_ext_integrations.grad_cam import GradCAM
-from examples.models.pictures import photograph, run, save_figure
+from examples.models.pictures import photograph, run
 
 MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 
@@ -44,9 +45,9 @@ def main(
     cam = GradCAM(adapted, upsampler=usu)(clip, None)
     scores = {one.__name__: float(one(adapted, clip, maps, target).auc) for one in (insertion, deletion, diff_id)}
     print(adapted, adapted.class_name(target), scores, sep="\n")
-    frames = (0, n_frames - 1)
-    shown = {f"LPI, frame {t}": maps[0, :, t] for t in frames} | {f"GradCAM, USU, frame {t}": cam[0, t] for t in frames}
-    save_figure(output, adapted.display(clip)[0, 0], shown, adapted.class_name(target))
+    shown, caption = {"LPI": maps, "GradCAM, USU": cam}, Caption(adapted.class_name(target))
+    figure = show_slices(shown, clip, model=adapted, slices=4, scale="method", caption=caption)
+    save_figure(figure, output)
     return scores
 
 

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex, to_rgba
 
 from captum_ext import SAMP
 from captum_ext.attr import PathScores
-from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, ArgumentTypeError
 from captum_ext.metrics import PerturbationCurve
 from captum_ext.visualize import (
     Caption,
@@ -191,6 +191,16 @@ def test_slices_have_the_scale_of_their_volume_and_the_mass_in_them_is_said():
     assert panels(alone)[0].images[0].get_clim() == (0, 5)
     assert panels(alone)[0].get_title() == "slice 0"
     assert drawable(figure)
+
+
+def test_methods_of_other_units_have_ranges_of_their_own_over_all_slices():
+    values = {"a": np.arange(8.0).reshape(2, 2, 2), "b": -np.ones((2, 2, 2))}
+    figure = show_slices(values, look=Look(quantile=1), scale="method")
+    assert [axis.images[0].get_clim() for axis in panels(figure)] == [(0, 7), (0, 7), (-1, 1), (-1, 1)]
+    assert len([axis for axis in figure.axes if axis.get_label() == "<colorbar>"]) == 2
+    assert "Each method has its own scale: colours do not compare" in said(figure)
+    with pytest.raises(ArgumentsConflictError, match='one range is that of scale="all", not of "method"'):
+        show_slices(values, scale="method", limits=(0, 1))
 
 
 def test_slices_are_in_the_middle_of_equal_parts_and_across_any_axis():
