@@ -116,7 +116,14 @@ def _reshape_of(loaded: LoadedModel, name: str) -> Callable[[Tensor], Tensor] | 
         maps = loaded.adapted.to_grid(torch.zeros(shapes[0]))
     except (AdaptError, ArgumentError) as error:
         raise ArgumentError("layer", expected, f"{name!r}, which gives {tuple(shapes[0])}") from error
-    return None if maps.shape == shapes[0] else loaded.adapted.to_grid
+    if maps.shape != shapes[0]:
+        return loaded.adapted.to_grid
+    # A detector may squash the picture, whose proportions its features then do not have: `to_grid` would refuse them.
+    return None if loaded.model is loaded.adapted.model else _as_they_are
+
+
+def _as_they_are(features: Tensor) -> Tensor:
+    return features
 
 
 def _calls(loaded: LoadedModel) -> list[tuple[str, tuple[int, ...]]]:

@@ -38,6 +38,12 @@ def fit(
     Raises:
         ArgumentError: fewer than two that can be read.
     """
+    _check_one_size(loaded)
+    if loaded.kind == "detections":
+        expected = (
+            "those of a model that returns numbers for each image, which lpi compares; eg and weighted-ig take them"
+        )
+        raise ArgumentError("references", expected, "those of a detector")
     samples = Samples(images, _LOADED_AT_ONCE, 0)
     places: list[int] = []
     outputs: list[Tensor] = []
@@ -76,6 +82,7 @@ def reference_images(loaded: LoadedModel, path: Path) -> Tensor:
         fitted = ReferenceDistribution.load(path)
         sets = [fitted.references_as_tuple(i)[0] for i in range(len(fitted.density))]
         return torch.cat(sets).to(loaded.device)
+    _check_one_size(loaded)
     images = folder_of(loaded, path, MOST_REFERENCES)
     samples = Samples(images, len(images), 0)
     read = samples.read_batch(range(len(images)), 0)
@@ -84,6 +91,13 @@ def reference_images(loaded: LoadedModel, path: Path) -> Tensor:
         raise _too_few(1, 0, images, unreadable)
     _warn_of(unreadable, path)
     return read.batch.inputs.to(loaded.device)
+
+
+def _check_one_size(loaded: LoadedModel) -> None:
+    """Refuse images of several sizes, as those of models that see the whole picture."""
+    if not loaded.preparation.is_square:
+        expected = "images of one size, as --crop makes them where the model's own preparation keeps whole pictures"
+        raise ArgumentError("references", expected, "whole pictures of several sizes")
 
 
 def _too_few(least: int, n_read: int, images: ImageFolder, unreadable: Sequence[str]) -> ArgumentError:

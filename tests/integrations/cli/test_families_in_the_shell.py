@@ -259,7 +259,9 @@ def test_places_of_one_picture_are_refused_for_folders(name, options, message, c
 
 
 def test_segmentation_and_detection_of_torchvision_see_the_whole_picture(here):
-    net = models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=4)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=4)
     save_file(net.state_dict(), "segmentation.safetensors")
     name = "torchvision:lraspp_mobilenet_v3_large"
     spec = ModelSpec(name, here / "segmentation.safetensors", n_classes=4, resize=64)
@@ -270,6 +272,40 @@ def test_segmentation_and_detection_of_torchvision_see_the_whole_picture(here):
     said = succeed("explain", "cat.png", *model, "--method", "saliency", "--region", "0,0,200,200", "--out", "map.npy")
     assert "in the region" in said
     assert np.load("map.npy").shape == (64, 96)
+
+
+def test_references_are_of_one_size_and_lpi_compares_rows_of_numbers(checkpoints, here):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=4)
+    save_file(net.state_dict(), "segmentation.safetensors")
+    name = "torchvision:lraspp_mobilenet_v3_large"
+    model = ("--model", name, "--weights", "segmentation.safetensors", "--n-classes", 4, "--resize", 64)
+    eg = ("--method", "eg", "--references", "photos", "--n-steps", 2, "--region", "150,50,250,200")
+    message = "--references to be images of one size, as --crop makes them"
+    assert message in fail("explain", "cat.png", *model, *eg)
+    assert "in the region" in succeed("explain", "cat.png", *model, *eg, "--crop", 64)
+    lpi = ("--method", "lpi", "--references", "photos", "--n-steps", 2)
+    message = "which lpi compares; eg and weighted-ig take them, but got those of a detector"
+    assert message in fail("explain", "cat.png", "--model", f"hf:{checkpoints / 'yolos'}", *lpi)
+
+
+def test_a_detector_that_squashes_the_picture_has_its_map_over_all_of_it(here):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = models.detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=4)
+        for parameter in net.parameters():
+            if parameter.dim() == 4:  # so that what is seen does not vanish on its way
+                torch.nn.init.kaiming_normal_(parameter)
+    save_file(net.state_dict(), "detector.safetensors")
+    name = "torchvision:ssdlite320_mobilenet_v3_large"
+    model = ("--model", name, "--weights", "detector.safetensors", "--n-classes", 4)
+    said = succeed("upsample", "cat.png", *model, "--upsampler", "nearest", "--out", "map.npy")
+    assert "GradCAM of layer backbone" in said
+    assert np.load("map.npy").shape == (300, 451)
+    box = said.split(" at ")[1].split(", upsampled")[0]
+    said = succeed("explain", "cat.png", *model, "--method", "saliency", "--box", box, "--out", "map.png")
+    assert f" at {box}, score" in said
 
 
 @pytest.mark.parametrize("size", [(451, 300), (300, 451), (97, 40)])
@@ -399,3 +435,17 @@ def test_a_function_may_return_what_adapt_makes(here):
     assert "returns an AdaptedModel, which prepares its images itself" in fail(
         "explain", "cat.png", *model, "--crop", 8
     )
+
+
+@pytest.mark.parametrize("method", ["gradcam", "saliency", "ig"])
+def test_a_run_is_known_again_with_the_processor_the_texts_and_the_tokens(method, checkpoints, here):
+    for name, options in (("vit", ()), ("clip", ("--text", "a photo of a cat"))):
+        run = ("run", "photos", "--model", f"hf:{checkpoints / name}", *options, "--method", method, "--limit", 2)
+        run = (*run, "--out", name, *(("--n-steps", 2) if method == "ig" else ()))
+        succeed(*run)
+        before = [path.stat().st_mtime_ns for path in sorted((here / name).glob("rows-*"))]
+        assert "2 of 2 images" in succeed(*run, "--num-workers", 1)
+        assert before == [path.stat().st_mtime_ns for path in sorted((here / name).glob("rows-*"))]
+        other = ("--mean", "0.4,0.4,0.4") if name == "vit" else ("--text", "a rocket")
+        message = "dataset.transform.processor.image_mean was list" if name == "vit" else "target.embedding was str"
+        assert message in fail(*run[:4], *other, *run[4 + len(options) :])
