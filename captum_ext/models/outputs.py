@@ -21,6 +21,7 @@ Part: TypeAlias = str | int | Callable[[Any], Any]
 _BOXES = ("pred_boxes", "boxes")
 _SCORES = ("logits", "logits_per_image", "out")
 _EMBEDDINGS = ("image_embeds", "pooler_output", "image_features")
+_DETECTED = ("pred_logits", "scores")
 _WHAT = {1: "one score", 2: "scores"}
 
 
@@ -121,7 +122,10 @@ def seeds_of(rows: Any, position: int) -> list[Tensor]:
     if isinstance(rows, list) and position < len(rows) and isinstance(rows[position], Mapping):
         found = [value for value in rows[position].values() if isinstance(value, Tensor)]
     else:
-        found = [value[position] for _, value in _parts(rows) if isinstance(value, Tensor) and value.dim() > 0]
+        with_rows = {name: value for name, value in _parts(rows) if isinstance(value, Tensor) and value.dim() > 0}
+        # Of a detector its boxes and scores, and not the features that it returns beside them.
+        named = [value for name, value in with_rows.items() if name in (*_BOXES, *_SCORES, *_DETECTED)]
+        found = [value[position] for value in named or with_rows.values()]
     return [one for one in found if one.requires_grad and one.numel()]
 
 

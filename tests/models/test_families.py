@@ -250,3 +250,18 @@ def test_a_text_classifier_of_transformers_has_its_word_embedding_as_layer():
     assert adapted.layer is net.bert.embeddings.word_embeddings
     with torch.no_grad():
         assert torch.equal(adapted(ids, mask), net(ids, attention_mask=mask).logits)
+
+
+def test_the_layer_of_a_detector_is_one_at_whose_patches_its_detections_have_gradients():
+    """YOLOS detects by tokens of its own: after the last block patches change nothing but the features beside."""
+    t = pytest.importorskip("transformers")
+    tiny = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    torch.manual_seed(0)
+    net = t.YolosForObjectDetection(t.YolosConfig(image_size=[32, 32], patch_size=8, num_detection_tokens=5, **tiny))
+    adapted = adapt(net.eval())
+    kept = []
+    handle = adapted.layer.register_forward_hook(lambda _, __, output: kept.append(output))
+    score = adapted(torch.rand(1, 3, 32, 32)).logits.sum()
+    handle.remove()
+    (gradient,) = torch.autograd.grad(score, kept[0])
+    assert float(adapted.to_grid(gradient).abs().sum()) > 0
