@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from captum_ext.exceptions import ModelLoadError
-from captum_ext_integrations.cli.sources import ModelSpec, Source, Texts, library, offline, unknown
+from captum_ext_integrations.cli.sources import ModelSpec, Source, Texts, check_length, library, offline, unknown
 from captum_ext_integrations.cli.weights import load_weights
 
 
@@ -72,6 +72,10 @@ class _TextTower:
     tokenizer: Any
 
     def __call__(self, texts: list[str]) -> Tensor:
+        encode: Any = getattr(self.tokenizer, "encode", None)
+        length = getattr(self.tokenizer, "context_length", None)
+        for text in texts if callable(encode) else ():
+            check_length(text, len(encode(text)) + 2, length)  # with the tokens of beginning and end
         device = next(self.model.parameters()).device
         embeddings: Tensor = self.model.encode_text(self.tokenizer(texts).to(device))  # type: ignore[operator]
         return embeddings

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from captum_ext.exceptions import ArgumentError, ModelLoadError
 from captum_ext.models.model_facts import by_number
 from captum_ext_integrations.cli.preparation import Preparation
-from captum_ext_integrations.cli.sources import ModelSpec, Source, Texts, library
+from captum_ext_integrations.cli.sources import ModelSpec, Source, Texts, check_length, library
 from captum_ext_integrations.cli.weights import first_line, load_weights
 
 # The auto classes, the first one that has a model for the architecture, and what their tables are called.
@@ -206,6 +206,8 @@ class _TextTower:
             padding: dict[str, Any] = {"padding": "max_length", "max_length": self.length}
         else:
             padding = {"padding": True, "max_length": self.length}
+        for text, ids in zip(texts, self.tokenizer(texts)["input_ids"], strict=True):
+            check_length(text, len(ids), self.length)
         tokens = self.tokenizer(texts, return_tensors="pt", truncation=self.length is not None, **padding)
         device = next(self.model.parameters()).device
         taken = {key: tokens[key].to(device) for key in ("input_ids", "attention_mask") if key in tokens}

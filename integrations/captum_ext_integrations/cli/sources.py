@@ -77,6 +77,16 @@ class Texts:
     bias: float = 0.0
 
 
+def check_length(text: str, n_tokens: int, most: int | None) -> None:
+    """Refuse a text of which the model would see the beginning only.
+
+    Raises:
+        ArgumentError: it has too many tokens.
+    """
+    if most is not None and n_tokens > most:
+        raise ArgumentError("text", f"of at most {most} tokens, which the model takes", f"{n_tokens}: {text!r}")
+
+
 @dataclass(frozen=True)
 class Source:
     """A model as it is loaded.

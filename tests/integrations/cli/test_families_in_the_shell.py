@@ -134,6 +134,16 @@ def test_open_clip_takes_weights_of_a_file_and_its_own_tokenizer(checkpoints, he
     assert "gradcam of layer visual.transformer.resblocks" in said
 
 
+def test_a_text_of_which_only_the_beginning_would_be_seen_is_refused(checkpoints, here):
+    families.open_clip_config(checkpoints)
+    weights = ("--weights", checkpoints / "open_clip.safetensors")
+    long = ("--text", "a photo of a cat " * 5)
+    hf = ("explain", "cat.png", "--model", f"hf:{checkpoints / 'clip'}", *long)
+    assert "--text to be of at most 10 tokens, which the model takes, but got 27: 'a photo" in fail(*hf)
+    own = ("explain", "cat.png", "--model", "open_clip:tiny-shell", *weights, *long)
+    assert "--text to be of at most 16 tokens, which the model takes, but got 27: 'a photo" in fail(*own)
+
+
 def test_a_model_of_embeddings_says_what_it_wants(checkpoints, here):
     model = ("--model", f"hf:{checkpoints / 'clip'}")
     assert '--target to be --text "a photo of a cat", or the number of a coordinate' in fail(
