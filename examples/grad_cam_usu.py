@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext import USU, InterpolationUpsampler
-from captum_ext.core.atomic import replaced
 from captum_ext.metrics import deletion, insertion
 from captum_ext.upsampling import pool_attribution
+from captum_ext.visualize import Caption, Look, save_figure, show_maps
 from captum_ext_integrations.grad_cam import GradCAM, GradCAMPlusPlus, LayerCAM
 from examples import real_data
 from examples.benchmarks.measurements.reporting import print_table
@@ -81,29 +81,13 @@ def main() -> None:
 
 
 def draw(images: Tensor, shown: dict[tuple[str, str], Tensor], path: Path) -> None:
-    """Maps of the first photograph over it in grey; colours end at the 99th percentile, since redistributed maps are
-    peaked."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    names = list(upsamplers())
-    figure, axes = pyplot.subplots(
-        len(CAMS), len(names), figsize=(2.6 * len(names), 2.75 * len(CAMS)), layout="constrained"
-    )
-    grey = real_data.displayable(images)[0].mean(-1)
-    for row, cam in enumerate(CAMS):
-        for column, name in enumerate(names):
-            fine = shown[cam, name][0]
-            axes[row, column].imshow(grey, cmap="gray")
-            highest = float(fine.flatten().quantile(0.99))
-            axes[row, column].imshow(fine.clamp(max=highest), cmap="inferno", alpha=0.65)
-            axes[row, column].set_title(f"{cam}, {name}", fontsize=8)
-            axes[row, column].set_axis_off()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    """Maps of the first photograph over it, a row and a scale for each CAM; colours end at the 99th percentile, since
+    redistributed maps are peaked."""
+    maps = {name: torch.stack([shown[cam, name][0] for cam in CAMS]) for name in upsamplers()}
+    photographs = real_data.displayable(images)[:1].expand(len(CAMS), -1, -1, -1)
+    caption = Caption(unit="mass of the CAM in a pixel")
+    look = Look(overlay=True, quantile=0.99)
+    save_figure(show_maps(maps, photographs, titles=list(CAMS), caption=caption, look=look, scale="image"), path)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,10 @@ from captum_ext import (
     WeightedIntegratedGradients,
 )
 from captum_ext.attr import ImportantDirectionIG, IntegratedGradients, PathScores
-from captum_ext.core.atomic import replaced
 from captum_ext.images import gaussian_blur
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.references import standard_baselines
-from captum_ext_integrations.cli.pictures import limit_of
+from captum_ext.visualize import Caption, save_figure, show_curves, show_maps
 from examples import real_data
 from examples.benchmarks.engine.passes import counted_passes
 from examples.benchmarks.measurements.reporting import print_table
@@ -182,38 +181,22 @@ def evaluate(
     return [name, *numbers, gap, count, used.seconds], found
 
 
-def draw(x: Tensor, titles: list[str], found: dict[str, Explained], path: Path) -> None:
-    """For each photograph its maps, on one scale (red: for the class), and the score along every path."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure = pyplot.figure(figsize=(21, 5.6 * len(x)), layout="constrained")
-    grid = figure.add_gridspec(2 * len(x), 8)
+def draw(x: Tensor, titles: list[str], found: dict[str, Explained], path: Path) -> list[Path]:
+    """The maps on one scale for each photograph, and for each a figure of the score along every path."""
+    maps = {name: explained.maps for name, explained in found.items()}
+    caption = Caption(unit="attribution of a pixel, in units of the logit")
+    figure = show_maps(
+        maps, real_data.displayable(x), titles=titles, caption=caption, scale="image", columns=1 + -(-len(maps) // 2)
+    )
+    save_figure(figure, path, dpi=80)
+    written = [path]
     curves_of = {name: explained.curves() for name, explained in found.items()}
-    for row, (title, photograph) in enumerate(zip(titles, real_data.displayable(x), strict=True)):
-        axis = figure.add_subplot(grid[2 * row : 2 * row + 2, 0])
-        axis.imshow(photograph)
-        axis.set_title(title, fontsize=10)
-        axis.set_axis_off()
-        curves = figure.add_subplot(grid[2 * row : 2 * row + 2, 6:])
-        limit = limit_of({name: explained.maps[row].sum(0) for name, explained in found.items()})
-        for place, (name, explained) in enumerate(found.items()):
-            axis = figure.add_subplot(grid[2 * row + place // 5, 1 + place % 5])
-            axis.imshow(explained.maps[row].sum(0), cmap="RdBu_r", vmin=-limit, vmax=limit)
-            axis.set_title(name, fontsize=10)
-            axis.set_axis_off()
-            color = pyplot.get_cmap("tab10")(place)
-            for number, (share, score) in enumerate(curves_of[name][row]):
-                style = "-" if number == 0 else "--"
-                curves.plot(share, score, style, color=color, label=name if number == 0 else None)
-        curves.set_xlabel("share of the way (dashed: from the second baseline)")
-        curves.set_ylabel("score (logit)")
-        curves.legend(fontsize=8, ncols=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced(path) as temporary:
-        figure.savefig(temporary, dpi=80)
+    for row, (photograph, title) in enumerate(zip(PHOTOGRAPHS, titles, strict=True)):
+        curves = {name: of_photographs[row] for name, of_photographs in curves_of.items()}
+        caption = Caption(title, "score (logit)", ("Dashed: from the second baseline",))
+        written.append(path.with_stem(f"{path.stem}_{photograph}"))
+        save_figure(show_curves(curves, x_label="share of the way", caption=caption), written[-1])
+    return written
 
 
 def main() -> None:
@@ -230,8 +213,7 @@ def main() -> None:
     header = ["method", "insertion", "deletion", "DiffID", "gap", "gradients + forwards", "seconds"]
     print_table(f"{', '.join(PHOTOGRAPHS)}; {GRADIENTS} gradients a photograph, means", header, rows)
     titles = [real_data.CLASS_NAMES.get(int(index), f"class {int(index)}") for index in target]
-    draw(x, titles, found, options.output)
-    print(f"\n{options.output}")
+    print("", *draw(x, titles, found, options.output), sep="\n")
 
 
 if __name__ == "__main__":

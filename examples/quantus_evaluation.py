@@ -14,14 +14,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import quantus
 import torch
 
 from captum_ext.attr import IntegratedGradients
-from captum_ext.core.atomic import replaced
 from captum_ext.images import gaussian_blur
-from captum_ext.metrics import Comparison, compare
+from captum_ext.metrics import compare
+from captum_ext.visualize import save_figure, show_scores
 from captum_ext_integrations.quantus_metrics import (
     Deletion,
     DiffID,
@@ -81,26 +80,6 @@ def metrics(fast: bool) -> dict[str, Any]:
     }
 
 
-def draw(found: dict[str, Comparison], path: Path) -> None:
-    """One row of panels for each metric: scores with intervals, and differences from the control."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    images = []
-    for name, comparison in found.items():
-        figure = comparison.plot()
-        figure.suptitle(name)
-        figure.set_dpi(90)
-        canvas = matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
-        canvas.draw()
-        images.append(np.asarray(canvas.buffer_rgba()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced(path) as temporary:
-        pyplot.imsave(temporary, np.concatenate(images))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("outputs/quantus_evaluation.png"))
@@ -128,7 +107,7 @@ def main() -> None:
         higher = metric.score_direction == quantus.helpers.enums.ScoreDirection.HIGHER
         found[name] = compare(scores, CONTROL, higher_is_better=higher)
         print(f"\n{name} ({'higher' if higher else 'lower'} is better)\n\n{found[name].to_markdown()}")
-    draw(found, options.output)
+    save_figure(show_scores(found, columns=2), options.output)
     print(f"\n{options.output}")
 
 

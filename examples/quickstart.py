@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from captum_ext import ExpectedGradients, LocalPathIntegration, ReferenceDistribution
 from captum_ext.attr import IntegratedGradients
-from captum_ext.core.atomic import replaced
 from captum_ext.metrics import deletion, diff_id, insertion
-from captum_ext_integrations.cli.pictures import limit_of, share_beyond
+from captum_ext.visualize import Caption, save_figure, show_maps
 from examples import real_data
 from examples.benchmarks.measurements.reporting import print_table
 from examples.benchmarks.measurements.timing import measured
@@ -70,32 +69,9 @@ def evaluate(
 
 def draw(images: Tensor, titles: list[str], maps: dict[str, Tensor], path: Path) -> None:
     """Photographs and maps side by side; all maps of a photograph have one scale."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(
-        len(images), len(maps) + 1, figsize=(2.6 * (len(maps) + 1.4), 2.8 * len(images) + 0.4), layout="constrained"
-    )
-    figure.get_layout_engine().set(h_pad=0.1)
-    for row, (title, photograph) in enumerate(zip(titles, real_data.displayable(images), strict=True)):
-        axes[row, 0].imshow(photograph)
-        axes[row, 0].set_title(title, fontsize=9)
-        of_pixels = {name: attributions[row].sum(0).numpy() for name, attributions in maps.items()}
-        limit = limit_of(of_pixels)
-        for axis, (name, values) in zip(axes[row, 1:], of_pixels.items(), strict=True):
-            drawn = axis.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit)
-            axis.set_title(f"{name}\n{share_beyond(values, limit):.1%} beyond the scale", fontsize=9)
-        bar = figure.colorbar(drawn, ax=axes[row, 1:], shrink=0.85, pad=0.01, extend="both")
-        bar.set_label("attribution of a pixel,\nin units of the score", fontsize=8)
-        bar.ax.tick_params(labelsize=7)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.supxlabel("Red: for the class, blue: against it; one scale for all maps of a photograph.", fontsize=9)
-    with replaced(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    caption = Caption(unit="attribution of a pixel, in units of the score")
+    figure = show_maps(maps, real_data.displayable(images), titles=titles, caption=caption, scale="image")
+    save_figure(figure, path)
 
 
 def main() -> None:

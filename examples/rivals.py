@@ -2,7 +2,7 @@
 
     python -m examples.rivals [--output outputs/rivals.jpg]
 
-Path methods have 20 gradients, RISE 50 and 1,000 masks. Each map is on its own scale: red speaks for the class, blue
+Path methods have 20 gradients, RISE 50 and 1,000 masks. Each map is on its own scale: orange speaks for the class, blue
 against it; maps without negative values begin at their smallest.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from captum_ext.core.atomic import replaced
+from captum_ext.visualize import Caption, Look, save_figure, show_maps
 from examples import real_data
 from examples.benchmarks.engine.explanations import Asked, Methods, Setting, controls
 from examples.benchmarks.engine.networks import Network
@@ -24,7 +24,6 @@ from examples.benchmarks.papers.usu.usu_methods import usu_cams
 
 PHOTOGRAPHS = ("chelsea", "coffee")
 BESIDE = ("IG (zero)", "IG (blur + zero)", "SAMP++", "GradCAM (USU)")
-_COLUMNS = 8
 
 
 def methods(network: Network, references: Tensor) -> Methods:
@@ -36,30 +35,12 @@ def methods(network: Network, references: Tensor) -> Methods:
 
 def draw(photographs: Tensor, maps: dict[str, Tensor], path: Path) -> None:
     """Each photograph with its maps (N, C, H, W), each map on its own scale."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    rows = -(-(len(maps) + 1) // _COLUMNS)
-    figure, axes = pyplot.subplots(
-        rows * len(photographs), _COLUMNS, figsize=(2.2 * _COLUMNS, 2.4 * rows * len(photographs)), layout="constrained"
-    )
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for place, photograph in enumerate(real_data.displayable(photographs)):
-        cells = axes[rows * place : rows * (place + 1)].flat
-        next(cells).imshow(photograph)
-        for axis, (name, found) in zip(cells, maps.items(), strict=False):
-            shown = found[place].sum(0)
-            limit = float(shown.abs().flatten().quantile(0.99)) or 1.0
-            signed = bool((shown < 0).any())
-            lowest = -limit if signed else float(shown.min())
-            axis.imshow(shown, cmap="RdBu_r" if signed else "Reds", vmin=lowest, vmax=limit)
-            axis.set_title(name, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced(path) as temporary:
-        figure.savefig(temporary, dpi=80)
+    shown = {name: of_pixels.sum(1) for name, of_pixels in maps.items()}
+    shown = {name: one - one.amin((1, 2), keepdim=True).clamp(min=0) for name, one in shown.items()}
+    caption = Caption(notes=("Of maps that are above zero everywhere, their smallest number is subtracted",))
+    look = Look(quantile=0.99)
+    figure = show_maps(shown, real_data.displayable(photographs), caption=caption, look=look, scale="map")
+    save_figure(figure, path, dpi=80)
 
 
 def main() -> None:

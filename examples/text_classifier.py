@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from captum_ext import ReferenceDistribution
 from captum_ext.attr import LayerEG, LayerIntegratedGradients, LayerLPI
 from captum_ext.attr.layers import LayerPathAttribution
-from captum_ext.core.atomic import replaced
+from captum_ext.visualize import Caption, save_figure, show_tokens
 from examples.benchmarks.measurements.reporting import print_table
 from examples.benchmarks.measurements.timing import measured
 
@@ -182,35 +182,8 @@ def table(model: Classifier, ids: Tensor, explained: dict[str, tuple[Tensor, Ten
 
 def draw(titles: list[str], words: list[list[str]], maps: dict[str, Tensor], path: Path) -> None:
     """Sentences with every word on the colour of its number; one scale for all methods of a sentence."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    from matplotlib.colors import TwoSlopeNorm
-
-    n_letters = max(len(" ".join(one)) for one in words) + 26
-    figure, axes = pyplot.subplots(len(words), 1, figsize=(0.078 * n_letters, 0.36 * len(words) * (len(maps) + 1.6)))
-    for row, (axis, title, tokens) in enumerate(zip(axes, titles, words, strict=True)):
-        values = torch.stack([one[row, : len(tokens)] for one in maps.values()])
-        norm = TwoSlopeNorm(0, -float(values.abs().max()), float(values.abs().max()))
-        axis.set(xlim=(0, n_letters), ylim=(len(maps) - 0.4, -1.2))
-        axis.axis("off")
-        axis.text(0, -0.8, title, fontsize=9, weight="bold", va="center")
-        for line, (name, numbers) in enumerate(zip(maps, values, strict=True)):
-            axis.text(0, line, name, fontsize=8, va="center")
-            left = 26
-            for token, number in zip(tokens, numbers.tolist(), strict=True):
-                share = float(norm(number)) * 0.8 + 0.1
-                box = {"facecolor": pyplot.get_cmap("RdBu_r")(share), "edgecolor": "none", "pad": 1.5}
-                ink = "white" if abs(share - 0.5) > 0.3 else "black"
-                axis.text(left, line, token, fontsize=8, family="monospace", va="center", color=ink, bbox=box)
-                left += len(token) + 1
-    figure.text(0.99, 0.005, "red: for the class, blue: against it; one scale a sentence", fontsize=7, ha="right")
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
-    pyplot.close(figure)
+    caption = Caption(notes=("Predicted library, its probability, and the library that the sentence is from",))
+    save_figure(show_tokens(words, maps, titles=titles, caption=caption, scale="text"), path)
 
 
 def main() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from captum_ext.core.checks import describe
+from captum_ext.core.checks import check_positive_int, describe
 from captum_ext.core.text import shown
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.metrics import Comparison
 from captum_ext.visualize.inputs import Array, as_numbers
 from captum_ext.visualize.lines import COLOURS
 from captum_ext.visualize.looks import Caption, listed, name_of, new_figure, write_around
@@ -21,21 +23,33 @@ if TYPE_CHECKING:
 Interval = tuple[float, float, float]
 
 
+@dataclass(frozen=True)
+class _Panel:
+    """A metric: of each method its scores (n,), and their mean with both ends of its interval."""
+
+    title: str
+    scores: dict[str, Array]
+    intervals: dict[str, Interval]
+
+
 def show_scores(
-    scores: Mapping[str, Mapping[str, Any]],
+    scores: Mapping[str, Mapping[str, Any] | Comparison],
     *,
     intervals: Mapping[str, Mapping[str, Interval]] | None = None,
     higher_is_better: Mapping[str, bool] | None = None,
     caption: Caption = Caption(unit=""),
+    columns: int = 4,
 ) -> Figure:
     """A panel for each metric, with a line for each method: all its scores, their mean and its interval.
 
     Args:
-        scores: metric -> method -> scores (n,); those that are not finite are not drawn, and counted in the caption.
-        intervals: metric -> method -> mean, low and high end, as `captum_ext.metrics.compare` finds them; None: the
-            mean alone.
+        scores: metric -> what `captum_ext.metrics.compare` found, which has intervals and a direction, and gets another
+            panel with the differences from the control, sample by sample; or metric -> method -> scores (n,). Scores
+            that are not finite are not drawn, and counted in the caption.
+        intervals: metric -> method -> mean, low and high end; None: the mean alone. Not of a `Comparison`.
         higher_is_better: metric -> its direction, for the panel's title.
         caption: its unit stands below the panels.
+        columns: panels in a row.
 
     Raises:
         ArgumentTypeError, ArgumentError: no scores, metrics with other methods, intervals that are missing.
@@ -48,48 +62,69 @@ def show_scores(
         >>> figure.axes[0].get_title()
         'deletion (lower is better)'
     """
-    read = _read(scores)
-    methods = list(next(iter(read.values())))
+    panels = _panels(scores, intervals, higher_is_better or {})
+    methods = list(panels[0].scores)
     longest = max(len(name_of(name)) for name in methods)
-    figure = new_figure(1.5 + 0.08 * min(longest, 30) + 3.2 * len(read), 1.7 + 0.5 * len(methods))
-    axes = figure.subplots(1, len(read), squeeze=False)[0]
-    for place, (axis, (metric, columns)) in enumerate(zip(axes, read.items(), strict=True)):
-        for line, (method, values) in enumerate(columns.items()):
-            _draw(axis, line, values, _interval(intervals, metric, method, values))
-        axis.set_yticks(range(len(methods)), [name_of(name) if place == 0 else "" for name in methods])
+    columns = min(check_positive_int("columns", columns), len(panels))
+    rows = -(-len(panels) // columns)
+    width = 1.5 + 0.08 * min(longest, 30) + 3.2 * columns
+    figure = new_figure(width, 0.7 + (1 + 0.5 * len(methods)) * rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    for place, (axis, panel) in enumerate(zip(axes, panels, strict=False)):
+        for line, (method, values) in enumerate(panel.scores.items()):
+            _draw(axis, line, values, panel.intervals[method])
+        axis.set_yticks(range(len(methods)), [name_of(name) if place % columns == 0 else "" for name in methods])
         axis.set_ylim(len(methods) - 0.5, -0.5)
-        axis.set_title(_title(metric, higher_is_better), fontsize=10)
+        axis.set_title(panel.title, fontsize=10)
         axis.grid(axis="x", alpha=0.3)
-    missing = {name: sum(int((~np.isfinite(one[name])).sum()) for one in read.values()) for name in methods}
-    said = ["Grey dots: samples; disc: their mean" + ("; line: its interval" if intervals is not None else "")]
-    if any(missing.values()):
-        parts = listed({name: count for name, count in missing.items() if count})
-        said.append(f"Not finite and left out: {parts}")
-    if caption.unit:
-        said.insert(0, shown(caption.unit, 200))
-    return write_around(figure, caption, said)
+    return write_around(figure, caption, _about(panels, caption.unit))
 
 
-def _read(scores: Any) -> dict[str, dict[str, Array]]:
-    if not isinstance(scores, Mapping) or not scores or not all(isinstance(one, Mapping) for one in scores.values()):
-        raise ArgumentTypeError("scores", "a dictionary of metric, method and scores", describe(scores))
-    read = {
-        str(metric): {
-            str(method): as_numbers(f"scores[{metric!r}][{method!r}]", values) for method, values in one.items()
-        }
-        for metric, one in scores.items()
-    }
-    names = [list(one) for one in read.values()]
+def _panels(scores: Any, intervals: Any, higher: Mapping[str, bool]) -> list[_Panel]:
+    """What is in each panel, of the same methods everywhere."""
+    expected = "a dictionary of metric, method and scores, or of metric and Comparison"
+    if not isinstance(scores, Mapping) or not scores:
+        raise ArgumentTypeError("scores", expected, describe(scores))
+    panels = []
+    for metric, one in scores.items():
+        if isinstance(one, Comparison):
+            panels += _compared(str(metric), one)
+        elif isinstance(one, Mapping):
+            read = {str(method): _column(metric, method, values) for method, values in one.items()}
+            ends = {method: _interval(intervals, metric, method, values) for method, values in read.items()}
+            panels.append(_Panel(_title(metric, higher.get(metric)), read, ends))
+        else:
+            raise ArgumentTypeError("scores", expected, describe(one))
+    names = [list(panel.scores) for panel in panels]
     if not names[0] or any(one != names[0] for one in names):
         raise ArgumentError("scores", "of the same methods for every metric", f"{names}")
-    for metric, one in read.items():
-        for method, values in one.items():
-            if values.ndim != 1:
-                raise ArgumentError(f"scores[{metric!r}][{method!r}]", "of shape (n,)", f"shape {values.shape}")
-    return read
+    return panels
 
 
-def _interval(intervals: Any, metric: str, method: str, values: Array) -> Interval:
+def _compared(metric: str, comparison: Comparison) -> list[_Panel]:
+    """Scores of a comparison, and their differences from the control's."""
+    rows = {str(method): row for method, row in comparison.table.iterrows()}
+    ends = {name: (float(row["mean"]), float(row["ci_low"]), float(row["ci_high"])) for name, row in rows.items()}
+    control = comparison.scores[comparison.control]
+    differences = {name: values - control for name, values in comparison.scores.items()}
+    means = {name: (float(one.mean()), np.nan, np.nan) for name, one in differences.items()}
+    return [
+        _Panel(_title(metric, comparison.higher_is_better), dict(comparison.scores), ends),
+        _Panel(name_of(f"{metric}, less that of {comparison.control}"), differences, means),
+    ]
+
+
+def _column(metric: Any, method: Any, values: Any) -> Array:
+    label = f"scores[{metric!r}][{method!r}]"
+    column = as_numbers(label, values)
+    if column.ndim != 1:
+        raise ArgumentError(label, "of shape (n,)", f"shape {column.shape}")
+    return column
+
+
+def _interval(intervals: Any, metric: Any, method: str, values: Array) -> Interval:
     """Mean, and where its interval begins and ends; NaN where there is none."""
     if intervals is not None:
         try:
@@ -102,10 +137,18 @@ def _interval(intervals: Any, metric: str, method: str, values: Array) -> Interv
     return (float(finite.mean()) if len(finite) else np.nan), np.nan, np.nan
 
 
-def _title(metric: str, higher_is_better: Mapping[str, bool] | None) -> str:
-    if higher_is_better is None or metric not in higher_is_better:
-        return name_of(metric)
-    return f"{name_of(metric)} ({'higher' if higher_is_better[metric] else 'lower'} is better)"
+def _title(metric: Any, higher: bool | None) -> str:
+    return name_of(metric) if higher is None else f"{name_of(metric)} ({'higher' if higher else 'lower'} is better)"
+
+
+def _about(panels: list[_Panel], unit: str) -> list[str]:
+    intervals = any(np.isfinite(low) for panel in panels for _, low, _ in panel.intervals.values())
+    said = [shown(unit, 200)] if unit else []
+    said.append("Grey dots: samples; disc: their mean" + "; line: its interval" * intervals)
+    missing = {name: sum(int((~np.isfinite(one.scores[name])).sum()) for one in panels) for name in panels[0].scores}
+    if any(missing.values()):
+        said.append(f"Not finite and left out: {listed({name: count for name, count in missing.items() if count})}")
+    return said
 
 
 def _draw(axis: Axes, place: int, values: Array, interval: Interval) -> None:

@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex, to_rgba
 from captum_ext import SAMP
 from captum_ext.attr import PathScores
 from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, ArgumentTypeError
-from captum_ext.metrics import PerturbationCurve
+from captum_ext.metrics import PerturbationCurve, compare
 from captum_ext.visualize import (
     Caption,
     Look,
@@ -129,8 +129,21 @@ def test_scores_have_a_panel_for_each_metric_and_a_line_for_each_method():
     assert drawable(figure)
 
 
+def test_a_comparison_has_its_intervals_and_its_differences_from_the_control():
+    found = compare({"IG": [0.0, 1.0, 2.0], "LPI": [1.0, 3.0, 5.0]}, "IG", higher_is_better=False)
+    figure = show_scores({"deletion": found})
+    assert [axis.get_title() for axis in figure.axes] == ["deletion (lower is better)", "deletion, less that of IG"]
+    row = found.table.loc["LPI"]
+    assert list(figure.axes[0].lines[4].get_xdata()) == [row["ci_low"], row["ci_high"]]
+    assert figure.axes[1].lines[3].get_xdata().tolist() == [1, 2, 3]
+    assert figure.axes[1].lines[5].get_xdata()[0] == 2
+    assert len(show_scores({str(k): {"a": [1]} for k in range(5)}).axes) == 8
+
+
 def test_what_is_no_table_of_scores_is_refused():
-    with pytest.raises(ArgumentTypeError, match="`scores` to be a dictionary of metric, method and scores"):
+    with pytest.raises(
+        ArgumentTypeError, match="`scores` to be a dictionary of metric, method and scores, or of metric and Compar"
+    ):
         show_scores({"deletion": [1, 2]})
     with pytest.raises(ArgumentError, match="`scores` to be of the same methods for every metric"):
         show_scores({"a": {"IG": [1]}, "b": {"LPI": [1]}})

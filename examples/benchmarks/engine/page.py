@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from captum_ext.core.text import in_figure, shown
+from captum_ext.core.text import shown
 from examples.benchmarks.engine.claims import LEVEL, Judged, Kind
+from examples.benchmarks.engine.pictures import comparison_figure, curves_figure
 from examples.benchmarks.engine.summary import (
     PAPERS,
     VERDICT_HEAD,
@@ -30,7 +29,6 @@ from examples.benchmarks.engine.summary import (
 )
 from examples.benchmarks.engine.tables import METRICS, Table, signed_ranks
 
-_LINES = ("-", "--", ":", "-.")
 _SHOWN = 6  # columns of a gallery
 
 
@@ -150,36 +148,18 @@ def _sortable(value: float) -> str:
 def _pictures(table: Table) -> list[dict[str, str]]:
     pictures = []
     if table.view.plotted in table.comparisons:
-        figure = table.comparisons[table.view.plotted].plot()
         name = METRICS[table.view.plotted].title
+        figure = comparison_figure(name, table.comparisons[table.view.plotted])
         alt = f"{name} of every sample, means with intervals, and paired differences from {table.view.control}"
         pictures.append({"alt": alt, "source": _encoded(figure)})
     if table.curves:
         alt = f"Mean {table.view.curve} curves of {', '.join(table.curves)}"
-        pictures.append({"alt": alt, "source": _encoded(_curves(table))})
+        pictures.append({"alt": alt, "source": _encoded(curves_figure(table.view.curve, table.curves))})
     return pictures
 
 
-def _curves(table: Table) -> Any:
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    axis = figure.subplots()
-    for place, (method, curve) in enumerate(table.curves.items()):
-        # DiffID has nine points inside (0, 1), the games eleven from 0 to 1.
-        share = np.linspace(0, 1, len(curve)) if len(curve) == 11 else np.arange(1, len(curve) + 1) / (len(curve) + 1)
-        axis.plot(share, curve, _LINES[place // 10 % 4], color=colormaps["tab10"](place % 10), label=in_figure(method))
-    axis.set_xlabel("share of the pixels")
-    axis.set_ylabel(f"{table.view.curve}, mean score")
-    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def _encoded(figure: Any) -> str:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=75)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+def _encoded(picture: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture).decode()
 
 
 def _gallery(rows: pd.DataFrame) -> dict[str, Any]:
