@@ -17,7 +17,7 @@ from torchvision.models import ViT_B_16_Weights, vit_b_16
 
 from captum_ext import USU
 from captum_ext.models import AdaptedModel, adapt
-from captum_ext.visualize import Look, save_figure, show_maps
+from captum_ext.visualize import Caption, Look, save_figure, show_maps
 from captum_ext_integrations.grad_cam import GradCAM
 from examples.models.pictures import photograph
 
@@ -51,7 +51,8 @@ def main() -> None:
     image = adapted.prepare(photograph("chelsea"))
     shown = redistributed(adapted, image)
     print("map", tuple(shown.shape), "from a grid of 14 x 14 tokens, values from", shown.min(), "to", shown.max())
-    figure = show_maps({"GradCAM, USU": shown}, image, model=adapted, look=Look(overlay=True))
+    caption = Caption(unit="share of the largest number of the map")
+    figure = show_maps({"GradCAM, USU": shown}, image, model=adapted, caption=caption, look=Look(overlay=True))
     save_figure(figure, options.output)
 
 

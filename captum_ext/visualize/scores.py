@@ -78,6 +78,7 @@ def show_scores(
         axis.set_yticks(range(len(methods)), [name_of(name) if place % columns == 0 else "" for name in methods])
         axis.set_ylim(len(methods) - 0.5, -0.5)
         axis.set_title(panel.title, fontsize=10)
+        axis.locator_params(axis="x", nbins=5)
         axis.grid(axis="x", alpha=0.3)
     return write_around(figure, caption, _about(panels, caption.unit))
 

@@ -38,7 +38,7 @@ class Sheet:
         sideways: bool = False,
     ) -> None:
         self.values, self.pixels, self.ranges, self.sideways = values, pixels, ranges, sideways
-        self.hatched = False  # set where something was
+        self.hatched: set[Any] = set()  # panels in which areas are
         self.places: list[Any] = [None] * len(next(iter(values.values())))
         self.count = len(next(iter(values.values())))
         self.n_panels = len(values) + (pixels is not None)
@@ -85,7 +85,8 @@ class Sheet:
             cells[0].set_title(name_of(title), fontsize=_TITLE)
             frame(cells[0])
         for axis, (name, values) in zip(axes, self.values.items(), strict=False):
-            self.hatched |= draw_map(axis, values[row], self.ranges[name][row], look, photograph)
+            if draw_map(axis, values[row], self.ranges[name][row], look, photograph):
+                self.hatched.add(axis)
             label = name if self.pixels is not None or not title else f"{title}: {name}" if name else title
             axis.set_title(name_of(label), fontsize=_TITLE)
         for axis in cells[: self.n_panels]:
@@ -103,7 +104,7 @@ class Sheet:
                 maps.append(values[row])
         alone = len(sharing) > 1 and any(len(beside) == 1 for _, beside, _ in sharing.values())
         for own, beside, maps in sharing.values():
-            draw_bar(figure, beside, own, maps, "" if alone else unit, self.hatched)
+            draw_bar(figure, beside, own, maps, "" if alone else unit, not self.hatched.isdisjoint(beside))
 
 
 def draw_bar(
@@ -119,6 +120,7 @@ def draw_bar(
     bar.ax.tick_params(labelsize=7 if len(axes) > 1 else 6)
     if unit:
         bar.set_label(wrapped(unit, 50, 90), fontsize=8)
+    bar.ax.yaxis.get_offset_text().set_fontsize(6)
     bar.outline.set_linewidth(0.5)
     if hatched:
         hatch_bar(bar.ax, own)

@@ -130,6 +130,8 @@ def test_areas_of_negative_numbers_are_hatched_and_single_pixels_are_not():
     assert "Hatched: areas against it" in said(area)
     assert len(panels(area)[0].collections) == 1
     single = np.where(np.indices((80, 80)).sum(0) % 2, 1.0, -1.0)
+    apart = show_maps({"area": signs, "pixels": single}, scale="map")
+    assert [len(bar.patches) > 0 for bar in bars(apart)] == [True, False]
     assert "Hatched" not in said(show_maps(single))
     assert "Hatched" not in said(show_maps(-signs, look=Look(palette="signed-print")))
 
