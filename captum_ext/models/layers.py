@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,22 +84,27 @@ def _has_positions(output: Tensor | None) -> bool:
     return output is not None and output.dim() > 3 and output.requires_grad
 
 
-def _behind_all(candidates: list[Candidate], heads: list[Tensor]) -> list[Candidate]:
-    """Those candidates on which every head's output depends."""
-    nodes = [_ancestors(head) for head in heads]
-    return [one for one in candidates if all(one.output.grad_fn in of_head for of_head in nodes)]
+def _behind_all(candidates: list[Candidate], outputs: list[Tensor]) -> list[Candidate]:
+    """Those candidates on which the outputs of all heads depend: of those of which no other candidate is made."""
+    inner = _ancestors([before for one in candidates for before in _before(one.output.grad_fn)])
+    heads = [_ancestors([output.grad_fn]) for output in outputs if output.grad_fn not in inner]
+    return [one for one in candidates if all(one.output.grad_fn in of_head for of_head in heads)]
 
 
-def _ancestors(output: Tensor) -> set[object]:
-    """Nodes of the graph that a tensor was computed by."""
-    found: set[object] = set()
-    todo: list[object] = [output.grad_fn]
+def _ancestors(nodes: list[Any]) -> set[Any]:
+    """These nodes of a graph, and all that they were computed by."""
+    found: set[Any] = set()
+    todo = list(nodes)
     while todo:
         node = todo.pop()
-        if node is not None and node not in found:
+        if node not in found:
             found.add(node)
-            todo.extend(before for before, _ in getattr(node, "next_functions", ()))
+            todo.extend(_before(node))
     return found
+
+
+def _before(node: Any) -> list[Any]:
+    return [before for before, _ in node.next_functions if before is not None]
 
 
 def _by_function(candidate: Candidate, function: Callable[[Tensor], Tensor], rank: int) -> Candidate | None:

@@ -36,10 +36,10 @@ def config_size(model: nn.Module) -> tuple[int, ...] | None:
 
 def model_size(model: nn.Module) -> Fact[tuple[int, ...] | None]:
     """The size of images (H, W) that a model was made for, as it says itself."""
-    of_patches = getattr(model, "patch_embed", None)
+    of_patches = _patches_of(model)
     visual = getattr(model, "visual", None)  # open_clip's image tower
     for found, origin in (
-        (_pair(getattr(of_patches, "img_size", None)), "the model's patch_embed"),
+        (_pair(getattr(of_patches, "img_size", None)), "the model's patches"),
         (config_size(model), CONFIG),
         (_pair(getattr(visual, "image_size", None)), "open_clip's image tower"),
         (_pair(getattr(model, "image_size", None) or getattr(model, "img_size", None)), "the model's image_size"),
@@ -52,11 +52,17 @@ def model_size(model: nn.Module) -> Fact[tuple[int, ...] | None]:
 
 def model_patch(model: nn.Module) -> tuple[int, ...] | None:
     """The size of a patch, where the model says it."""
-    for holder in (getattr(model, "patch_embed", None), config_of(model), model):
+    for holder in (_patches_of(model), config_of(model), model):
         found = None if isinstance(holder, Mapping) else _pair(getattr(holder, "patch_size", None))
         if found is not None:
             return found
     return None
+
+
+def _patches_of(model: nn.Module) -> nn.Module | None:
+    """The part of a model that makes patches of images, whatever its name (of timm patch_embed or stem)."""
+    parts = (part for part in model.children() if hasattr(part, "img_size") and hasattr(part, "patch_size"))
+    return getattr(model, "patch_embed", None) or next(parts, None)
 
 
 def model_channels(model: nn.Module) -> tuple[Fact[int] | None, int]:

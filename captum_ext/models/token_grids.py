@@ -180,14 +180,19 @@ def fits(grid: tuple[int, ...], size: tuple[int, ...]) -> bool:
 
 
 def halved(size: tuple[int, ...], patch: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Grids of the patches of an image, and of patches that are joined two by two, again and again."""
+    """Grids of the patches of an image, and of patches that are joined two by two, again and again.
+
+    Of volumes depth, or time, is halved as often as height and width, or less often: networks of videos keep it.
+    """
     down = tuple(side // one for side, one in zip(size, patch, strict=True))
     up = tuple(-(-side // one) for side, one in zip(size, patch, strict=True))
+    depths = [one[:-2] for one in (down, up)]
     while True:
-        yield from {down, up}
+        yield from {(*depth, *one[-2:]) for depth in depths for one in (down, up)}
         if max(up) <= 1:
             return
         down, up = tuple(max(side // 2, 1) for side in down), tuple(-(-side // 2) for side in up)
+        depths += [one[:-2] for one in (down, up)]
 
 
 def check_patches(size: tuple[int, ...], patch: tuple[int, ...]) -> None:

@@ -11,8 +11,16 @@ import torch
 from captum.attr import LayerGradCam
 from torch import nn
 
-from captum_ext.attr import IntegratedGradients, LayerExpectedGradients
-from captum_ext.exceptions import AdaptError, ArgumentError, ArgumentTypeError, InferenceModeError, OutputRowsError
+from captum_ext.attr import IntegratedGradients, LayerExpectedGradients, SalientManipulationPath
+from captum_ext.exceptions import (
+    AdaptError,
+    ArgumentError,
+    ArgumentTypeError,
+    InferenceModeError,
+    OutputRowsError,
+    OutputTypeError,
+)
+from captum_ext.metrics import insertion
 from captum_ext.models import AdaptedModel, adapt
 from tests.models.networks import Conv, LikeHuggingFace, Returning, Text, Transformer
 
@@ -349,3 +357,33 @@ class TwoGrids(nn.Module):
 def test_the_layer_of_a_detector_is_the_coarsest_that_detections_of_every_grid_depend_on():
     adapted = adapt(TwoGrids().eval(), size=8)
     assert (adapted.kind, adapted.layer_name) == ("detections", "backbone.0")
+
+
+@pytest.mark.parametrize("target", [None, 1])
+def test_a_detector_without_a_target_is_refused_with_where_targets_are(target):
+    adapted, images = adapt(TwoGrids().eval(), size=8), torch.rand(1, 3, 8, 8)
+    for explain in (IntegratedGradients(adapted).attribute, SalientManipulationPath(adapted).attribute):
+        with pytest.raises(OutputTypeError, match=r"A target that is a function of one row's output.*models\.targets"):
+            explain(images, target=target)
+    with pytest.raises(OutputTypeError, match=r"captum_ext\.models\.targets"):
+        insertion(adapted, images, images[:, :1], target)
+
+
+class Queries(nn.Module):
+    """A detector of the first token, as YOLOS with one query, that returns its hidden states, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = Transformer(before=1)
+
+    def forward(self, images):
+        kept = []
+        handle = self.net.norm.register_forward_hook(lambda _, __, output: kept.append(output))
+        scores = self.net(images)[:, None]
+        handle.remove()
+        return {"logits": scores, "pred_boxes": scores.sigmoid(), "last_hidden_state": kept[0]}
+
+
+def test_the_layer_of_a_detector_is_what_its_boxes_and_scores_depend_on_whatever_else_it_returns():
+    adapted = adapt(Queries().eval(), size=16)
+    assert (adapted.kind, adapted.layer_name) == ("detections", "net.blocks.1.norm1")

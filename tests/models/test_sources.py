@@ -1,11 +1,13 @@
 """Where images come from: processors of every kind, by their attributes and by what they do."""
 
 import json
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from captum_ext.exceptions import AdaptError, ArgumentError, ArgumentsConflictError, ArgumentTypeError
 from captum_ext.models import adapt
@@ -205,3 +207,23 @@ def test_random_numbers_of_a_processor_are_put_back():
     adapted = adapt(net, lambda image: square(8)(image) + torch.rand(3, 8, 8))
     assert torch.equal(torch.get_rng_state(), before)
     assert adapted.mean is None  # no image is only scaled and shifted
+
+
+class Stem(nn.Module):
+    """What makes patches, under another name than patch_embed, as in timm's mixers."""
+
+    def __init__(self):
+        super().__init__()
+        self.img_size, self.patch_size = (12, 16), (4, 4)
+        self.proj = nn.Conv2d(3, 4, 4, stride=4)
+
+    def forward(self, images):
+        assert tuple(images.shape[2:]) == self.img_size
+        return self.proj(images)
+
+
+def test_the_size_is_known_from_whatever_part_makes_the_patches():
+    net = nn.Sequential(OrderedDict(stem=Stem(), flat=nn.Flatten(), head=nn.Linear(48, 2))).eval()
+    adapted = adapt(net)
+    assert adapted.size == (12, 16)
+    assert "(the model's patches)" in str(adapted)

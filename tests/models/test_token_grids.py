@@ -1,5 +1,7 @@
 """Tokens as maps: the right patch at the right place, for every number of other tokens and every size."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -215,3 +217,11 @@ def test_shapes_that_can_be_both_are_read_as_their_layer_says():
     assert torch.equal(adapted.to_grid(features), features.movedim(-1, 1))
     with pytest.raises(AdaptError, match=r"can be \(N, C, h, w\) as well as \(N, h, w, C\)"):
         adapted.to_grid(torch.rand(2, 4, 4, 4))
+
+
+def test_tokens_of_a_video_may_be_joined_in_space_alone():
+    grid = TokenGrid(patch_size=(2, 4, 4), prefix_tokens=1)
+    for shape in ((4, 4, 4), (2, 4, 4), (4, 2, 2)):  # of 4 x 8 x 8 patches
+        tokens = torch.arange(1 + math.prod(shape), dtype=torch.float32)[None, :, None]
+        maps = grid(tokens, size=(8, 32, 32))
+        assert torch.equal(maps[0, 0], torch.arange(1, 1 + math.prod(shape), dtype=torch.float32).reshape(shape))
