@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo benchmark fuzz test test-gpu test-scale test-lowest lint wheel clean
+.PHONY: demo benchmark fuzz compatibility test test-gpu test-scale test-lowest lint wheel clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m examples.quickstart
@@ -18,6 +18,10 @@ test: $(VENV)/.installed-test
 # Odd values, damaged files, flipped bits, kills, for a quarter of an hour; the counts become docs/robustness.md.
 fuzz: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --minutes 15 --seed 0 --page docs/robustness.md
+
+# Which models work: every row of docs/models.md is what is found. python -m tests.compatibility --page writes it anew.
+compatibility: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m compatibility tests/compatibility
 
 # Runs that are killed again and again, and a Ray cluster on this machine: some minutes.
 test-scale: $(VENV)/.installed-test $(VENV)/.installed-ray

@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from torch import nn
 
 from captum_ext.exceptions import AdaptError
 from captum_ext.models import adapt
@@ -14,104 +13,34 @@ from captum_ext.models import adapt
 timm = pytest.importorskip("timm")
 models = pytest.importorskip("torchvision.models")
 
-TINY = {"depth": 2, "embed_dim": 24, "num_heads": 2, "num_classes": 5}
-WINDOWS = {"img_size": 64, "window_size": 4, "depths": (2, 2), "embed_dim": 16, "num_heads": (2, 2), "num_classes": 5}
-
-
-def torchvision_vit():
-    net = models.VisionTransformer(
-        image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5
-    )
-    nn.init.normal_(net.heads.head.weight)
-    return net
-
-
-def torchvision_convnext():
-    block = models.convnext.CNBlockConfig
-    return models.ConvNeXt([block(8, 16, 1), block(16, None, 1)], num_classes=5)
-
-
+pytest.importorskip("transformers")
+networks = pytest.importorskip("tests.compatibility.networks")
+TINY = networks.TINY
+GROUPS = (networks.of_torchvision, networks.of_timm, networks.of_transformers)
+#: Of the table of docs/models.md, which has many more, those whose grids and layers are found in ways of their own.
+CHOSEN = ("ViT", "DeiT", "DINOv2", "BEiT", "EVA", "CaiT", "Swin", "ConvNeXt", "PVT", "ResNet, one channel")
 NETWORKS = {
-    "torchvision resnet": (lambda: models.resnet18(num_classes=5), 64, "layer4", (2, 2)),
-    "torchvision vgg": (lambda: models.vgg11(num_classes=5), 64, "features", (2, 2)),
-    "torchvision vit": (torchvision_vit, 32, "encoder.layers.encoder_layer_1.ln_1", (4, 4)),
-    "torchvision swin": (
-        lambda: models.SwinTransformer([4, 4], 16, [2, 2], [2, 2], [4, 4], num_classes=5),
-        (32, 64),
-        "norm",
-        (4, 8),
-    ),
-    "torchvision convnext": (torchvision_convnext, 64, "features", (8, 8)),
-    "torchvision mobilenet": (lambda: models.mobilenet_v3_small(num_classes=5), 64, "features", (2, 2)),
-    "timm vit, not square": (
-        lambda: timm.create_model("vit_tiny_patch16_224", img_size=(32, 48), patch_size=8, **TINY),
-        None,
-        "blocks.1.norm1",
-        (4, 6),
-    ),
-    "timm vit, four registers": (
-        lambda: timm.create_model("vit_small_patch14_reg4_dinov2", img_size=28, **TINY),
-        None,
-        "blocks.1.norm1",
-        (2, 2),
-    ),
-    "timm deit, distilled": (
-        lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=32, patch_size=8, **TINY),
-        None,
-        "blocks.1.norm1",
-        (4, 4),
-    ),
-    "timm vit, attention pooling": (
-        lambda: timm.create_model("vit_base_patch16_siglip_224", img_size=32, patch_size=8, **TINY),
-        None,
-        "norm",
-        (4, 4),
-    ),
-    "timm beit": (
-        lambda: timm.create_model("beit_base_patch16_224", img_size=32, patch_size=8, **TINY),
-        None,
-        "blocks.1",
-        (4, 4),
-    ),
-    "timm eva": (lambda: timm.create_model("eva02_tiny_patch14_224", img_size=28, **TINY), None, "blocks.1", (2, 2)),
-    "timm cait": (
-        lambda: timm.create_model("cait_xxs24_224", img_size=32, patch_size=8, **TINY),
-        None,
-        "blocks_token_only.1.norm1",
-        (4, 4),
-    ),
-    "timm swin": (lambda: timm.create_model("swin_tiny_patch4_window7_224", **WINDOWS), None, "norm", (8, 8)),
-    "timm convnext": (
-        lambda: timm.create_model("convnext_tiny", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16), num_classes=5),
-        64,
-        "stages",
-        (2, 2),
-    ),
-    "timm resnet, one channel": (
-        lambda: timm.create_model("resnet10t", in_chans=1, num_classes=5),
-        64,
-        "layer4",
-        (2, 2),
-    ),
-    "timm pvt": (lambda: timm.create_model("pvt_v2_b0", num_classes=5), 64, "stages", (2, 2)),
+    f"{one.library} {one.name}": one
+    for group in GROUPS
+    for one in group()
+    if one.kind == "scores" and one.name.startswith(CHOSEN)
 }
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_is_adapted_without_more_than_its_size_and_gradcam_needs_no_function(name):
-    make, size, layer, grid = NETWORKS[name]
-    torch.manual_seed(0)
-    net = make().eval()
-    adapted = adapt(net, size=size)
+    row = NETWORKS[name]
+    net = row.build()
+    adapted = adapt(net, size=row.size)
     images = torch.rand(2, adapted.channels, *adapted.size)
     with torch.no_grad():
-        assert torch.equal(adapted(images), net(images))
-    assert adapted.layer_name == layer
+        assert torch.equal(adapted(images), row.outputs(net, images))
+    assert row.layer in (None, adapted.layer_name)
     features = []
     handle = adapted.layer.register_forward_hook(lambda _, __, output: features.append(output))
     adapted(images)
     handle.remove()
-    assert adapted.to_grid(features[0]).shape[2:] == grid
+    assert adapted.to_grid(features[0]).shape[2:] == row.grid
     with GradCAM(adapted, [adapted.layer], reshape_transform=adapted.to_grid) as cam:
         maps = cam(images, [ClassifierOutputTarget(1)] * 2)
     assert maps.shape == (2, *adapted.size)
@@ -183,57 +112,9 @@ def test_the_images_of_open_clip_have_embeddings():
     assert (adapted.kind, adapted.layer_name) == ("embedding", "visual.transformer.resblocks.1.ln_1")
 
 
-def hugging_face():
-    """Networks of transformers by name, with image size, layer and grid."""
-    t = pytest.importorskip("transformers")
-    tiny = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    tiny |= {"image_size": 32, "patch_size": 8, "num_labels": 5}
-    windows = {"image_size": 64, "patch_size": 4, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 2]}
-    stages = {"depths": [1, 1], "hidden_sizes": [8, 16], "num_labels": 5}
-    return {
-        "vit": (t.ViTForImageClassification, t.ViTConfig(**tiny), None, (4, 4)),
-        "deit": (t.DeiTForImageClassificationWithTeacher, t.DeiTConfig(**tiny), None, (4, 4)),
-        "dinov2 with registers": (
-            t.Dinov2WithRegistersForImageClassification,
-            t.Dinov2WithRegistersConfig(num_register_tokens=4, **tiny),
-            (32, 48),
-            (4, 6),
-        ),
-        "swin": (
-            t.SwinForImageClassification,
-            t.SwinConfig(window_size=4, num_labels=5, **windows),
-            None,
-            (8, 8),
-        ),
-        "convnext": (t.ConvNextForImageClassification, t.ConvNextConfig(num_stages=2, **stages), 64, (8, 8)),
-        "resnet": (
-            t.ResNetForImageClassification,
-            t.ResNetConfig(embedding_size=8, layer_type="basic", **stages),
-            64,
-            (8, 8),
-        ),
-    }
-
-
-@pytest.mark.parametrize("name", ["vit", "deit", "dinov2 with registers", "swin", "convnext", "resnet"])
-def test_a_model_of_transformers_is_adapted(name):
-    kind, config, size, grid = hugging_face()[name]
-    torch.manual_seed(0)
-    net = kind(config).eval()
-    adapted = adapt(net, size=size)
-    images = torch.rand(2, 3, *adapted.size)
-    with torch.no_grad():
-        assert torch.equal(adapted(images), net(pixel_values=images).logits)
-    features = []
-    handle = adapted.layer.register_forward_hook(lambda _, __, output: features.append(output))
-    adapted(images)
-    handle.remove()
-    assert adapted.to_grid(features[0]).shape[2:] == grid
-
-
 def test_a_processor_of_transformers_is_measured_and_fits_or_is_refused():
     t = pytest.importorskip("transformers")
-    net = hugging_face()["vit"][0](hugging_face()["vit"][1]).eval()
+    net = t.ViTForImageClassification(t.ViTConfig(**networks.VIT)).eval()
     adapted = adapt(net, t.ViTImageProcessor(size={"height": 32, "width": 32}))
     image = Image.fromarray(np.full((40, 50, 3), (10, 100, 200), np.uint8))
     assert torch.allclose(adapted.display(adapted.prepare(image)) * 255, torch.tensor([10.0, 100.0, 200.0]), atol=1e-3)
