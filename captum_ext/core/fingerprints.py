@@ -59,7 +59,9 @@ class Fingerprints:
             return f"{type(value).__name__} {tuple(value.shape)} {value.dtype} {digest(value)}"
         if isinstance(value, nn.Module):
             return of_module(value, self._known)
-        if isinstance(value, np.generic | torch.dtype | torch.device):
+        if isinstance(value, torch.device):
+            return value.type  # whichever of several it is
+        if isinstance(value, np.generic | torch.dtype):
             return str(value)
         if isinstance(value, os.PathLike):
             return os.fsdecode(value)

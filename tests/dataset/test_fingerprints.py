@@ -179,3 +179,8 @@ def test_constant_sets_are_told_apart_by_what_they_hold():
 
 def test_a_path_is_its_text():
     assert Fingerprints().of({"weights": Path("a") / "b.pt"}) == {"weights": os.path.join("a", "b.pt")}
+
+
+def test_which_of_several_devices_of_a_kind_it_is_does_not_matter():
+    first, second, other = (Fingerprints().of({"device": torch.device(name)}) for name in ("cuda:0", "cuda:1", "cpu"))
+    assert first == second != other

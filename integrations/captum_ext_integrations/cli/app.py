@@ -178,16 +178,26 @@ def run(
     num_workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that read images for the local engine; without: this one.")
     ] = None,
+    rank: Annotated[
+        str | None,
+        typer.Option(
+            help="Which of --world-size processes this is, from 0, where several share --out; or env, as torchrun or a "
+            "SLURM array says; without: the only one."
+        ),
+    ] = None,
+    world_size: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share --out; without: as --rank.")
+    ] = None,
     limit: Limit = None,
     batch_size: Batch = 8,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = True,
 ) -> int:
-    """Explain a whole folder: Parquet files, resumable, on this machine or on a Ray cluster.
+    """Explain a whole folder: Parquet files, resumable, on one or several devices or on a Ray cluster.
 
-    The exit code is 1 if a file could not be explained; the manifest names it.
+    The exit code is 1 if a file could not be explained; the manifest names it. Of several processes the last says so.
     """
     check_engine(engine, Engine.ray, {"workers": workers, "num_gpus": num_gpus})
-    check_engine(engine, Engine.local, {"num_workers": num_workers})
+    check_engine(engine, Engine.local, {"num_workers": num_workers, "rank": rank, "world_size": world_size})
     check_maps(maps, {"size": size, "dtype": dtype})
     metrics = tuple(metrics_of(metric or []))
     chosen = settings.spec(method, model.spec)
@@ -205,6 +215,8 @@ def run(
         batch_size=batch_size,
         resume=resume,
         labels=labels,
+        rank=number_or_name(rank or "0"),
+        world_size=world_size,
     )
     code: int = (
         runs.run_with_ray(job, workers or 2, num_gpus or 0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from captum_ext.dataset import DatasetAttributions, MapFormat, RunOptions, attribute_dataset
@@ -44,6 +45,8 @@ class FolderRun:
     batch_size: int = 8
     resume: bool = True
     labels: str | None = None
+    rank: int | str = 0
+    world_size: int | None = None
 
     def images(self, loaded: LoadedModel) -> ImageFolder:
         """The folder, prepared for the model."""
@@ -80,6 +83,14 @@ class FolderRun:
             "configuration": self._configuration(method),
         }
 
+    def in_its_place(self) -> FolderRun:
+        """The same with rank and world size as numbers, and with the device that torchrun means for the process."""
+        rank, world_size = RunOptions(resume=self.resume, rank=self.rank, world_size=self.world_size).place
+        method, local_rank = self.method, os.environ.get("LOCAL_RANK")
+        if self.rank == "env" and local_rank and method.model.device == "auto" and torch.cuda.is_available():
+            method = replace(method, model=replace(method.model, device=f"cuda:{local_rank}"))
+        return replace(self, method=method, rank=rank, world_size=world_size)
+
     def for_workers(self, num_gpus: float) -> FolderRun:
         """The same with paths and a device that mean the same elsewhere."""
         spec = self.method
@@ -108,6 +119,7 @@ def layer_of(method: Any) -> str | None:
 
 def run_here(job: FolderRun, num_workers: int = 0) -> int:
     """A folder on this machine."""
+    job = job.in_its_place()
     loaded = load_model(job.method.model)
     job = job.with_target_of(loaded)
     images = job.images(loaded)
@@ -122,10 +134,16 @@ def run_method(job: FolderRun, images: ImageFolder, method: Any, num_workers: in
             method,
             images,
             job.out,
-            run=RunOptions(num_workers=num_workers, show_progress=on_done, **job.options(method)),
+            run=RunOptions(
+                num_workers=num_workers,
+                show_progress=on_done,
+                rank=job.rank,
+                world_size=job.world_size,
+                **job.options(method),
+            ),
             **job.arguments(method),
         )
-    return report(attributions)
+    return report(attributions, job.world_size or 1)
 
 
 def run_with_ray(job: FolderRun, workers: int, num_gpus: float) -> int:
@@ -200,9 +218,15 @@ def _check_cluster(resources: dict[str, float], workers: int, num_gpus: float) -
             raise ArgumentError("workers", "within what the cluster has", received)
 
 
-def report(attributions: DatasetAttributions) -> int:
-    """Say what there is now, and which files failed; the exit code."""
-    say(f"{len(attributions)} of {attributions.manifest['n_samples']} images in {attributions.folder}")
+def report(attributions: DatasetAttributions, world_size: int = 1) -> int:
+    """Say what there is now, and which files failed; the exit code.
+
+    Of several processes the last has it: torchrun would end the others for one that is not 0.
+    """
+    n_images = attributions.manifest["n_samples"]
+    say(f"{len(attributions)} of {n_images} images in {attributions.folder}")
+    if world_size > 1 and len(attributions) + len(attributions.failures) < n_images:
+        return OK
     for failure in attributions.failures[:_MOST_NAMED]:
         say(f"  no row: {failure['name']}: {failure['error']}")
     if len(attributions.failures) > _MOST_NAMED:

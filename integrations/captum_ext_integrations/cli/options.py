@@ -224,7 +224,7 @@ def metrics_of(names: list[str]) -> list[str]:
     return [name for name in METRIC_NAMES if name in names]
 
 
-def check_engine(engine: Engine, owner: Engine, given: dict[str, float | None]) -> None:
+def check_engine(engine: Engine, owner: Engine, given: dict[str, float | str | None]) -> None:
     """Refuse options of an engine that does not run.
 
     Raises:
@@ -232,7 +232,8 @@ def check_engine(engine: Engine, owner: Engine, given: dict[str, float | None]) 
     """
     for option, value in given.items():
         if value is not None and engine is not owner:
-            raise ArgumentError(option, f"given with --engine {owner.value} only", f"{value:g} with {engine.value}")
+            text = value if isinstance(value, str) else f"{value:g}"
+            raise ArgumentError(option, f"given with --engine {owner.value} only", f"{text} with {engine.value}")
 
 
 def check_maps(maps: bool, given: dict[str, Any]) -> None:

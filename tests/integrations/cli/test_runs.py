@@ -1,14 +1,18 @@
 """What a run of the command line counts as its configuration, and what a budget of gradients buys."""
 
+import shutil
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from captum_ext.dataset import DatasetAttributions
 from captum_ext_integrations.cli import folder_runs
-from captum_ext_integrations.cli.methods import METHODS
+from captum_ext_integrations.cli.methods import METHODS, MethodSpec
 from captum_ext_integrations.cli.models import ModelSpec, load_model
 from tests.integrations.cli import tiny
-from tests.integrations.cli.calls import FEW_STEPS, TINY, fail, succeed
+from tests.integrations.cli.calls import FEW_STEPS, TINY, call, fail, succeed
 
 COUNTED = ["--model", "tests.integrations.cli.tiny:counted", *TINY[2:]]
 
@@ -76,11 +80,53 @@ def test_a_run_with_rows_missing_ends_with_the_exit_code_one(capsys):
 
 
 def test_maps_are_half_precision_unless_asked_otherwise(here):
-    from captum_ext.dataset import DatasetAttributions
-
     succeed("run", "photos", *FEW_STEPS, "--out", "half")
     succeed("run", "photos", *FEW_STEPS, "--out", "single", "--dtype", "float32")
     half, single = (DatasetAttributions(name) for name in ("half", "single"))
     assert "map_scale" in half.table().column_names
     assert "map_scale" not in single.table().column_names
     np.testing.assert_allclose(half.maps(), single.maps(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("always:The run in shared is incomplete")
+def test_ranks_share_a_folder_and_the_last_says_what_failed(here):
+    shutil.copytree(here / "photos", here / "mine")
+    (here / "mine/a/broken.jpg").write_bytes((here / "photos/a/rocket.jpg").read_bytes()[:1000])
+    arguments = ["run", "mine", *FEW_STEPS, "--batch-size", "1", "--out"]
+    single = call(*arguments, "alone")
+    assert single.exit_code == 1, single.output
+    place = ["shared", "--world-size", "2", "--rank"]
+    first = succeed(*arguments, *place, "0")
+    assert "is incomplete" in first
+    assert "(1 of 2)" in first
+    last = call(*arguments, *place, "1")
+    assert last.exit_code == 1
+    assert "no row: a/broken.jpg" in last.output
+    alone, shared = DatasetAttributions(here / "alone"), DatasetAttributions(here / "shared")
+    assert shared.table().equals(alone.table())
+    assert torch.equal(shared.maps(), alone.maps())
+    assert shared.failures == alone.failures
+
+
+def test_the_environment_says_rank_and_device_where_it_is_asked(here, monkeypatch):
+    for name, value in {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    spec = MethodSpec("ig", ModelSpec(TINY[1]))
+    job = folder_runs.FolderRun(here / "photos", spec, "predicted", here / "out", rank="env").in_its_place()
+    assert (job.rank, job.world_size, job.method.model.device) == (3, 4, "cuda:1")
+    single = folder_runs.FolderRun(here / "photos", spec, "predicted", here / "out").in_its_place()
+    assert (single.rank, single.world_size, single.method.model.device) == (0, 1, "auto")
+
+
+def test_ranks_that_cannot_be_are_told_of_as_options(here):
+    assert "--rank to be an integer from 0 to 1, below world_size" in fail(
+        "run", "photos", *FEW_STEPS, "--rank", "2", "--world-size", "2"
+    )
+    assert '--rank to be an integer or "env"' in fail("run", "photos", *FEW_STEPS, "--rank", "first")
+    assert "--resume and --world-size do not fit each other" in fail(
+        "run", "photos", *FEW_STEPS, "--rank", "0", "--world-size", "2", "--no-resume"
+    )
+    assert "--rank to be given with --engine local only, but got env with ray" in fail(
+        "run", "photos", *FEW_STEPS, "--rank", "env", "--engine", "ray"
+    )
