@@ -173,10 +173,11 @@ class ScoreCAM(Redistributing, _host.ScoreCAM):  # type: ignore[misc]
 class ShapleyCAM(Redistributing, _host.ShapleyCAM):  # type: ignore[misc]
     """`pytorch_grad_cam.ShapleyCAM` with `upsampler`, `normalize` and `as_tensor`; see the module's text.
 
-    With an upsampler, in bfloat16, for several layers and where the gradient is a constant (a linear head that is
-    frozen, after which the host fails) the weights (the mean of gradient minus half of the product of
-    Hessian and activations) are computed here: in float32, with the graph kept for the next layer, and on the grid that
-    `reshape_transform` gives, which the host leaves out.
+    With an upsampler, in bfloat16, for several layers, with a `reshape_transform` and where the gradient is a constant
+    (a linear head that is frozen, after which the host fails) the weights (the mean of gradient minus half of the
+    product of Hessian and activations) are computed here: in float32, with the graph kept for the next layer, and on
+    the grid that `reshape_transform` gives, which the host leaves out. Operations that cannot be differentiated twice,
+    as those of detectors with regions of interest, are refused.
     """
 
     def get_cam_image(
@@ -189,8 +190,19 @@ class ShapleyCAM(Redistributing, _host.ShapleyCAM):  # type: ignore[misc]
         eigen_smooth: bool = False,
     ) -> Any:
         """Raw map (N, h, w), as the host's."""
-        takes_it = len(self.target_layers) == 1 and activations.dtype != torch.bfloat16 and grads.requires_grad
-        if self.upsampler is None and takes_it:
+        try:
+            return self._map(input_tensor, target_layer, targets, activations, grads, eigen_smooth)
+        except RuntimeError as error:
+            if "double backward" not in str(error):
+                raise
+            expected = "one that can be differentiated twice, as ShapleyCAM's Hessian needs it (GradCAM does not)"
+            raise ArgumentError("model", expected, f"one of which torch says: {error}") from error
+
+    def _map(
+        self, input_tensor: Tensor, target_layer: Any, targets: Any, activations: Any, grads: Any, eigen_smooth: bool
+    ) -> Any:
+        is_plain = self.upsampler is None and self.reshape_transform is None and len(self.target_layers) == 1
+        if is_plain and activations.dtype != torch.bfloat16 and grads.requires_grad:
             return super().get_cam_image(input_tensor, target_layer, targets, activations, grads, eigen_smooth)
         product = None
         if grads.requires_grad:
@@ -210,8 +222,12 @@ class FullGrad(Redistributing, _host.FullGrad):  # type: ignore[misc]
 
     With an upsampler the channels of a layer are summed on its own grid and redistributed once, and nothing is scaled
     channel by channel, as the host does: the terms keep the proportions of the paper. Its layers are all that have a
-    bias, whatever `target_layers` are; they can be left out of any model.
+    bias, whatever `target_layers` are; they can be left out of any model. Each bias is multiplied with the gradient of
+    its own layer, whatever the order of calls, and layers that the score does not depend on add nothing; the host takes
+    biases in the order of definition.
     """
+
+    _skips_layers = True
 
     def __init__(
         self,
@@ -241,6 +257,11 @@ class FullGrad(Redistributing, _host.FullGrad):  # type: ignore[misc]
 
     def compute_cam_per_layer(self, input_tensor: Tensor, targets: Any, eigen_smooth: bool) -> Any:
         """Maps of every layer, as the host's, or upsampled."""
+        recorder = self.activations_and_grads
+        if self.upsampler is None and self._repeated_layers():
+            raise NotImplementedError("FullGrad is for layers that are called once in a pass.")
+        recorder.check_gradients()
+        recorder.gradients = recorder.gradients_by_layer(len(input_tensor))
         if self.upsampler is None and input_tensor.dtype == torch.bfloat16:
             in_float32 = input_tensor.detach().float()
             in_float32.grad = wide(input_tensor.grad)

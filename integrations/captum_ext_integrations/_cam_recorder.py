@@ -42,7 +42,7 @@ class Recorder(_host.ActivationsAndGradients):  # type: ignore[misc]
         self.times: Counter[nn.Module] = Counter()
         self.shapes: dict[nn.Module, tuple[int, ...]] = {}
         self._with_gradients: list[nn.Module] = []
-        self._layers = list(cam.target_layers)
+        self._layers, self._skips = list(cam.target_layers), cam._skips_layers
         super().__init__(cam.model, cam.target_layers, cam.reshape_transform, cam.detach)
 
     def __call__(self, x: Tensor) -> Any:
@@ -64,7 +64,7 @@ class Recorder(_host.ActivationsAndGradients):  # type: ignore[misc]
         finally:
             self._is_recording = False
         for layer in self._layers:
-            if not self.times[layer]:
+            if not (self.times[layer] or self._skips):
                 expected = "layers that the model calls"
                 raise ArgumentError("target_layers", expected, f"{self.label(layer)}, which it does not call")
         self.gives_classes = isinstance(outputs, Tensor) and outputs.dim() == 2
@@ -126,6 +126,20 @@ class Recorder(_host.ActivationsAndGradients):  # type: ignore[misc]
         """
         if not self._uses_gradients or not self._layers:
             return
+        if not self._skips:
+            self._check_reached()
+        sizes = [
+            gradient.detach().flatten(1).abs().amax(1).cpu() for gradient in self.gradients if gradient is not None
+        ]
+        flat = [row for row, size in enumerate(torch.stack(sizes).amax(0).tolist()) if size == 0]
+        if flat:
+            warnings.warn(
+                f"The scores of the images {flat} have no gradient at the target layers, so that their maps are zero "
+                "everywhere: nothing is found there, or the score does not change with these layers.",
+                stacklevel=2,
+            )
+
+    def _check_reached(self) -> None:
         for layer in self._layers:
             if layer not in self._with_gradients:
                 received = f"{self.label(layer)}, which gives no gradients"
@@ -134,14 +148,17 @@ class Recorder(_host.ActivationsAndGradients):  # type: ignore[misc]
             if gradient is None:
                 received = f"{self.label(layer)}, which no gradient of the targets' scores reaches"
                 raise ArgumentError("target_layers", "layers that the scores depend on", received)
-        sizes = [gradient.detach().flatten(1).abs().amax(1).cpu() for gradient in self.gradients]
-        flat = [row for row, size in enumerate(torch.stack(sizes).amax(0).tolist()) if size == 0]
-        if flat:
-            warnings.warn(
-                f"The scores of the images {flat} have no gradient at the target layers, so that their maps are zero "
-                "everywhere: nothing is found there, or the score does not change with these layers.",
-                stacklevel=2,
-            )
+
+    def gradients_by_layer(self, n_images: int) -> list[Tensor]:
+        """A gradient for each target layer in the order in which they are given: zero where the score has none."""
+        found = dict(zip(self._with_gradients, self.gradients, strict=True))
+        gradients = []
+        for layer in self._layers:
+            gradient = found.get(layer)
+            if gradient is None:
+                gradient = torch.zeros(self.shapes.get(layer, (n_images, len(layer.bias), 1, 1)), device="cpu")
+            gradients.append(gradient)
+        return gradients
 
     def widen(self, narrow: tuple[torch.dtype, ...]) -> None:
         """Turn what was kept in these dtypes into float32, where the host makes arrays of it."""

@@ -44,6 +44,7 @@ class Redistributing:
     get_cam_image: Callable[..., Any]
     _narrow = NOT_IN_NUMPY  # dtypes of which the host can make no map
     _reads_targets = True  # whether the host's map depends on them
+    _skips_layers = False  # whether a layer without a gradient adds nothing, and is no mistake
 
     def __init__(
         self,

@@ -44,7 +44,8 @@ What the host has no right map for, with or without an upsampler:
   returned them.
 - Target layers side by side, whose gradients are computed in another order than the activations: each gradient belongs
   to its activation.
-- AblationCAM of tokens and of other features with their channels last.
+- AblationCAM and ShapleyCAM of tokens and of other features with their channels last; FullGrad where layers are called
+  in another order than they are defined in.
 - A target layer that is not called, or that the scores do not depend on, and another number of targets than of images:
   an error.
 - A model of which a part was compiled by torch.compile: an error. If it has run, the hooks of a CAM are not called; if

@@ -69,13 +69,21 @@ def test_with_nothing_but_the_model_the_map_is_the_hosts_of_its_last_block(name,
 
 
 def test_shapley_cam_of_tokens_has_the_weights_of_the_tokens_maps(network, adapted):
-    """The host's class fails here; with an upsampler ours computes the weights itself."""
-    images = images_of(8, 12)
-    targets = [TARGET(0), TARGET(2)]
-    mine = ours.ShapleyCAM(adapted, upsampler="nearest")(images, targets)
-    written = ours.ShapleyCAM(network, [adapted.layer], grid_of(8, 12), upsampler="nearest")(images, targets)
-    assert mine.any()
-    assert np.array_equal(mine, written)
+    """The host's class fails here: it multiplies weights of maps with tokens."""
+    images, targets = images_of(8, 12), [TARGET(0), TARGET(2)]
+    kept = []
+    handle = adapted.layer.register_forward_hook(lambda _, __, output: kept.append(output))
+    scores = network(images)
+    handle.remove()
+    (slope,) = torch.autograd.grad(scores[0, 0] + scores[1, 2], kept, create_graph=True)
+    (product,) = torch.autograd.grad(slope, kept, kept[0])
+    weights = grid_of(8, 12)(slope - product / 2).mean((2, 3), keepdim=True)
+    expected = (weights * grid_of(8, 12)(kept[0])).sum(1).clamp(min=0).detach().numpy()
+    assert expected.any()
+    raw = ours.ShapleyCAM(adapted, upsampler="nearest", normalize=False)(images, targets)
+    np.testing.assert_allclose(raw[:, ::PATCH, ::PATCH], expected, rtol=1e-4, atol=1e-5 * expected.max())
+    scaled = host.utils.image.scale_cam_image(host.utils.image.scale_cam_image(expected, (12, 8)))
+    np.testing.assert_allclose(ours.ShapleyCAM(adapted)(images, targets), scaled, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["GradCAM", "ScoreCAM", "AblationCAM"])

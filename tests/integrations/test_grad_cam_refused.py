@@ -304,3 +304,65 @@ def test_an_image_whose_score_does_not_move_is_said():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         cam(IMAGES, TARGETS)
+
+
+def test_what_cannot_be_differentiated_twice_has_no_shapley_cam_and_the_error_says_so():
+    class Slope(torch.autograd.Function):
+        @staticmethod
+        def forward(_, x, slope):
+            return 2 * x * slope
+
+        @staticmethod
+        def backward(*_):
+            raise RuntimeError("double backwards on once not supported")  # as torchvision's roi_align says it
+
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            context.save_for_backward(x)
+            return x.square()
+
+        @staticmethod
+        def backward(context, slope):
+            return Slope.apply(*context.saved_tensors, slope)
+
+    class Net(Conv):
+        def forward(self, x):
+            return self[4](self[3](self[2](Once.apply(self[1](self[0](x))))))
+
+    model = seeded(Net)
+    with pytest.raises(
+        ArgumentError, match="`model` to be one that can be differentiated twice, as ShapleyCAM's Hessian"
+    ):
+        ours.ShapleyCAM(model, [model[1]])(IMAGES, TARGETS)
+    assert ours.GradCAM(model, [model[1]])(IMAGES, TARGETS).any()
+
+
+class Disordered(nn.Module):
+    """Layers that are called in another order than they are defined in; one is not called, one not needed."""
+
+    def __init__(self, defined):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            made = {"first": nn.Conv2d(3, 6, 3), "second": nn.Conv2d(6, 6, 3), "beside": nn.Conv2d(6, 6, 1)}
+            made |= {"unused": nn.Conv2d(6, 6, 1), "fc": nn.Linear(6, 4)}
+        for name in defined:
+            self.add_module(name, made[name])
+
+    def forward(self, x):
+        features = self.first(x).tanh()
+        if hasattr(self, "beside"):
+            self.beside(features)
+        return self.fc(self.second(features).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("upsampler", [None, "nearest"])
+def test_full_grad_multiplies_each_bias_with_the_gradient_of_its_layer(upsampler):
+    expected = host.FullGrad(Disordered(["first", "second", "fc"]), [])(IMAGES.clone(), TARGETS)
+    in_order = ours.FullGrad(Disordered(["first", "second", "fc"]), upsampler=upsampler)(IMAGES, TARGETS)
+    for defined in (["second", "first", "fc"], ["unused", "second", "beside", "fc", "first"]):
+        maps = ours.FullGrad(Disordered(defined), upsampler=upsampler)(IMAGES, TARGETS)
+        np.testing.assert_allclose(maps, in_order, rtol=1e-5, atol=1e-5)
+    if upsampler is None:
+        assert np.array_equal(in_order, expected)
