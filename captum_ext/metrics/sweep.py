@@ -158,7 +158,7 @@ class _Shared:
                 results.append(_ask(plans, games, plans[fills.index(fill)].fill, points))
         together = torch.cat(results)
         return [
-            plan.finish(*plan.game.scored(together[[numbers[point] for point in part]]))
+            plan.finish(*plan.game.scored(torch.stack([together[numbers[point]] for point in part])))
             for plan, part in zip(plans, places, strict=True)
         ]
 

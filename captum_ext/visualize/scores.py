@@ -45,7 +45,7 @@ def show_scores(
     Args:
         scores: metric -> what `captum_ext.metrics.compare` found, which has intervals and a direction, and gets another
             panel with the differences from the control, sample by sample; or metric -> method -> scores (n,). Scores
-            that are not finite are not drawn, and counted in the caption.
+            that are not finite are not drawn, and counted in the caption; a method may have no scores.
         intervals: metric -> method -> mean, low and high end; None: the mean alone. Not of a `Comparison`.
         higher_is_better: metric -> its direction, for the panel's title.
         caption: its unit stands below the panels.
@@ -119,6 +119,8 @@ def _compared(metric: str, comparison: Comparison) -> list[_Panel]:
 
 def _column(metric: Any, method: Any, values: Any) -> Array:
     label = f"scores[{metric!r}][{method!r}]"
+    if (isinstance(values, list) and not values) or getattr(values, "shape", None) == (0,):  # a method without any row
+        return np.empty(0)
     column = as_numbers(label, values)
     if column.ndim != 1:
         raise ArgumentError(label, "of shape (n,)", f"shape {column.shape}")

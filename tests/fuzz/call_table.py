@@ -469,7 +469,9 @@ ENTRIES = {
     "insertion": scored(insertion, {}),
     "deletion": scored(deletion, {}),
     "diff_id": scored(diff_id, {"normalize": Choice("none", "input")}),
-    "curves": scored(curves, {"metrics": Refused()}, metrics=("insertion", "diff_id")),
+    "curves": scored(
+        curves, {"metrics": Refused(), "ranking": Refused("None")}, metrics=("insertion", "diff_id"), ranking=Ranking()
+    ),
     "pixel_flipping": scored(
         pixel_flipping,
         {
@@ -722,12 +724,14 @@ ENTRIES = {
     ),
     "RunOptions": Entry(
         lambda **given: [getattr(RunOptions(**given), name) for name in ("seed", "num_workers", "shard_rows")],
-        {"seed": 0, "num_workers": 0, "shard_rows": 256},
+        {"seed": 0, "num_workers": 0, "shard_rows": 256, "rank": 0, "world_size": None},
         {
             "batch_size": Integer(1, 2**31 - 1, none=True, same=False),
             "seed": SEED,
             "num_workers": Integer(0, 4096),
             "shard_rows": Integer(1, 2**31 - 1),
+            "rank": Refused("True", "False", "bool_(True)", "a class"),
+            "world_size": Integer(1, 2**31 - 1, none=True, same=False),
             "resume": Flag(),
             "show_progress": Refused("True", "False", "bool_(True)", "a class"),
             "configuration": Refused("None", "a mapping", "an empty mapping"),

@@ -120,7 +120,7 @@ def test_what_has_no_class_scores_needs_targets():
             ModelOutputError, match=r"class scores where no targets are given, but got dict of out: \(2, 6"
         ):
             maps_of(kind, net, net, None)
-    usu = USU(segmenter=torch.zeros(8, 8, dtype=torch.long), output="probability")
+    usu = USU(segmenter=torch.arange(64).reshape(8, 8) // 32, output="probability")
     with pytest.raises(
         ArgumentError, match='`upsampler` to be one with output="logit" where the model returns no tensor'
     ):

@@ -347,3 +347,9 @@ def test_every_figure_has_any_text_and_stays_of_its_size(text):
         assert drawable(figure)  # warnings are errors
         assert figure.get_figwidth() < 25
         assert figure.get_figheight() < 15
+
+
+@pytest.mark.parametrize("none", [[], np.empty(0), torch.empty(0)])
+def test_a_method_without_scores_has_a_line_without_dots(none):
+    figure = show_scores({"deletion": {"IG": [0.3, 0.2], "failed": none}})
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["IG", "failed"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from captum_ext.images import gaussian_blur
+from captum_ext.models import TokenGrid
 from captum_ext_integrations.cli.models import load_weights
 from examples import real_data
 from examples.benchmarks.engine.samples import load_samples
@@ -126,8 +128,6 @@ def five_layers() -> nn.Sequential:
 def _torchvision(name: str, weights: Path | None, n_classes: int) -> Network:
     from torchvision import models
 
-    from examples.vit_grad_cam import tokens_to_grid
-
     layers: dict[str, Callable[[nn.Module], nn.Module]] = {
         "resnet": lambda model: model.layer4[-1],
         "vgg": lambda model: model.features[-1],
@@ -141,5 +141,6 @@ def _torchvision(name: str, weights: Path | None, n_classes: int) -> Network:
         raise ValueError(f"torchvision:{name} needs its weights from a local file (--weights FILE).")
     model = models.get_model(name, weights=None, num_classes=n_classes).eval()
     load_weights(model, weights, name)
-    to_grid = tokens_to_grid if family == "vit" else None
+    grid = TokenGrid(model.patch_size, prefix_tokens=1) if family == "vit" else None
+    to_grid = None if grid is None else partial(grid, size=(_TORCHVISION.size, _TORCHVISION.size))
     return Network(f"torchvision:{name}", model, _TORCHVISION, layers[family](model), n_classes, to_grid)

@@ -30,6 +30,7 @@ from captum_ext_integrations.cli.options import (
     check_maps,
     example,
     metrics_of,
+    number_or_name,
 )
 
 __all__ = ["EXAMPLES", "app"]

@@ -52,7 +52,7 @@ def test_a_method_that_no_metric_can_score_does_not_take_the_table_away(here, mo
 def test_a_method_without_any_row_does_not_take_the_table_away_and_the_exit_code_says_so(here, monkeypatch):
     monkeypatch.setitem(METHODS, "saliency", Entry(Failing, "", ()))
     result = call("evaluate", "photos", *FEW_STEPS, *BOTH, "--metric", "diff_id", "--out", "scores")
-    assert result.exit_code == 1
+    assert result.exit_code == 1, result.output
     assert "0 of 4 images in scores/saliency" in result.output
     assert pd.read_csv("scores/scores.csv")["n"].tolist() == [4, 0]
 
