@@ -730,7 +730,7 @@ ENTRIES = {
             "seed": SEED,
             "num_workers": Integer(0, 4096),
             "shard_rows": Integer(1, 2**31 - 1),
-            "rank": Refused("True", "False", "bool_(True)", "a class"),
+            "rank": Integer(0, 0),
             "world_size": Integer(1, 2**31 - 1, none=True, same=False),
             "resume": Flag(),
             "show_progress": Refused("True", "False", "bool_(True)", "a class"),
