@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -126,7 +127,15 @@ class _HuggingFace:
     processor: Any
 
     def __call__(self, image: Any) -> Any:
-        return self.processor(images=image, return_tensors="pt")["pixel_values"][0]
+        try:
+            made = self.processor(images=image, return_tensors="pt")
+        except ValueError:
+            if getattr(image, "mode", None) != "L":
+                raise
+            # Older processors count the dimensions of an array, and that of a grey picture has two.
+            grey = np.asarray(image)[..., None]
+            made = self.processor(images=grey, return_tensors="pt", input_data_format="channels_last")
+        return made["pixel_values"][0]
 
 
 @dataclass(frozen=True)
