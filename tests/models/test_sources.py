@@ -227,3 +227,24 @@ def test_the_size_is_known_from_whatever_part_makes_the_patches():
     adapted = adapt(net)
     assert adapted.size == (12, 16)
     assert "(the model's patches)" in str(adapted)
+
+
+class OfArrays:
+    """A processor that counts the dimensions of an array, as older ones of transformers, which a grey picture lacks."""
+
+    image_mean, image_std = [0.5], [0.25]
+
+    def __call__(self, images, return_tensors, input_data_format=None):
+        array = np.asarray(images)
+        if array.ndim != 3:
+            raise ValueError(f"Unsupported number of image dimensions: {array.ndim}")
+        assert input_data_format == "channels_last"
+        small = torch.tensor(array).movedim(2, 0)[:, :8, :8] / 255
+        return {"pixel_values": ((small - 0.5) / 0.25)[None]}
+
+
+def test_a_grey_picture_reaches_a_processor_that_wants_a_channel():
+    adapted = adapt(Conv(1), OfArrays())
+    prepared = adapted.prepare(Image.new("L", (8, 8), 255))
+    assert prepared.shape == (1, 1, 8, 8)
+    assert prepared.unique().tolist() == [2.0]

@@ -39,8 +39,8 @@ class BaselineFitness:
         n_dropped: (N,) references that `keep` left out.
         attributions: the weighted maps, as `attribute` returns them.
         informative: (N,) bool; False where D of every one of several references is the number of pixels, so that their
-            equal weights say nothing of them: in most cases since the score stays above its goal with all pixels
-            replaced, where D is not looked for. Also in rows that are left out (`captum_ext.on_nonfinite`).
+            equal weights say nothing of them: where the score is above its goal with all pixels replaced, D is not
+            looked for. Also in rows that are left out (`captum_ext.on_nonfinite`).
     """
 
     weights: Tensor
