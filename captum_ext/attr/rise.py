@@ -112,7 +112,8 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
             baselines: what masked pixels fade to, as in Captum: a number, one image (1, C, H, W) or one for each input.
             target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
             additional_forward_args: as in Captum; see `PathAttribution.attribute`.
-            n_samples: masks for each image, as many passes forwards; the paper has 4,000 (8,000 for ResNet-50).
+            n_samples: masks for each image, as many passes forwards; the paper has 4,000 (8,000 for ResNet-50). At
+                most 2 ** 28 // grid ** 2 (of volumes ** 3, of signals ** 1), whose cells take 256 MB.
             internal_batch_size: rows given to the model at once. None: chosen by device and row size. The result does
                 not depend on it.
             show_progress: show a bar that counts passes.

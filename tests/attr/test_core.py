@@ -155,7 +155,7 @@ def test_samples_of_another_dtype_are_fitted_with_the_model_of_the_call(model, x
 def test_planning_does_not_use_the_default_device(model, x):
     references = x * 2
     fitted = ReferenceDistribution.fit(model, references, n_references=3)
-    with torch.device("meta"):  # set_default_device(None) of PyTorch 2.3 breaks get_default_device() for what runs after it
+    with torch.device("meta"):  # PyTorch 2.3 cannot take back set_default_device
         for method in ("gausslegendre", "stratified", "adaptive", None):
             lpi = LocalPathIntegration(model, references=fitted)
             _, delta = lpi.attribute(x, target=0, n_steps=6, method=method, return_convergence_delta=True)

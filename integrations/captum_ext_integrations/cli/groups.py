@@ -24,6 +24,7 @@ from captum_ext_integrations.cli.options import (
     References,
     Region,
     Resize,
+    Samples,
     Seed,
     Std,
     Steps,
@@ -156,19 +157,24 @@ class MethodOptions:
 
     references: References = None
     n_steps: Steps = None
+    n_samples: Samples = None
     layer: Layer = None
     upsampler: Upsampler = None
     seed: Seed = 0
 
     def spec(self, name: str, model: ModelSpec) -> MethodSpec:
         """One method with all that is given."""
-        given = self.references, self.n_steps, self.layer, self.upsampler, self.seed
-        made: MethodSpec = computing("methods").MethodSpec(name, model, *given)
+        methods = computing("methods")
+        made: MethodSpec = methods.MethodSpec(methods.name_in_shell(name), model, seed=self.seed, **self._settings)
         return made
 
     def specs(self, names: list[str], model: ModelSpec) -> list[MethodSpec]:
         """Several methods, each with what it has of what is given."""
-        settings = {name: getattr(self, name) for name in ("references", "n_steps", "layer", "upsampler")}
-        several = computing("methods").MethodSpec.several
-        made: list[MethodSpec] = several(list(dict.fromkeys(names)), model, self.seed, **settings)
+        methods = computing("methods")
+        once = list(dict.fromkeys(map(methods.name_in_shell, names)))
+        made: list[MethodSpec] = methods.MethodSpec.several(once, model, self.seed, **self._settings)
         return made
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "seed"}

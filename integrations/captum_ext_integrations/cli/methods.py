@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from captum_ext.attr import method_class
-from captum_ext.attr.registry import method_settings
+from captum_ext.attr import METHODS as CLASSES
+from captum_ext.attr import method_class, method_settings
 from captum_ext.core.checks import check_choice
 from captum_ext.exceptions import ArgumentError
 from captum_ext.references import standard_baselines
@@ -28,7 +28,7 @@ CALLERS_CLASS = (
     "your own class, or Captum's, with attribute(inputs, target=...), made as CLASS(model); "
     "this runs the code of MODULE"
 )
-_OPTIONS = ("references", "n_steps", "layer", "upsampler")  # which some methods have and others do not
+_OPTIONS = ("references", "n_steps", "n_samples", "layer", "upsampler")  # which some methods have and others do not
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,11 @@ class MethodSpec:
         model: what is explained.
         references: a folder of images or a file of fitted references.
         n_steps: gradients for each image; None: 20, where the method has steps.
+        n_samples: of RISE, masks for each image; None: its 4,000.
         layer: of CAMs and MWP, as in `model.named_modules()`; None: of CAMs the last one with positions, of MWP the
             input.
         upsampler: of CAMs, and of MWP in a layer, a key of `UPSAMPLERS`; None: "usu".
-        seed: of random points.
+        seed: of random points, and of RISE's masks.
 
     Raises:
         ArgumentError: an unknown name, a class that cannot be imported, an option that the method does not have, or
@@ -57,6 +58,7 @@ class MethodSpec:
     layer: str | None = None
     upsampler: str | None = None
     seed: int = 0
+    n_samples: int | None = None
 
     def __post_init__(self) -> None:
         entry = entry_of(self.name)
@@ -77,11 +79,12 @@ class MethodSpec:
         *,
         references: Path | None = None,
         n_steps: int | None = None,
+        n_samples: int | None = None,
         layer: str | None = None,
         upsampler: str | None = None,
     ) -> list[MethodSpec]:
         """Several methods, each with those of the options that it has; each option has to be of one of them."""
-        values = (references, n_steps, layer, upsampler)
+        values = (references, n_steps, n_samples, layer, upsampler)
         given: dict[str, Any] = {
             option: value for option, value in zip(_OPTIONS, values, strict=True) if value is not None
         }
@@ -97,7 +100,8 @@ class MethodSpec:
     def attribute_kwargs(self) -> dict[str, Any]:
         """What `attribute` gets beside inputs and target."""
         entry = entry_of(self.name)
-        return {"n_steps": entry.n_steps(self.budget)} if "n_steps" in entry.options else {}
+        steps = {"n_steps": entry.n_steps(self.budget)} if "n_steps" in entry.options else {}
+        return steps if self.n_samples is None else {**steps, "n_samples": self.n_samples}
 
     @property
     def budget(self) -> int:
@@ -127,6 +131,18 @@ class Entry:
     needs_references: bool = False
 
 
+def name_in_shell(name: str) -> str:
+    """The key of `METHODS` that is the same method with the same settings as a name of `captum_ext.attr.METHODS`.
+
+    "LPI" is "lpi", and "SAMP", the class as it comes, "samp++"; all other names stay as they are.
+    """
+    if name in METHODS or name not in CLASSES:
+        return next((one for one in ("gradcam", "cam") if one == name.lower()), name)
+    meant = method_class(name), method_settings(name)
+    keys = [key for key in METHODS if key in CLASSES and (method_class(key), method_settings(key)) == meant]
+    return keys[0] if keys else name
+
+
 def entry_of(name: str) -> Entry:
     """What is known of a method: an entry of `METHODS`, or what a caller's class, MODULE:CLASS, says of itself.
 
@@ -146,7 +162,7 @@ def _entry_of_class(kind: type[Any]) -> Entry:
     settings, arguments = inspect.signature(kind).parameters, inspect.signature(kind.attribute).parameters
     options = (
         *(("references",) if "references" in settings else ()),
-        *(("n_steps",) if "n_steps" in arguments else ()),
+        *(one for one in ("n_steps", "n_samples") if one in arguments),
     )
     needs_references = "references" in settings and settings["references"].default is inspect.Parameter.empty
     return Entry(partial(_make_for_runs, kind), CALLERS_CLASS, options, needs_references=needs_references)
@@ -167,6 +183,8 @@ def _make(kind: type[Any], loaded: LoadedModel, spec: MethodSpec, settings: Mapp
         made["references"] = (fitted_references if is_fitted else reference_images)(loaded, spec.references)
         if is_fitted:
             made["allow_other_model"] = False  # nobody reads a warning among the rows of a run
+    if "seed" in inspect.signature(kind).parameters:  # others draw with the generator of a call
+        made.setdefault("seed", spec.seed)
     if kind.__module__.split(".")[0] == "captum_ext" or loaded.takes_classes:
         return kind(loaded.model, **made)
     model = Scoring(loaded.model)
@@ -271,7 +289,9 @@ METHODS: dict[str, Entry] = {
         "XRAI: segments by Integrated Gradients, n_steps // 2 from each of a dark and a bright image",
         n_steps=_groups,
     ),
-    "rise": Entry(_named("rise"), "RISE: 4,000 random masks, and the scores of what each of them leaves", ()),
+    "rise": Entry(
+        _named("rise"), "RISE: random masks (--n-samples), and the scores of what each of them leaves", ("n_samples",)
+    ),
     "mwp": Entry(
         partial(_excitation_backprop, "mwp"),
         "Excitation Backprop: winning probabilities of pixels, or of a layer (--layer), upsampled (--upsampler)",

@@ -170,6 +170,14 @@ Steps = Annotated[
         "n_steps / 4, at most 10.",
     ),
 ]
+Samples = Annotated[
+    int | None,
+    typer.Option(
+        "--n-samples",
+        min=1,
+        help="Masks of rise for each image, of which it takes 4,000; of MODULE:CLASS, where `attribute` takes it.",
+    ),
+]
 Layer = Annotated[
     str | None, typer.Option(help="Layer of the CAM, as in named_modules(); without: the last with positions.")
 ]
@@ -201,7 +209,7 @@ Metrics = Annotated[
         autocompletion=completed(METRIC_NAMES),
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of random points.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of random points and masks.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images at once.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many images, spread over the folder.")]
 

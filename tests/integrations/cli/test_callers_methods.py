@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from captum_ext.attr import ExpectedGradients, IntegratedGradients
+from captum_ext.attr import RISE, ExpectedGradients, IntegratedGradients
 from captum_ext.core.fingerprints import Fingerprints
 from captum_ext.dataset import DatasetAttributions
 from captum_ext.exceptions import ArgumentError
@@ -200,3 +200,38 @@ def test_code_of_a_class_is_described_alike_in_every_process():
     spec = MethodSpec("captum.attr:Saliency", ModelSpec(TINY[1]))
     assert "attribute" in spec.code
     assert " at 0x" not in str(Fingerprints().of(spec.code))
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("LPI", "lpi"),
+        ("LocalPathIntegration", "lpi"),
+        ("GuidedIG", "guided-ig"),
+        ("c-MWP", "c-mwp"),
+        ("SAMP", "samp++"),
+        ("SalientManipulationPath", "samp++"),
+        ("samp", "samp"),
+        ("GradCAM", "gradcam"),
+        ("lPi", "lPi"),
+        ("captum.attr:Saliency", "captum.attr:Saliency"),
+    ],
+)
+def test_the_names_of_classes_are_the_methods_of_the_shell_that_do_the_same(name, key):
+    assert methods.name_in_shell(name) == key
+
+
+def test_every_name_of_the_registry_is_one_of_the_shell():
+    from captum_ext.attr import METHODS
+
+    assert {methods.name_in_shell(name) for name in METHODS} <= set(methods.METHODS)
+
+
+def test_the_number_of_masks_is_an_option_of_rise_and_of_classes_that_take_it(cat, here):
+    for seed in (0, 5):
+        expected = RISE(tiny.model(), seed=seed).attribute(cat, target=2, n_samples=30)[0].sum(0)
+        actual = explained("RISE", "--n-samples", 30, "--seed", seed)
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-8)
+    assert np.isfinite(explained("captum.attr:KernelShap", "--n-samples", 3)).all()
+    message = "--n-samples to be given with a method that has it (rise), but got it with ig"
+    assert message in fail("explain", "cat.png", *TINY, "--method", "ig", "--n-samples", 30)
