@@ -118,3 +118,9 @@ def test_attribution_loads_scikit_learn_only_when_it_clusters():
         f"{code}; print(sorted(m for m in set(sys.modules) - before if m in ('sklearn', 'skimage')))"
     )
     assert loaded.strip() == "[]"
+
+
+def test_files_of_runs_images_and_palettes_are_read_without_torch():
+    light = "captum_ext.dataset.manifest, captum_ext.dataset.shard_files, captum_ext.dataset.file_marks"
+    light += ", captum_ext.images.files, captum_ext.visualize.palettes"
+    assert in_fresh_process(f"import sys, {light}; print('torch' in sys.modules)").strip() == "False"

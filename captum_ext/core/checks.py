@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from captum_ext.core.plain_checks import as_float, bounded, is_meta
+from captum_ext.core.plain_checks import check_bool as check_bool
+from captum_ext.core.plain_checks import check_choice as check_choice
+from captum_ext.core.plain_checks import check_count as check_count
+from captum_ext.core.plain_checks import check_number as check_number
+from captum_ext.core.plain_checks import check_positive_int as check_positive_int
+from captum_ext.core.plain_checks import check_seed as check_seed
+from captum_ext.core.plain_checks import describe as describe
 from captum_ext.core.types import Baselines, Tensors
 from captum_ext.exceptions import (
     ArgumentError,
@@ -25,24 +31,6 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 IDS = (torch.int64, torch.int32)
 #: Steps, samples, passes of a call: more would not end in a day, or not fit as a plan.
 MOST_STEPS = 1_000_000
-_LONGEST = 60  # characters of a value in a message
-
-
-def describe(value: Any) -> str:
-    """Name a value briefly: a tensor by shape and dtype, anything else by type and repr."""
-    if isinstance(value, Tensor):
-        if value.is_nested:  # it has no shape
-            return f"a nested tensor of dtype {value.dtype}"
-        layout = "" if value.layout is torch.strided else f" and layout {value.layout}"
-        where = " without numbers (device meta)" if _is_meta(value) else ""
-        return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}{layout}{where}"
-    if isinstance(value, int) and abs(value) >= 10**_LONGEST:
-        return f"{type(value).__name__} of {value.bit_length()} bits"
-    try:
-        text = repr(value)
-    except Exception:
-        text = "without a repr"
-    return f"{type(value).__name__} {text if len(text) <= _LONGEST else text[: _LONGEST - 3] + '...'}"
 
 
 def check_dense(name: str, tensor: Tensor) -> Tensor:
@@ -51,7 +39,7 @@ def check_dense(name: str, tensor: Tensor) -> Tensor:
     Raises:
         ArgumentTypeError: sparse, nested, quantised, of another layout, or on the device "meta", without numbers.
     """
-    if tensor.is_nested or tensor.layout is not torch.strided or tensor.is_quantized or _is_meta(tensor):
+    if tensor.is_nested or tensor.layout is not torch.strided or tensor.is_quantized or is_meta(tensor):
         raise ArgumentTypeError(name, "a dense tensor", describe(tensor))
     return tensor
 
@@ -66,10 +54,6 @@ def check_numbers(name: str, value: Any) -> Tensor:
     if not isinstance(value, Tensor) or value.dtype not in known:
         raise ArgumentTypeError(name, "a tensor of numbers", describe(value))
     return check_dense(name, value)
-
-
-def _is_meta(tensor: Tensor) -> bool:
-    return tensor.is_meta and type(tensor) in (Tensor, torch.nn.Parameter)  # a subclass may hold numbers elsewhere
 
 
 def check_gradients_possible() -> None:
@@ -179,10 +163,10 @@ def _as_rows(label: str, baseline: Any, tensor: Tensor) -> Tensor:
     if isinstance(baseline, bool):
         raise ArgumentTypeError(label, "a tensor or a number", describe(baseline))
     if isinstance(baseline, Real) and tensor.dtype in IDS:
-        token = _bounded(label, baseline, 0, torch.iinfo(tensor.dtype).max, "a token id, as the inputs are")
+        token = bounded(label, baseline, 0, torch.iinfo(tensor.dtype).max, "a token id, as the inputs are")
         rows = torch.full((1, *row_shape), token, dtype=tensor.dtype, device=tensor.device)
     elif isinstance(baseline, Real):
-        number = _as_float(label, "a tensor or a finite number", baseline)
+        number = as_float(label, "a tensor or a finite number", baseline)
         rows = torch.tensor(number, dtype=torch.float64, device="cpu").to(tensor.dtype).to(tensor.device)
         rows = rows.expand(1, *row_shape).contiguous()
     elif isinstance(baseline, Tensor):
@@ -243,99 +227,3 @@ def check_same_rows(name: str, values: Tensors, inputs: Tensors) -> None:
         if value.shape[1:] != tensor.shape[1:]:
             expected = f"of shape (K, {', '.join(map(str, tensor.shape[1:]))}) to match the input {tuple(tensor.shape)}"
             raise ArgumentError(label, expected, describe(value))
-
-
-def check_positive_int(name: str, value: Any, most: int | None = None) -> int:
-    """Return `value` if it is an integer of at least one and, unless that is None, at most `most`.
-
-    Raises:
-        ArgumentTypeError: not an integer.
-        ArgumentError: below one, or too large.
-    """
-    return _bounded(name, value, 1, most, "an integer of at least 1")
-
-
-def _bounded(name: str, value: Any, least: int, most: int | None, expected: str, words: str = "") -> int:
-    """An integer within bounds; `words` say the upper one where it is not clear as a number."""
-    number = _integer(name, value, expected)
-    if number < least:
-        raise ArgumentError(name, expected, str(number) if number > -(10**20) else describe(number))
-    if most is not None and number > most:
-        received = str(number) if number < 10**20 else describe(number)
-        raise ArgumentError(name, f"an integer from {least} to {words or format(most, ',')}", received)
-    return number
-
-
-def _integer(name: str, value: Any, expected: str) -> int:
-    """The value as an integer: also NumPy's, and those in tensors of one number."""
-    is_bool = isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.dtype == torch.bool)
-    try:
-        if is_bool:
-            raise TypeError
-        return operator.index(value)
-    except (TypeError, RuntimeError, NotImplementedError) as error:
-        raise ArgumentTypeError(name, expected, describe(value)) from error
-
-
-def check_bool(name: str, value: Any) -> bool:
-    """Return `value` if it is True or False.
-
-    Raises:
-        ArgumentTypeError: something else.
-    """
-    if not isinstance(value, bool | np.bool_):
-        raise ArgumentTypeError(name, "True or False", describe(value))
-    return bool(value)
-
-
-def check_count(name: str, value: Any, most: int | None = None) -> int:
-    """Return `value` if it is an integer of at least zero and, unless that is None, at most `most`.
-
-    Raises:
-        ArgumentTypeError: not an integer.
-        ArgumentError: below zero, or too large.
-    """
-    return _bounded(name, value, 0, most, "an integer from 0")
-
-
-def check_seed(name: str, value: Any, most: int = 2**63 - 1) -> int:
-    """Return `value` if it is an integer from zero that can be a seed: of torch and NumPy, unless `most` is less.
-
-    Raises:
-        ArgumentTypeError: not an integer.
-        ArgumentError: below zero, or too large.
-    """
-    return _bounded(name, value, 0, most, "an integer from 0", f"2^{most.bit_length()} - 1")
-
-
-def check_number(name: str, value: Any, expected: str, allowed: Callable[[float], bool]) -> float:
-    """Return `value` as a float if it is a real number, also NumPy's, that is allowed.
-
-    Raises:
-        ArgumentTypeError: not a number.
-        ArgumentError: another number than expected.
-    """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise ArgumentTypeError(name, expected, describe(value))
-    number = _as_float(name, expected, value)
-    if not allowed(number):
-        raise ArgumentError(name, expected, describe(value))
-    return number
-
-
-def _as_float(name: str, expected: str, value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError as error:  # an integer beyond all floats
-        raise ArgumentError(name, expected, describe(value)) from error
-
-
-def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
-    """Return `value` if it is one of the choices.
-
-    Raises:
-        ArgumentError: names the choices.
-    """
-    if not isinstance(value, str) or value not in choices:
-        raise ArgumentError(name, "one of " + ", ".join(f'"{choice}"' for choice in choices), describe(value))
-    return value

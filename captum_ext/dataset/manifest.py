@@ -13,11 +13,13 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from captum_ext.core.atomic import replaced
-from captum_ext.core.checks import describe
 from captum_ext.core.files import canonical, checked, json_of, read
+from captum_ext.core.plain_checks import describe
 from captum_ext.dataset.shard_files import indices_of_name
 from captum_ext.exceptions import RunFolderError
 
+#: The file of a run's folder that says what the others are.
+MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "captum_ext.dataset", 2  # 1: without checksum and digests
 _MOST_BYTES = 1 << 28
 _MOST_SAMPLES = 10**9

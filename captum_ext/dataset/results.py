@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_ext.core.checks import check_positive_int
 from captum_ext.core.optional import require
-from captum_ext.dataset.shard_files import Shard, indices_of_name
+from captum_ext.dataset.shard_files import indices_of_name
 from captum_ext.dataset.shards import RunFolder
 from captum_ext.exceptions import ArgumentError, RunFolderError
 
@@ -165,7 +164,7 @@ class DatasetAttributions:
                 if chosen.any():
                     given[index] = True
                     left = None if left is None else np.setdiff1d(left, index)
-                    yield torch.from_numpy(index[chosen]), _maps(shard, chosen)
+                    yield torch.from_numpy(index[chosen]), torch.from_numpy(shard.maps(chosen))
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
@@ -175,16 +174,3 @@ class DatasetAttributions:
 def _ends(place: slice) -> tuple[int, int]:
     """First index and the one after the last."""
     return (0, _LARGEST) if place.stop is None else (place.start, place.stop)
-
-
-def _maps(shard: Shard, wanted: NDArray[np.bool_]) -> Tensor:
-    """Maps (n, ...) of some rows of a shard, on their true scale."""
-    columns = ["map", *(["map_scale"] if "map_scale" in shard.names else [])]
-    table = shard.read(columns)
-    table = (table if wanted.all() else table.filter(wanted)).combine_chunks()
-    stored = table["map"].chunk(0).to_numpy_ndarray()
-    maps = torch.from_numpy(stored.astype(np.float64 if stored.dtype == np.float64 else np.float32))
-    if "map_scale" in columns:
-        scale = torch.from_numpy(table["map_scale"].to_numpy().copy())
-        maps = maps * scale.to(maps.dtype).reshape(-1, *(1,) * (maps.dim() - 1))
-    return maps

@@ -1,12 +1,8 @@
-"""The files of a data set: their names, by which samples are known, and marks, by which others are noticed."""
+"""The files of a data set: their names, by which samples are known, and their marks."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
-import stat
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, Subset
 
-from captum_ext.core.atomic import replaced
-from captum_ext.core.files import read
-from captum_ext.core.warn import warn_caller
-from captum_ext.exceptions import RunFolderError
-
-_MOST_AROUND = 4096  # bytes of header and digest of a file of marks
-_BEGINNING = 4096  # bytes: of an image without compression, pixels too
+from captum_ext.dataset.file_marks import mark_of
 
 
 class File(NamedTuple):
@@ -48,65 +38,8 @@ def marks_of(dataset: Any, wanted: NDArray[np.bool_] | None = None) -> NDArray[n
     if files is None:
         return None
     is_wanted = [True] * len(files) if wanted is None else wanted.tolist()
-    marks = [_mark(file.path) if one else -1 for file, one in zip(files, is_wanted, strict=True)]
+    marks = [mark_of(file.path) if one else -1 for file, one in zip(files, is_wanted, strict=True)]
     return np.array(marks, dtype=np.int64)
-
-
-def write_marks(path: Path, marks: NDArray[np.int64]) -> None:
-    """Write marks to a file, with a digest behind them."""
-    content = io.BytesIO()
-    np.save(content, marks)
-    with replaced(path) as temporary:
-        temporary.write_bytes(content.getvalue() + _digest(content.getvalue()))
-
-
-def read_marks(path: Path, n_samples: int) -> NDArray[np.int64]:
-    """The marks in a file; -1 where there are none. Warns of a file that is damaged.
-
-    Raises:
-        RunFolderError: a link, or no file.
-    """
-    none: NDArray[np.int64] = np.full(n_samples, -1, dtype=np.int64)
-    try:
-        content = read(path, RunFolderError, links=False, most=8 * n_samples + _MOST_AROUND)
-    except FileNotFoundError:
-        return none
-    try:
-        return _marks_in(content, n_samples)
-    except Exception as error:
-        warn_caller(f"{path} is damaged ({error}); whether files have changed since the run began is not compared.")
-    return none
-
-
-def _marks_in(content: bytes, n_samples: int) -> NDArray[np.int64]:
-    """Raises an error of any kind for what `write_marks` did not write."""
-    file = io.BytesIO(content)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("not the marks of a run")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    if shape != (n_samples,) or dtype != np.int64:
-        raise ValueError(f"{dtype} {shape}, where {n_samples} numbers are expected")
-    end = file.tell() + 8 * n_samples
-    if len(content) < end or content[end:] not in (b"", _digest(content[:end])):  # version 0.1 wrote no digest
-        raise ValueError("it has not the digest that was written with it")
-    marks: NDArray[np.int64] = np.frombuffer(content[file.tell() : end], dtype=np.int64).copy()
-    return marks
-
-
-def _digest(content: bytes) -> bytes:
-    return b"sha256 " + hashlib.sha256(content).hexdigest().encode()
-
-
-def _mark(path: str | Path) -> int:
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for a writer
-            return -1
-        with Path(path).open("rb") as file:
-            beginning = file.read(_BEGINNING)
-            size = os.fstat(file.fileno()).st_size
-    except (OSError, ValueError):
-        return -1
-    return (size % 2**31) << 32 | zlib.crc32(beginning)
 
 
 def size_of(path: str | Path) -> int:

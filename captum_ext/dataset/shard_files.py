@@ -24,11 +24,12 @@ from captum_ext.core.atomic import replaced
 from captum_ext.core.files import canonical, checked, json_of, opened
 from captum_ext.core.optional import require
 from captum_ext.dataset.parquet_claims import claims_of, groups_of
-from captum_ext.dataset.row_maker import Columns
 from captum_ext.exceptions import RunFolderError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from captum_ext.dataset.row_maker import Columns
 
 _ABOUT = b"captum_ext"  # name of our metadata
 _SMALL, _RATIO = 1 << 27, 100  # bytes that any file may take, and times its size that a larger one may
@@ -193,6 +194,21 @@ class Shard:
             if len(np.unique(index)) != len(index):
                 raise ValueError("several rows of one sample")
         return index
+
+    def maps(self, wanted: NDArray[np.bool_] | None = None) -> NDArray[Any]:
+        """Maps (n, ...) of some rows on their true scale, float32 or float64; None: of all.
+
+        Raises:
+            ShardDamagedError: they are not what was written.
+        """
+        columns = ["map", *(["map_scale"] if "map_scale" in self.names else [])]
+        table = self.read(columns)
+        table = (table if wanted is None or wanted.all() else table.filter(wanted)).combine_chunks()
+        stored = table["map"].chunk(0).to_numpy_ndarray()
+        maps = stored.astype(np.float64 if stored.dtype == np.float64 else np.float32)
+        if "map_scale" in columns:
+            maps *= table["map_scale"].to_numpy().astype(maps.dtype).reshape(-1, *(1,) * (maps.ndim - 1))
+        return maps
 
     def verify(self, n_samples: int) -> NDArray[np.int64]:
         """Compare every column with its digest, one after another; the indices, which are below `n_samples`.

@@ -21,7 +21,9 @@ from captum_ext.core.atomic import remove_unless_in_use
 from captum_ext.core.files import check_no_link
 from captum_ext.core.fingerprints import digest
 from captum_ext.core.warn import warn_caller
+from captum_ext.dataset.file_marks import MARKS, read_marks, write_marks
 from captum_ext.dataset.manifest import (
+    MANIFEST,
     ManifestDamagedError,
     Said,
     beside_others,
@@ -34,7 +36,6 @@ from captum_ext.dataset.manifest import (
 from captum_ext.dataset.ranks import Share
 from captum_ext.dataset.row_maker import Columns, joined
 from captum_ext.dataset.run_locks import LOCK, MANIFEST_LOCK, OF_RANKS, RunLocks
-from captum_ext.dataset.sample_files import read_marks, write_marks
 from captum_ext.dataset.shard_files import (
     Expected,
     Shard,
@@ -45,11 +46,9 @@ from captum_ext.dataset.shard_files import (
 )
 from captum_ext.exceptions import ArgumentError, RunFolderError
 
-MANIFEST = "manifest.json"
-_MARKS = ".file_marks.npy"
 _UNFINISHED = (  # of `replaced`, and of version 0.1
-    *(f".{Path(name).stem}.*.tmp{Path(name).suffix}" for name in ("rows-*.parquet", MANIFEST, _MARKS)),
-    *(f".{name}.*.tmp" for name in ("rows-*.parquet", MANIFEST, _MARKS)),
+    *(f".{Path(name).stem}.*.tmp{Path(name).suffix}" for name in ("rows-*.parquet", MANIFEST, MARKS)),
+    *(f".{name}.*.tmp" for name in ("rows-*.parquet", MANIFEST, MARKS)),
 )
 _NONE: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
@@ -154,7 +153,7 @@ class RunFolder:
             ArgumentError: it holds a run and `resume` is off.
         """
         self._make()
-        for name in (MANIFEST, LOCK, MANIFEST_LOCK, _MARKS):
+        for name in (MANIFEST, LOCK, MANIFEST_LOCK, MARKS):
             check_no_link(self.folder / name, RunFolderError)
         parts = [path for pattern in _UNFINISHED for path in self.folder.glob(pattern)]
         configuration = plain(configuration)
@@ -176,13 +175,13 @@ class RunFolder:
         self, configuration: dict[str, Any], n_samples: int, resume: bool, parts: Sequence[Path]
     ) -> dict[str, Any]:
         """The manifest of the run that is begun or continued."""
-        ours = {LOCK, MANIFEST_LOCK, _MARKS, *(path.name for path in parts)}
+        ours = {LOCK, MANIFEST_LOCK, MARKS, *(path.name for path in parts)}
         content = [  # locks by their names, since other ranks may come at any time
             path for path in self.folder.iterdir() if path.name not in ours and not path.match(OF_RANKS)
         ]
         is_empty = content == [self.folder / MANIFEST] and self._is_run()  # nothing was computed yet
         if not content or (is_empty and self._may_begin_anew(configuration)):
-            (self.folder / _MARKS).unlink(missing_ok=True)
+            (self.folder / MARKS).unlink(missing_ok=True)
             self._known = Known(n_samples, run_of(configuration, versions()))
             self._write_manifest(np.zeros(n_samples, dtype=bool), [], {})
         elif not resume:
@@ -241,7 +240,7 @@ class RunFolder:
 
     def _compare_marks(self, marks: NDArray[np.int64], done: NDArray[np.bool_]) -> None:
         """Refuse files that are not those of the rows; a file without a row may have been repaired."""
-        path = self.folder / _MARKS
+        path = self.folder / MARKS
         before = read_marks(path, len(marks))
         changed = np.flatnonzero(done & (before >= 0) & (marks >= 0) & (before != marks))
         if len(changed):

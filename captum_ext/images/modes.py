@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from captum_ext.core.checks import describe
+from captum_ext.core.plain_checks import describe, is_tensor
 from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
 Background = float | Sequence[float] | None
 ValueRange = tuple[float, float] | None
@@ -111,6 +110,8 @@ def image_to_tensor(
         >>> image_to_tensor(np.array([[0, 51, 255]], np.uint8), channels=1)
         tensor([[[0.0000, 0.2000, 1.0000]]])
     """
+    import torch  # here, since whoever reads files alone needs none
+
     check_channels(channels)
     if is_pil(image):
         read = image_to_pil(image, channels=channels, background=background, value_range=value_range, keep_depth=True)
@@ -216,9 +217,9 @@ def _load(image: Any) -> None:
 
 def _array_of(image: Any) -> NDArray[Any]:
     """An array (H, W) or (H, W, C) of what is no Pillow image."""
-    if isinstance(image, Tensor):
+    if is_tensor(image):
         pixels = image.detach().cpu()
-        pixels = pixels.float() if pixels.dtype == torch.bfloat16 else pixels
+        pixels = pixels.float() if str(pixels.dtype) == "torch.bfloat16" else pixels
         array = (pixels.permute(1, 2, 0) if pixels.dim() == 3 else pixels).numpy()
         layout = "a tensor (H, W) or (C, H, W) of 1 to 4 channels"
     elif isinstance(image, np.ndarray):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captum_ext.core.checks import check_choice, describe
+from captum_ext.core.plain_checks import check_choice, describe
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 
 _N_COLOURS = 257  # odd, so that zero has a colour of its own
