@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo benchmark fuzz compatibility test test-gpu test-scale test-lowest lint wheel clean
+.PHONY: demo benchmark fuzz compatibility test test-browser test-gpu test-scale test-lowest lint wheel clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m examples.quickstart
@@ -26,6 +26,10 @@ compatibility: $(VENV)/.installed-test
 # Runs that are killed again and again, and a Ray cluster on this machine: some minutes.
 test-scale: $(VENV)/.installed-test $(VENV)/.installed-ray
 	$(BIN)/python -m pytest -q -m scale tests/scale
+
+# The page of runs in a real Chromium, which has to be installed (apt-get install chromium).
+test-browser: $(VENV)/.installed-browser
+	$(BIN)/python -m pytest -q -m browser tests/integrations/viewer
 
 # What only a GPU can show; without one, the same numbers on the CPU, which shows that the tests themselves work.
 test-gpu: $(VENV)/.installed-test

@@ -201,14 +201,23 @@ class Shard:
         Raises:
             ShardDamagedError: they are not what was written.
         """
+        stored, scale = self.stored_maps(wanted)
+        maps: NDArray[Any] = stored.astype(np.float64 if stored.dtype == np.float64 else np.float32)
+        if scale is not None:
+            maps *= scale.astype(maps.dtype).reshape(-1, *(1,) * (maps.ndim - 1))
+        return maps
+
+    def stored_maps(self, wanted: NDArray[np.bool_] | None = None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """The same as they are stored, and the scale (n,) that they have been divided by, where there is one.
+
+        Raises:
+            ShardDamagedError: they are not what was written.
+        """
         columns = ["map", *(["map_scale"] if "map_scale" in self.names else [])]
         table = self.read(columns)
         table = (table if wanted is None or wanted.all() else table.filter(wanted)).combine_chunks()
-        stored = table["map"].chunk(0).to_numpy_ndarray()
-        maps = stored.astype(np.float64 if stored.dtype == np.float64 else np.float32)
-        if "map_scale" in columns:
-            maps *= table["map_scale"].to_numpy().astype(maps.dtype).reshape(-1, *(1,) * (maps.ndim - 1))
-        return maps
+        scale = table["map_scale"].to_numpy() if "map_scale" in columns else None
+        return table["map"].chunk(0).to_numpy_ndarray(), scale
 
     def verify(self, n_samples: int) -> NDArray[np.int64]:
         """Compare every column with its digest, one after another; the indices, which are below `n_samples`.

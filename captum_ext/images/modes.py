@@ -220,7 +220,7 @@ def _array_of(image: Any) -> NDArray[Any]:
     if is_tensor(image):
         pixels = image.detach().cpu()
         pixels = pixels.float() if str(pixels.dtype) == "torch.bfloat16" else pixels
-        array = (pixels.permute(1, 2, 0) if pixels.dim() == 3 else pixels).numpy()
+        array: NDArray[Any] = (pixels.permute(1, 2, 0) if pixels.dim() == 3 else pixels).numpy()
         layout = "a tensor (H, W) or (C, H, W) of 1 to 4 channels"
     elif isinstance(image, np.ndarray):
         array, layout = image, "an array (H, W) or (H, W, C) of 1 to 4 channels (as a tensor (C, H, W))"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
@@ -224,6 +225,70 @@ def run(
         if engine is Engine.ray
         else runs.run_here(job, num_workers or 0)
     )
+    return code
+
+
+@app.command(short_help="Look through runs in a browser.", epilog=example("view"))
+@with_messages
+@with_groups
+def view(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders of run, over the same images.", show_default=False),
+    ],
+    *,
+    images: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where the images are; without: maps without photographs.")
+    ] = None,
+    resize: Annotated[
+        int | None, typer.Option(min=1, help="Shorter side of photographs before the crop, if the run does not say it.")
+    ] = None,
+    crop: Annotated[
+        int | None, typer.Option(min=1, help="Side of the central crop, if the run does not say it.")
+    ] = None,
+    classes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of classes, one a line; without: those of the run.")
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(help="Column to sort by: index, name, score, delta, diff_id, disagreement, ...")
+    ] = "index",
+    smallest: Annotated[
+        bool, typer.Option("--smallest", help="The smallest of --sort first, not the largest.")
+    ] = False,
+    where: Annotated[
+        str, typer.Option(metavar="LINK", help="Filters: the address of a page, or what is behind its question mark.")
+    ] = "",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0: any that is free.")] = 0,
+    browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Write a page that opens from disk, with the first --limit samples, and end."
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Samples of --export.")] = 10,
+    sample: Annotated[
+        list[int] | None, typer.Option(min=0, help="A sample of --export by its number; may be repeated.")
+    ] = None,
+) -> int:
+    """Look through runs in a browser: photographs, maps, numbers; or write a page of some samples.
+
+    The address that is printed works on this machine only, and has a token in it.
+    """
+    view_of = importlib.import_module("captum_ext_integrations.cli.view")
+    job = view_of.ViewJob(
+        runs=runs,
+        images=images,
+        resize=resize,
+        crop=crop,
+        classes=classes,
+        sort=sort,
+        smallest=smallest,
+        where=where,
+        samples=tuple(sample or ()),
+        limit=limit,
+    )
+    code: int = view_of.serve(job, port, browser) if export is None else view_of.write(job, export)
     return code
 
 

@@ -56,6 +56,7 @@ EXAMPLES = {
         "--method ig --n-steps 5",
         "--size 56 --out attributions",
     ),
+    "view": ("captum-ext view attributions --images photos --export page",),
     "list": ("captum-ext list",),
 }
 

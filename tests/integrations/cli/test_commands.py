@@ -22,6 +22,9 @@ def test_the_example_in_the_help_of_a_command_works_as_it_stands(command, here):
     text = succeed(command, "--help")
     shown = text[text.index("Example:") :].removeprefix("Example:").replace("\\\n", " ")
     assert shlex.split(shown) == shlex.split(" ".join(EXAMPLES[command]))
+    if command == "view":
+        pytest.importorskip("starlette")
+        succeed(*shlex.split(" ".join(EXAMPLES["run"]))[1:])
     output = succeed(*shlex.split(shown)[1:])
     made = {
         "explain": ["map.png"],
@@ -29,6 +32,7 @@ def test_the_example_in_the_help_of_a_command_works_as_it_stands(command, here):
         "evaluate": ["scores/scores.csv", "scores/scores.png"],
         "fit-references": ["references.safetensors"],
         "run": ["attributions/manifest.json"],
+        "view": ["page/index.html", "page/samples.csv"],
         "list": [],
     }
     for path in made[command]:

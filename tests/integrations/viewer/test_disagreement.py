@@ -1,0 +1,52 @@
+"""Disagreement of maps against SciPy's rank correlation and closed forms."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import rankdata, spearmanr
+
+from captum_ext_integrations.viewer.disagreement import disagreement, pooled, ranks_of
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([np.float16, np.float32, np.float64]),
+    st.sampled_from([0, 1, 3]),
+    st.integers(2, 6),
+    st.integers(2, 5),
+)
+def test_it_is_one_minus_the_rank_correlation_with_ties_and_both_zeros(seed, dtype, digits, height, width):
+    chance = np.random.default_rng(seed)
+    first, second = (chance.normal(size=(3, height, width)).round(digits).astype(dtype) for _ in range(2))
+    first[0, 0, 0], first[0, 0, 1] = 0.0, -0.0
+    found = disagreement(first, second)
+    for k in range(3):
+        a, b = first[k].ravel().astype(np.float64), second[k].ravel().astype(np.float64)
+        if len(set(a)) == 1 or len(set(b)) == 1:
+            assert np.isnan(found[k])
+        else:
+            assert found[k] == pytest.approx(1 - spearmanr(a, b).statistic, abs=1e-6)
+        np.testing.assert_array_equal(ranks_of(first.reshape(3, -1))[k], rankdata(a) - 1)
+
+
+def test_only_the_order_counts_and_channels_are_summed():
+    chance = np.random.default_rng(0)
+    maps = chance.normal(size=(2, 3, 4, 4))
+    summed = maps.sum(1)
+    np.testing.assert_allclose(disagreement(maps, np.exp(summed)), 0, atol=1e-12)
+    np.testing.assert_allclose(disagreement(maps, -7 * summed), 2, atol=1e-12)
+
+
+def test_the_finer_map_is_brought_to_the_cells_of_the_coarser_one():
+    coarse = np.array([[[1.0, 2.0], [4.0, 3.0]]])
+    fine = np.kron(coarse, np.ones((1, 3, 3)))
+    np.testing.assert_allclose(pooled(fine, (2, 2)), coarse)
+    np.testing.assert_allclose(disagreement(coarse, fine), 0, atol=1e-12)
+    np.testing.assert_allclose(pooled(np.array([[[0.0, 3.0, 6.0]]]), (1, 2)), [[[1.0, 5.0]]])
+
+
+def test_maps_that_are_constant_or_not_finite_have_none():
+    ramp = np.arange(4.0).reshape(1, 2, 2)
+    assert np.isnan(disagreement(np.ones((1, 2, 2)), ramp)).all()
+    assert np.isnan(disagreement(ramp * np.array([np.nan, 1, 1, 1]).reshape(1, 2, 2), ramp)).all()
