@@ -107,7 +107,7 @@ PUBLIC = {
         "method_settings",
     ],
     captum_ext.dataset: ["DatasetAttributions", "MapFormat", "RunOptions", "attribute_dataset"],
-    captum_ext.models: ["AdaptedModel", "TokenGrid", "adapt"],
+    captum_ext.models: ["AdaptedModel", "Texts", "TokenGrid", "adapt"],
     captum_ext.references: ["ReferenceDistribution", "standard_baselines", "weighted_ig_baselines"],
     captum_ext.models.targets: [
         "ClassTarget",

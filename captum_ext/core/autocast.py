@@ -28,7 +28,7 @@ def own_precision(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @functools.wraps(function)
     def outside(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        active = _active()
+        active = active_autocast()
         if not active:
             return function(*args, **kwargs)
         token = _CALLERS.set((*(_CALLERS.get() or ()), *active))
@@ -65,7 +65,8 @@ def is_callers_autocast() -> bool:
     return bool(_CALLERS.get())
 
 
-def _active() -> list[tuple[str, torch.dtype]]:
+def active_autocast() -> list[tuple[str, torch.dtype]]:
+    """Device type and dtype of each autocast that is on."""
     return [(device, dtype) for device in _DEVICES if (dtype := _dtype_of(device)) is not None]
 
 

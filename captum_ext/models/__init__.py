@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from captum_ext.models.adapted_model import AdaptedModel
 from captum_ext.models.adapting import adapt
+from captum_ext.models.texts import Texts
 from captum_ext.models.token_grids import TokenGrid
 
-__all__ = ["AdaptedModel", "TokenGrid", "adapt"]
+__all__ = ["AdaptedModel", "Texts", "TokenGrid", "adapt"]

@@ -83,6 +83,7 @@ class AdaptedModel(nn.Module):
         super().__init__()
         self.model = model
         self.knowledge = knowledge
+        self.texts = knowledge.entry.texts
         self.training = model.training
         self._latest_size: tuple[int, ...] | None = None
 

@@ -40,17 +40,19 @@ from captum_ext.models.proof import (
 )
 from captum_ext.models.recording import Recording, recorded_pass
 from captum_ext.models.sources import ImageSource, find_source
+from captum_ext.models.texts import TextLogits, Texts, text_logits
 from captum_ext.models.token_grids import GridReader, TokenGrid, check_maps
 
 _N_ROWS = 2
 _N_TOKENS = 8
+_LONGEST = 300  # characters of a model's own error
 
 
 def adapt(
     model: nn.Module,
     processor: Any = None,
     *,
-    output: Part | None = None,
+    output: Part | Texts | None = None,
     size: int | tuple[int, ...] | None = None,
     channels: int | None = None,
     mean: Any = None,
@@ -82,6 +84,8 @@ def adapt(
             timm's or open_clip's transform, or any function from a PIL image to a tensor (C, H, W). None: timm's
             preparation for its models; for others `mean` and `std` say how values are normalised.
         output: which part of what the model returns has the rows: a key, an attribute, a position, or a function.
+            `Texts([...])`: the logits of CLIP, SigLIP and their like for these texts, which are the classes; without
+            it their rows are embeddings of images.
         size: of the images, one side or (H, W), in pixels.
         channels: of the images.
         mean: of each channel, or of all, for values in [0, 1].
@@ -134,10 +138,13 @@ def adapt(
     inside, given = unwrapped(model), Given(layer, grid)
     entry = find_entry(model)
     if entry.takes == "text":
-        of_images = {"size": size, "channels": channels, "mean": mean, "std": std, "grid": grid}
-        return _adapted_text(model, entry, output, class_names, given, of_images)
+        texts = output if isinstance(output, Texts) else None
+        of_images = {"texts": texts, "size": size, "channels": channels, "mean": mean, "std": std, "grid": grid}
+        return _adapted_text(model, entry, cast("Part | None", output), class_names, given, of_images)
     source = find_source(inside, processor, size, channels, mean, std)
     images = _test_images(source, input_device(inside), input_dtype(inside))
+    if isinstance(output, Texts):
+        entry, output = _with_texts(inside, entry, text_logits(inside, output, processor)), None
     sizes = f"images of {source.size.value} ({source.size.origin}) with {source.channels.value} channels"
     if source.transform.value is not None and source.size.origin == source.transform.origin:
         hint = f"It was tried with {sizes}, as the processor makes them: pass a processor that fits the model."
@@ -145,10 +152,34 @@ def adapt(
         hint = f"It was tried with {sizes} ({source.channels.origin}): pass size= and channels= if it takes others."
     interpolate = source.size.origin == GIVEN
     with recorded_pass(model, entry, images, hint, interpolate) as recording:
-        reading = find_reading(recording.returned, _N_ROWS, output, entry.method is not None)
+        embeds = entry.method is not None and entry.texts is None
+        reading = find_reading(recording.returned, _N_ROWS, output, embeds)
         known = _proved(inside, recording, reading, source, entry, given)
-    names = find_class_names(class_names, reading, processor, inside)
+        _check_logits(inside, entry, recording, interpolate)
+    names = find_class_names(class_names, reading, processor, inside, entry.texts)
     return AdaptedModel(model, replace(known, class_names=names))
+
+
+def _with_texts(model: nn.Module, entry: Entry, texts: TextLogits) -> Entry:
+    """The entry of images that are compared with texts, which are encoded before the pass.
+
+    Raises:
+        ArgumentError: tokens that the text encoder does not take.
+    """
+    try:
+        texts.embeddings(model)
+    except Exception as error:  # whatever the model raises
+        reason = f"one whose tokens fail in the model: {type(error).__name__}: {error}"
+        raise ArgumentError("tokenizer", "that of the model", reason[:_LONGEST]) from error
+    return replace(entry, texts=texts)
+
+
+def _check_logits(model: nn.Module, entry: Entry, recording: Recording, interpolate: bool) -> None:
+    """Let the model compute its logits for texts by itself wherever they are not, bit for bit, those of the pass."""
+    if entry.texts is not None and entry.texts.is_known and not model.training:
+        images = recording.inputs.detach().requires_grad_()
+        own = entry.texts.of_model(model, images, entry.options(images, interpolate))
+        entry.texts.is_known = own is None or torch.equal(own, recording.returned)
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,19 @@ from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.models.facts import GIVEN, Fact
 from captum_ext.models.model_facts import by_number, model_class_names
 from captum_ext.models.outputs import Reading
+from captum_ext.models.texts import TextLogits
 
 _EXPECTED = "names, a mapping from numbers to names, or a file with a name a line or JSON"
 
 
 def find_class_names(
-    given: Sequence[str] | Mapping[int, str] | str | Path | None, reading: Reading, processor: Any, model: nn.Module
+    given: Sequence[str] | Mapping[int, str] | str | Path | None,
+    reading: Reading,
+    processor: Any,
+    model: nn.Module,
+    texts: TextLogits | None = None,
 ) -> Fact[tuple[str, ...] | None]:
-    """Names of the outputs: as given, or else those of the weights, the config or timm, if they are as many.
+    """Names of the outputs: as given, or else texts, or those of the weights, the config or timm, if they are as many.
 
     Raises:
         ArgumentTypeError, ArgumentError: no names, another number than outputs, or a file that cannot be read.
@@ -32,6 +37,8 @@ def find_class_names(
         if reading.row_shape is not None and len(names) != reading.n_outputs:
             raise ArgumentError("class_names", f"a name for each of the {reading.n_outputs} outputs", f"{len(names)}")
         return Fact(names, origin)
+    if texts is not None:
+        return Fact(texts.texts, "the texts")
     if reading.kind == "embedding":
         return Fact(None, "an embedding has no classes")
     meta = getattr(processor, "meta", None)

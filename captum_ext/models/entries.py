@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext.exceptions import AdaptError
+from captum_ext.models.texts import TextLogits
 
 _IMAGE_METHODS = ("get_image_features", "encode_image")
 _SOUND = ("input_values", "input_features", "audio_values")
@@ -26,30 +27,42 @@ class Entry:
         keyword: name of the argument of the images; None: by position.
         position_size: size of the images that the model's positions are for; images of another size are passed with
             `interpolate_pos_encoding=True`, without which the model refuses them. None: it has no such argument.
+        texts: what the embeddings of images are compared with; None: they are returned.
     """
 
     takes: str
     method: str | None = None
     keyword: str | None = None
     position_size: tuple[int, ...] | None = None
+    texts: TextLogits | None = None
 
     def __call__(
         self, model: nn.Module, inputs: Tensor, attention_mask: Tensor | None = None, *, interpolate: bool = True
     ) -> Any:
-        """What the model returns, as it is."""
+        """What the model returns, as it is; with texts, its logits for them."""
         if self.takes == "text":
             given = {} if attention_mask is None else {"attention_mask": attention_mask}
             return model(input_ids=inputs, **given)
         function = model if self.method is None else getattr(unwrapped(model), self.method)
+        options = self.options(inputs, interpolate)
+        if self.texts is not None and not (self.texts.is_known and not unwrapped(model).training):
+            own = self.texts.of_model(unwrapped(model), inputs, options)
+            if own is not None:
+                return own
+        returned = function(**{self.keyword: inputs}, **options) if self.keyword else function(inputs, **options)
+        return returned if self.texts is None else self.texts.of_embeddings(unwrapped(model), returned)
+
+    def options(self, inputs: Tensor, interpolate: bool = True) -> dict[str, Any]:
+        """What has to be passed beside images of this size."""
         larger = interpolate and self.position_size not in (None, tuple(inputs.shape[2:]))
-        options = {_LARGER: True} if larger else {}
-        return function(inputs, **options) if self.keyword is None else function(**{self.keyword: inputs}, **options)
+        return {_LARGER: True} if larger else {}
 
     def __str__(self) -> str:
         if self.takes == "text":
             return "input_ids (N, L), attention_mask as the forward argument after them"
         name = "" if self.method is None else f".{self.method}"
-        return f"model{name}({'images' if self.keyword is None else f'{self.keyword}=images'})"
+        compared = "" if self.texts is None else f", compared with {len(self.texts.texts)} texts"
+        return f"model{name}({'images' if self.keyword is None else f'{self.keyword}=images'}){compared}"
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

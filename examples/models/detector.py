@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from skimage import data
 from torchvision.models import get_model
 
 from captum_ext import EG, USU
@@ -20,15 +21,15 @@ from captum_ext.models import adapt
 from captum_ext.models.targets import DetectionTarget
 from captum_ext.visualize import save_figure, show_maps
 from captum_ext_integrations.grad_cam import GradCAM
-from examples.models.pictures import photograph, run
+from examples.models.pictures import run
 
 
 def main(name: str, path: str | Path, output: str | Path = "outputs/detector.png") -> dict[str, float]:
     network = get_model(name, weights=None, weights_backbone=None).eval()
     network.load_state_dict(torch.load(path, weights_only=True))
     adapted = adapt(network, size=320, mean=0, std=1)  # torchvision's detectors normalise images themselves
-    image = adapted.prepare(photograph("chelsea"))
-    references = adapted.prepare([photograph(one) for one in ("coffee", "astronaut", "rocket")])
+    image = adapted.prepare(data.chelsea())
+    references = adapted.prepare([data.coffee(), data.astronaut(), data.rocket()])
     found = adapted(image)[0]  # boxes, labels and scores, the surest first
     target = DetectionTarget(found["boxes"][0].tolist(), label=int(found["labels"][0]))
     eg = EG(adapted, references=references)

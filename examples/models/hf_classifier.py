@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from skimage import data
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from captum_ext import LPI, USU
@@ -16,14 +17,14 @@ from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.models import adapt
 from captum_ext.visualize import save_figure, show_maps
 from captum_ext_integrations.grad_cam import GradCAM
-from examples.models.pictures import photograph, run
+from examples.models.pictures import run
 
 
 def main(path: str | Path, output: str | Path = "outputs/hf_classifier.png") -> dict[str, float]:
     network = AutoModelForImageClassification.from_pretrained(path).eval()
     adapted = adapt(network, AutoImageProcessor.from_pretrained(path))
-    image = adapted.prepare(photograph("chelsea"))
-    references = adapted.prepare([photograph(name) for name in ("coffee", "astronaut", "rocket")])
+    image = adapted.prepare(data.chelsea())
+    references = adapted.prepare([data.coffee(), data.astronaut(), data.rocket()])
     target = int(adapted(image).argmax())
     maps = LPI(adapted, references=references).attribute(image, target=target, n_steps=60, method="adaptive", tol=0.05)
     usu = USU(mean=adapted.mean, std=adapted.std)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from skimage import data
 from torchvision.models import get_model
 
 from captum_ext import LPI, USU
@@ -18,7 +19,7 @@ from captum_ext.models import adapt
 from captum_ext.models.targets import RegionTarget
 from captum_ext.visualize import save_figure, show_maps
 from captum_ext_integrations.grad_cam import GradCAM
-from examples.models.pictures import photograph, run
+from examples.models.pictures import run
 
 
 def main(
@@ -27,8 +28,8 @@ def main(
     network = get_model(name, weights=None, weights_backbone=None).eval()
     network.load_state_dict(torch.load(path, weights_only=True))
     adapted = adapt(network, size=size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-    image = adapted.prepare(photograph("chelsea"))
-    references = adapted.prepare([photograph(one) for one in ("coffee", "astronaut", "rocket")])
+    image = adapted.prepare(data.chelsea())
+    references = adapted.prepare([data.coffee(), data.astronaut(), data.rocket()])
     classes = adapted(image)[0].argmax(0)  # of each pixel
     label = int(classes.flatten().mode().values)  # the class of most pixels
     target = RegionTarget(classes == label, class_index=label, reduce="mean")

@@ -10,19 +10,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import timm
+from skimage import data
 
 from captum_ext import LPI, USU
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.models import adapt
 from captum_ext.visualize import save_figure, show_maps
 from captum_ext_integrations.grad_cam import GradCAM
-from examples.models.pictures import photograph, run
+from examples.models.pictures import run
 
 
 def main(name: str, path: str | Path, output: str | Path = "outputs/timm_classifier.png") -> dict[str, float]:
     adapted = adapt(timm.create_model(name, checkpoint_path=path).eval())  # or pretrained=True; timm prepares images
-    image = adapted.prepare(photograph("chelsea"))
-    references = adapted.prepare([photograph(one) for one in ("coffee", "astronaut", "rocket")])
+    image = adapted.prepare(data.chelsea())
+    references = adapted.prepare([data.coffee(), data.astronaut(), data.rocket()])
     target = int(adapted(image).argmax())
     maps = LPI(adapted, references=references).attribute(image, target=target, n_steps=60, method="adaptive", tol=0.05)
     usu = USU(mean=adapted.mean, std=adapted.std)

@@ -110,14 +110,16 @@ _INTRODUCTION = """# Which models
 
 `adapt` takes a model as it comes, and every method, CAM, upsampler and metric takes what it returns. Ten lines for each
 library, of `examples/models`, where a segmentation network and a network of videos are, too; CI runs them with tiny
-checkpoints. `photograph` belongs to the examples, and gives one of scikit-image's: `PIL.Image.open` does for yours.
+checkpoints. They run as they stand here, with `main(...)` behind them; `prepare` takes a picture of yours, as an array
+or from `PIL.Image.open`, in place of scikit-image's. The shell (extra `cli`) does the same without code:
+`pip install ".[cli,timm]"`, then `captum-ext explain cat.png --model timm:NAME`, and so on, as the README says.
 """
 
 _EXAMPLES = {
     "hf_classifier": "transformers (extra `[hf]`)",
     "timm_classifier": "timm (extra `[timm]`)",
     "clip_zero_shot": "CLIP of open_clip with texts (extra `[clip]`)",
-    "detector": "a detector of torchvision (extras `[grad-cam,plot]`)",
+    "detector": "a detector of torchvision (torchvision and the extras `[grad-cam,plot]`)",
 }
 
 
@@ -189,5 +191,5 @@ def _ten_lines(name: str, title: str) -> str:
     source = inspect.getsource(module)
     start = source.index("from __future__ import annotations") + len("from __future__ import annotations")
     end = source.index('\n\nif __name__ == "__main__"')
-    code = source[start:end].strip().replace("photograph, run", "photograph")
+    code = source[start:end].strip().replace("from examples.models.pictures import run\n", "")
     return f"### {title}\n\n```py\n{code}\n```\n"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from torch import Tensor, nn
-
 from captum_ext.exceptions import ModelLoadError
-from captum_ext_integrations.cli.sources import ModelSpec, Source, Texts, check_length, library, offline, unknown
+from captum_ext_integrations.cli.sources import ModelSpec, Source, Texts, embedded, library, offline, unknown
 from captum_ext_integrations.cli.weights import load_weights
 
 
@@ -27,9 +28,10 @@ def of_open_clip(name: str, spec: ModelSpec) -> Source:
     tag = _tag(open_clip, name, spec)
     given: dict[str, Any] = {"image_mean": spec.mean, "image_std": spec.std, "force_image_size": spec.crop}
     try:
-        model, _, transform = open_clip.create_model_and_transforms(
-            name, pretrained=tag, pretrained_text=False, weights_only=True, **given
-        )
+        with _without_remarks():
+            model, _, transform = open_clip.create_model_and_transforms(
+                name, pretrained=tag, pretrained_text=False, weights_only=True, **given
+            )
     except Exception as error:  # the hub's client has its errors, too
         if tag is None:
             raise
@@ -39,7 +41,7 @@ def of_open_clip(name: str, spec: ModelSpec) -> Source:
     tokenizer = open_clip.get_tokenizer(name) if spec.texts else None
     bias = getattr(model, "logit_bias", None)
     scale = float(model.logit_scale.detach().exp())
-    texts = Texts(_TextTower(model, tokenizer), scale, 0.0 if bias is None else float(bias.detach()))
+    texts = Texts(partial(embedded, model, tokenizer), scale, 0.0 if bias is None else float(bias.detach()))
     return Source(model, processor=transform, texts=texts)
 
 
@@ -64,18 +66,13 @@ def _which(name: str, tags: list[str], received: str) -> str:
     return f"Expected --weights of open_clip:{name} to be a file, or a pretrained tag ({listed}), but {received}."
 
 
-@dataclass(frozen=True)
-class _TextTower:
-    """Texts to embeddings."""
-
-    model: nn.Module
-    tokenizer: Any
-
-    def __call__(self, texts: list[str]) -> Tensor:
-        encode: Any = getattr(self.tokenizer, "encode", None)
-        length = getattr(self.tokenizer, "context_length", None)
-        for text in texts if callable(encode) else ():
-            check_length(text, len(encode(text)) + 2, length)  # with the tokens of beginning and end
-        device = next(self.model.parameters()).device
-        embeddings: Tensor = self.model.encode_text(self.tokenizer(texts).to(device))  # type: ignore[operator]
-        return embeddings
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Without open_clip's remark that weights are random, which a file fills afterwards."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)

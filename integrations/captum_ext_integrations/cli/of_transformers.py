@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captum_ext.exceptions import ArgumentError, ModelLoadError
 from captum_ext.models.model_facts import by_number
 from captum_ext_integrations.cli.preparation import Preparation
-from captum_ext_integrations.cli.sources import ModelSpec, Source, Texts, check_length, library
+from captum_ext_integrations.cli.sources import ModelSpec, Source, Texts, embedded, library
 from captum_ext_integrations.cli.weights import first_line, load_weights
 
 # The auto classes, the first one that has a model for the architecture, and what their tables are called.
@@ -185,35 +185,11 @@ def _texts(transformers: Any, model: nn.Module, name: str, spec: ModelSpec) -> T
     scale = getattr(model, "logit_scale", None)
     bias = getattr(model, "logit_bias", None)
     tokenizer = _loaded(transformers.AutoTokenizer, name, spec, {}) if spec.texts else None
-    text_config = getattr(getattr(model, "config", None), "text_config", None)
     return Texts(
-        _TextTower(model, tokenizer, getattr(text_config, "max_position_embeddings", None)),
+        partial(embedded, model, tokenizer),
         1.0 if scale is None else float(scale.detach().exp()),
         0.0 if bias is None else float(bias.detach()),
     )
-
-
-@dataclass(frozen=True)
-class _TextTower:
-    """Texts to embeddings; SigLIP has learnt texts that are padded to their full length."""
-
-    model: nn.Module
-    tokenizer: Any
-    length: int | None
-
-    def __call__(self, texts: list[str]) -> Tensor:
-        if "siglip" in type(self.model).__name__.lower():
-            padding: dict[str, Any] = {"padding": "max_length", "max_length": self.length}
-        else:
-            padding = {"padding": True, "max_length": self.length}
-        for text, ids in zip(texts, self.tokenizer(texts)["input_ids"], strict=True):
-            check_length(text, len(ids), self.length)
-        tokens = self.tokenizer(texts, return_tensors="pt", truncation=self.length is not None, **padding)
-        device = next(self.model.parameters()).device
-        taken = {key: tokens[key].to(device) for key in ("input_ids", "attention_mask") if key in tokens}
-        found: Any = self.model.get_text_features(**taken)  # type: ignore[operator]
-        embeddings: Tensor = found if isinstance(found, Tensor) else found.pooler_output
-        return embeddings
 
 
 @contextmanager

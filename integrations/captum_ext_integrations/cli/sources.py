@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError, ModelLoadError
+from captum_ext.models.texts import encoded, tokens_of
 from captum_ext_integrations.cli.preparation import Preparation, WholePreparation
 from captum_ext_integrations.cli.weights import fill, first_line, load_weights
 
@@ -77,14 +78,16 @@ class Texts:
     bias: float = 0.0
 
 
-def check_length(text: str, n_tokens: int, most: int | None) -> None:
-    """Refuse a text of which the model would see the beginning only.
+def embedded(model: nn.Module, tokenizer: Any, texts: list[str]) -> Tensor:
+    """Embeddings (T, D) of texts.
 
     Raises:
-        ArgumentError: it has too many tokens.
+        ArgumentError: a text of which the model would see the beginning only.
     """
-    if most is not None and n_tokens > most:
-        raise ArgumentError("text", f"of at most {most} tokens, which the model takes", f"{n_tokens}: {text!r}")
+    try:
+        return encoded(model, tokens_of(model, tokenizer, texts))
+    except ArgumentError as error:
+        raise ArgumentError("text", error.expected, error.received) from error
 
 
 @dataclass(frozen=True)
