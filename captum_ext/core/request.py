@@ -17,6 +17,7 @@ from captum_ext.core.inspection import check_gradients_right, check_rows_indepen
 from captum_ext.core.model import BatchedModel, GradientFunc, compute_gradients, model_outputs
 from captum_ext.core.nonfinite import LeftOut
 from captum_ext.core.rows import count_batches, step_by_step
+from captum_ext.core.target_functions import check_places
 from captum_ext.core.types import ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import OutputTypeError
 
@@ -82,6 +83,7 @@ class Request:
             compute_gradients if gradient_func is None else gradient_func,
             channels_last,
         )
+        check_places(target, self.inputs)
         self.limit = RowLimit(internal_batch_size, self.inputs)
         self.limit.indivisible = self.model.keeps_batches
         self._roles_uncertain = self.model.forward_args.follow_rows

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_ext.core.checks import FLOATS, describe
 from captum_ext.core.output_rows import describe_output, left_out, split_rows
-from captum_ext.core.types import ForwardFunc, Target, TargetFunc
+from captum_ext.core.types import ForwardFunc, Target, TargetFunc, Tensors
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, CaptumExtError, ModelOutputError
 
 
@@ -35,6 +35,23 @@ def check_functions(target: TargetFunc | list[TargetFunc], n_rows: int | None) -
             raise ArgumentTypeError("target", expected, describe(function))
     if isinstance(target, list) and n_rows not in (None, len(target)):
         raise ArgumentError("target", f"one function, or one for each of the {n_rows} rows", f"{len(target)} functions")
+
+
+def check_places(target: Target, inputs: Tensors) -> None:
+    """Let targets that are at a place refuse images in which that is not: those that have a method `check_image`.
+
+    Inputs that are no images (N, C, H, W), or have their channels last, have no place that is known.
+
+    Raises:
+        ArgumentError: by a target.
+    """
+    shape = inputs[0].shape
+    if is_function(target) and len(shape) == 4 and shape[1] <= min(shape[2:]):
+        functions: Any = target if isinstance(target, list) else [target]
+        for function in functions:
+            check = getattr(function, "check_image", None)
+            if callable(check):
+                check((shape[2], shape[3]))
 
 
 def one_for_all(target: Target) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from captum_ext.core.checks import check_gradients_possible, describe
 from captum_ext.core.optional import require
 from captum_ext.core.output_rows import describe_output, split_rows
+from captum_ext.core.target_functions import check_places
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, ModelOutputError
 from captum_ext.models import AdaptedModel
 from captum_ext_integrations._cam_recorder import wide
@@ -99,18 +100,20 @@ def check_images(input_tensor: Any) -> Tensor:
     return input_tensor.detach()
 
 
-def check_targets(targets: Any, n_images: int) -> None:
-    """Refuse another number of targets than of images, of which the host would leave some out.
+def check_targets(targets: Any, images: Tensor) -> None:
+    """Refuse another number of targets than of images, of which the host would leave some out, and places elsewhere.
 
     Raises:
-        ArgumentTypeError, ArgumentError: no list, or another number.
+        ArgumentTypeError, ArgumentError: no list, another number, or a place that is outside of the images.
     """
     if targets is None:
         return
+    n_images = len(images)
     if not hasattr(targets, "__len__"):
         raise ArgumentTypeError("targets", f"a list of {n_images} targets, one for each image", describe(targets))
     if len(targets) != n_images:
         raise ArgumentError("targets", f"one for each of the {n_images} images", f"{len(targets)}")
+    check_places(list(targets), (images,))
 
 
 def _check_kind(model: nn.Module, targets: Any) -> None:

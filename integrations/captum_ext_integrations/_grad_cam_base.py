@@ -91,7 +91,7 @@ class Redistributing:
     def forward(self, input_tensor: Tensor, targets: Any, eigen_smooth: bool = False) -> Any:
         """Maps (N, H, W), as the host's `forward`."""
         input_tensor = check_images(input_tensor)
-        check_targets(targets, len(input_tensor))
+        check_targets(targets, input_tensor)
         with self._guarded(targets), with_gradients(self):
             return super().forward(input_tensor, targets, eigen_smooth)  # type: ignore[misc]
 
@@ -104,7 +104,7 @@ class Redistributing:
         if self.upsampler is None:
             return super().forward_augmentation_smoothing(input_tensor, targets, eigen_smooth)  # type: ignore[misc]
         input_tensor = input_tensor.to(self.device)
-        check_targets(targets, len(input_tensor))
+        check_targets(targets, input_tensor)
         with self._guarded(targets), with_gradients(self):
             targets = self._largest(input_tensor) if targets is None else targets
             coarse = self._mean_over_augmentations(input_tensor, targets, eigen_smooth)

@@ -55,7 +55,7 @@ class FinerCAM(_host.FinerCAM):  # type: ignore[misc]
     ) -> Any:
         """Maps (N, H, W), as the host's `forward`: an array, or a tensor with `as_tensor`."""
         input_tensor = check_images(input_tensor)
-        check_targets(targets, len(input_tensor))
+        check_targets(targets, input_tensor)
         with guarded(self.base_cam.model, targets), with_gradients(self):
             maps = super().forward(input_tensor, targets, eigen_smooth, alpha, comparison_categories, target_idx)
         return as_asked(maps, self.as_tensor, self.base_cam.device)

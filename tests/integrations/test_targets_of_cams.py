@@ -166,3 +166,10 @@ def test_the_hosts_class_target_explains_a_plain_tensor_as_an_index_does():
         IntegratedGradients(net).attribute(IMAGES, target=targets),
         IntegratedGradients(net).attribute(IMAGES, target=[2, 0]),
     )
+
+
+def test_a_box_outside_of_the_image_is_refused():
+    net = Net("detections").eval()
+    targets = [DetectionTarget((0, 0, 8, 8), 1), DetectionTarget((0, 8, 8, 12), 1)]
+    with pytest.raises(ArgumentError, match="`box` to be within the image, 8 wide and 8 high"):
+        GradCAM(net, [net.features])(torch.rand(2, 3, 8, 8), targets)

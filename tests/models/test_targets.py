@@ -268,7 +268,7 @@ def test_a_detections_score_is_its_own_times_its_overlap():
 
 def test_where_nothing_is_detected_the_score_and_its_gradient_are_zero():
     model = Detector().eval()
-    target = DetectionTarget((100, 100, 110, 110), label=1)
+    target = DetectionTarget((0, 0, 1, 1), label=1)
     attributions, delta = IntegratedGradients(model).attribute(IMAGES, target=target, return_convergence_delta=True)
     assert not attributions.any()
     assert not delta.any()
@@ -430,3 +430,34 @@ def test_a_detector_of_torchvision_is_explained():
     scores = insertion(model, images, maps, target=targets, n_steps=4).scores
     sure = torch.stack([one["scores"][0] for one in found])
     torch.testing.assert_close(scores[:, -1], sure, rtol=1e-4, atol=1e-6)
+
+
+def a_detector(images):
+    """The whole image as one detection, as torchvision returns it."""
+    box = torch.tensor([[0.0, 0.0, images.shape[3], images.shape[2]]])
+    return [{"boxes": box, "labels": torch.tensor([1]), "scores": image.mean()[None]} for image in images]
+
+
+def test_a_box_outside_of_the_image_is_refused_wherever_the_image_is_known():
+    images, outside = torch.rand(2, 3, 8, 10), DetectionTarget((10, 0, 15, 8), 1)
+    inside = DetectionTarget((0, 0, 10, 8), 1)
+    message = r"`box` to be within the image, 10 wide and 8 high \(or pass size=.*but got \(10.0, 0.0, 15.0, 8.0\)"
+    for target in (outside, [inside, outside]):
+        with pytest.raises(ArgumentError, match=message):
+            IntegratedGradients(a_detector).attribute(images, target=target, n_steps=2)
+        with pytest.raises(ArgumentError, match=message):
+            insertion(a_detector, images, images, target=target, n_steps=2)
+        with pytest.raises(ArgumentError, match=message):
+            USU()(torch.rand(2, 1, 2, 2), images, a_detector, target=target)
+    given = DetectionTarget((10, 0, 15, 8), 1, size=(16, 20))  # the detector's image is twice as large
+    for target in (inside, given):
+        IntegratedGradients(a_detector).attribute(images, target=target, n_steps=2)
+    with pytest.warns(UserWarning, match="mostly outside of the image, 10 wide and 8 high"):
+        IntegratedGradients(a_detector).attribute(images, target=DetectionTarget((0, 0, 30, 8), 1), n_steps=2)
+
+
+def test_inputs_whose_place_is_not_known_are_not_measured():
+    last = torch.rand(2, 8, 10, 3)
+    target = DetectionTarget((5, 0, 10, 8), 1, min_iou=0.1)
+    maps = IntegratedGradients(lambda x: a_detector(x.movedim(-1, 1))).attribute(last, target=target, n_steps=2)
+    torch.testing.assert_close(maps, last / 240 * 0.5)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captum_ext.core.checks import check_choice, check_count, check_number, describe
 from captum_ext.core.output_rows import describe_output
+from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.models.targets.reading import entry_of
 
@@ -45,14 +46,15 @@ class DetectionTarget:
         box: x0, y0, x1, y1 in pixels of the image as the model takes it.
         label: the class, in the detector's numbers; None: any.
         min_iou: the least overlap that counts, above 0 and up to 1.
-        size: (H, W) of the image as the model takes it, for boxes that are shares; a box beyond it is refused.
+        size: (H, W) of the image as the model takes it, for boxes that are shares; a box beyond it is refused. None:
+            that of the inputs, in which methods, metrics and CAMs look for the box.
         probability: of DETR-like logits: "softmax" with a last class for no object, or "sigmoid" of each class, as
             Deformable DETR and RT-DETR have them.
         read: a function of the row's output, see above.
 
     Raises:
-        ArgumentError, ArgumentTypeError: a box that is none, numbers out of range; when called, an output that holds no
-            detections, or no such class.
+        ArgumentError, ArgumentTypeError: a box that is none or outside of the image, numbers out of range; when called,
+            an output that holds no detections, or no such class.
 
     Example:
         >>> import torch
@@ -90,6 +92,31 @@ class DetectionTarget:
         overlaps = _overlaps(boxes, torch.tensor(self.box, dtype=boxes.dtype, device=boxes.device))
         products = (scores * overlaps)[~(overlaps < self.min_iou)]  # also one that is NaN, which is no zero
         return products.max() if len(products) else scores[:0].sum()  # zero, in the graph of the scores
+
+    def check_image(self, size: tuple[int, int]) -> None:
+        """Refuse images of this size (H, W) if the box is outside of them; methods, metrics and CAMs ask.
+
+        With a `size` of its own, which is that of the detector's images, others may be what is given.
+
+        Raises:
+            ArgumentError: no detection in the image could have a part of the box.
+        """
+        height, width = size
+        if self.size is not None:
+            return
+        x0, y0, x1, y1 = self.box
+        if x0 >= width or y0 >= height:
+            expected = (
+                f"within the image, {width} wide and {height} high (or pass size=(H, W) of the image as the detector "
+                "gets it, if forward_func makes another one of its inputs)"
+            )
+            raise ArgumentError("box", expected, str(self.box))
+        inside = (min(x1, width) - max(x0, 0.0)) * (min(y1, height) - max(y0, 0.0))
+        if inside < self.min_iou * (x1 - x0) * (y1 - y0):
+            warn_caller(
+                f"The box {self.box} is mostly outside of the image, {width} wide and {height} high: what is found "
+                f"inside of it cannot overlap by min_iou={self.min_iou:g}, and the score is zero."
+            )
 
     def _found(self, output: Any) -> tuple[Tensor, Tensor]:
         """Boxes (m, 4) in pixels, and scores (m,), of those detections that have the label."""
