@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 
 _LARGEST = 2**62
+
+
+class _Serving(Protocol):
+    """A page that is served."""
+
+    url: str
+
+    def close(self) -> None:
+        """End it."""
 
 
 class DatasetAttributions:
@@ -143,6 +152,32 @@ class DatasetAttributions:
             RunFolderError: a file that is missing or damaged; the message names it.
         """
         yield from self._batches(None)
+
+    def view(self, *others: DatasetAttributions, images: str | PathLike[str] | None = None, port: int = 0) -> _Serving:
+        """Look through the rows, beside those of other runs over the same samples, in a browser (extra `view`).
+
+        The page that `captum-ext view` serves, on this machine alone: where it is the last line of a notebook's cell,
+        the notebook shows it, if its kernel runs on the machine of the browser. It is there until the process ends.
+
+        Args:
+            others: other methods or models.
+            images: the folder that the names of samples are relative to. None: maps without photographs.
+            port: of 127.0.0.1; 0: any that is free.
+
+        Returns:
+            An object with `url`, the address with its token, and `close()`.
+
+        Raises:
+            ArgumentError: runs over other samples, no folder of images, or a port that is in use.
+            RunFolderError: a folder without a run.
+            MissingExtraError: starlette or uvicorn is not installed.
+        """
+        for module in ("starlette", "uvicorn"):
+            require(module, "view")
+        serving = require("captum_ext_integrations.viewer.serving", "view")
+        folders = [self.folder, *(one.folder for one in others)]
+        served: _Serving = serving.view(folders, None if images is None else Path(images), port)
+        return served
 
     def _batches(self, indices: Sequence[int] | None) -> Iterator[tuple[Tensor, Tensor]]:
         """The same of these samples, from the files that hold them; None: all."""

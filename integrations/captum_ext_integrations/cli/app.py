@@ -19,6 +19,7 @@ from captum_ext_integrations.cli.options import (
     Batch,
     Engine,
     Folder,
+    HtmlPage,
     Image,
     Labels,
     Layer,
@@ -74,12 +75,13 @@ def explain(
     model: ModelOptions,
     method: Method = "ig",
     out: Annotated[Path, typer.Option(help="A picture (.png), or the map as numbers (.npy).")] = Path("map.png"),
+    html: HtmlPage = None,
     target: TargetOptions,
     settings: MethodOptions,
 ) -> int:
     """Explain one photograph."""
     chosen = settings.spec(method, model.spec)
-    code: int = _commands().explain(image, chosen, target.spec, out)
+    code: int = _commands().explain(image, chosen, target.spec, out, html)
     return code
 
 
@@ -114,6 +116,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder of scores, table and figure; continued if it is there.")] = Path(
         "scores"
     ),
+    html: HtmlPage = None,
     target: TargetOptions,
     labels: Labels = None,
     settings: MethodOptions,
@@ -123,7 +126,7 @@ def evaluate(
     """Score one or several methods on a folder: a table with intervals and paired tests, and a figure."""
     metrics = metrics_of(metric or list(METRIC_NAMES))
     methods = settings.specs(method, model.spec)
-    code: int = _commands().evaluate(folder, methods, metrics, target.spec, out, limit, batch_size, labels)
+    code: int = _commands().evaluate(folder, methods, metrics, target.spec, out, limit, batch_size, labels, html)
     return code
 
 

@@ -14,7 +14,7 @@ from captum_ext.dataset import DatasetAttributions, MapFormat
 from captum_ext.dataset.row_maker import Batch, RowMaker, Settings
 from captum_ext.dataset.run import default_fields
 from captum_ext.exceptions import ArgumentError
-from captum_ext_integrations.cli import left_out, pictures, tables
+from captum_ext_integrations.cli import html_pages, left_out, pictures, tables
 from captum_ext_integrations.cli.deltas import about_delta
 from captum_ext_integrations.cli.folder_runs import FAILED, OK, FolderRun, layer_of, run_method
 from captum_ext_integrations.cli.images import folder_of, picture_of
@@ -40,9 +40,10 @@ _ATTRIBUTION = "attribution of a pixel"
 _SUMS_TO_SCORE = f"{_ATTRIBUTION}, in units of the score"
 
 
-def explain(image: Path, spec: MethodSpec, target: TargetSpec, out: Path) -> int:
-    """One photograph to one picture."""
+def explain(image: Path, spec: MethodSpec, target: TargetSpec, out: Path, page: Path | None = None) -> int:
+    """One photograph to one picture, and to a page on request."""
     check_picture(out)
+    html_pages.check_page(page)
     loaded = load_model(spec.model)
     inputs, size = picture_of(loaded, image)
     chosen = chosen_of(loaded, inputs, size, target)
@@ -59,9 +60,24 @@ def explain(image: Path, spec: MethodSpec, target: TargetSpec, out: Path) -> int
     _save(out, {"": values}, loaded, inputs, pictures.Caption(title, unit, notes), chosen)
     delta = float(columns["delta"][0]) if "delta" in columns else None
     say(title if delta is None else f"{title}, convergence delta {delta:.2g}")
-    if delta is not None:
-        say(*about_delta(float(values.sum()), delta, spec))
-    say(str(out))
+    said = [] if delta is None else about_delta(float(values.sum()), delta, spec)
+    say(*said, str(out))
+    if page is not None:
+        numbers = {"score": columns["score"][0], "sum of the map": values.sum(), "delta": delta}
+        explained = html_pages.Explained(
+            name=image.name,
+            photograph=loaded.preparation.displayable(inputs)[0].numpy(),
+            values=values,
+            method=f"{spec.name}{_of_layer(layer)}",
+            model=spec.model.name,
+            target=chosen.name,
+            unit=unit,
+            seed=spec.seed,
+            numbers={name: float(value) for name, value in numbers.items() if value is not None},
+            notes=said,
+        )
+        write(page, html_pages.of_explained(explained))
+        say(str(page))
     return OK
 
 
@@ -123,8 +139,10 @@ def evaluate(
     limit: int | None,
     batch_size: int,
     labels: str | None = None,
+    page: Path | None = None,
 ) -> int:
-    """Scores of methods on a folder: rows, table, figure."""
+    """Scores of methods on a folder: rows, table, figure, and a page on request."""
+    html_pages.check_page(page)
     loaded = load_model(methods[0].model)
     chosen = target_of_folder(loaded, target)
     jobs = [
@@ -153,7 +171,11 @@ def evaluate(
     write(csv, tables.as_csv(table))
     pictures.draw_scores(scores, table, {name: METRICS[name][0] for name in metrics}, png)
     tables.show(table, methods[0].name)
-    say(*left_out.reasons(runs, metrics), str(csv), str(png))
+    reasons = left_out.reasons(runs, metrics)
+    say(*reasons, str(csv), str(png))
+    if page is not None:
+        write(page, html_pages.of_scores(table, png.read_bytes(), reasons, methods[0].seed))
+        say(str(page))
     return code
 
 

@@ -76,6 +76,10 @@ Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="A photograph.", sh
 Folder = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="Images, or one folder of images for each class.", show_default=False)
 ]
+HtmlPage = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Also a page that opens from disk: the same with sliders and tables."),
+]
 Model = Annotated[
     str,
     typer.Option(

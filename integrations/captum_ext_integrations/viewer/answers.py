@@ -36,13 +36,19 @@ def about(collection: Collection, photographs: str | None) -> dict[str, Any]:
         ],
         "notices": collection.notices,
         "photographs": photographs,
-        "palettes": {
-            name: (PALETTES[name].table * 255).round().astype(int).ravel().tolist() for name in ("signed", "magnitude")
-        },
-        "meanings": {name: PALETTES[name].meaning for name in ("signed", "magnitude")},
+        **colours(),
         "no_curves": NO_CURVES,
         "compared": collection.comparisons.share,
         "complete": all(run.is_complete for run in collection.runs),
+    }
+
+
+def colours() -> dict[str, Any]:
+    """The palettes, and what they mean."""
+    names = ("signed", "magnitude")
+    return {
+        "palettes": {name: (PALETTES[name].table * 255).round().astype(int).ravel().tolist() for name in names},
+        "meanings": {name: PALETTES[name].meaning for name in names},
     }
 
 

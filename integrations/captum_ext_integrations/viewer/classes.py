@@ -52,7 +52,7 @@ class Classes:
     def name(self, number: float) -> str:
         """What is shown of a class: its name with its number, or the number alone."""
         name = self.names.get(int(number))
-        return f"{int(number)}" if name is None else f"{shown(name, 80)} ({int(number)})"
+        return f"{int(number)}" if name in (None, str(int(number))) else f"{shown(name, 80)} ({int(number)})"
 
     def numbers(self, text: str) -> list[int]:
         """The classes that a text means: a number is itself, other text is part of names."""

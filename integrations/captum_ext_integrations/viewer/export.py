@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import hashlib
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +13,10 @@ from captum_ext.core.atomic import replaced
 from captum_ext.core.text import in_csv
 from captum_ext.exceptions import ArgumentError, RunFolderError
 from captum_ext_integrations.viewer import answers, html
+from captum_ext_integrations.viewer.one_file import alone, jpeg_as_link, map_as_json
 from captum_ext_integrations.viewer.photographs import NoPhotographError
 from captum_ext_integrations.viewer.questions import Question
-from captum_ext_integrations.viewer.server import Page, as_pixels
+from captum_ext_integrations.viewer.server import Page
 
 MOST_SAMPLES = 500
 INDEX, TABLE = "index.html", "samples.csv"
@@ -78,34 +76,10 @@ def _given(page: Page, samples: Sequence[int]) -> dict[str, Any]:
     return {"rows": found, "said": [], "total": len(found), "page": 1, "pages": 1, "sort": "index"}
 
 
-def alone(title: str, body: str, data: dict[str, Any]) -> bytes:
-    """A page with all that it needs in itself, which loads and runs nothing else."""
-    style = html.static("page.css").decode()
-    scripts = [html.static(name).decode() for name in html.SCRIPTS]
-    own = f"style-src {_hashes([style])}; script-src {_hashes(scripts)}"
-    policy = f"default-src 'none'; img-src data:; {own}; base-uri 'none'"
-    head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<style>{style}</style>'
-    # In a script nothing ends the element but "</", and JSON may say "<" as an escape.
-    text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
-    embedded = f'<script type="application/json" id="data">{text}</script>'
-    return html.document(title, body + embedded + "".join(f"<script>{one}</script>" for one in scripts), head)
-
-
-def map_as_json(values: Any) -> dict[str, Any]:
-    """A map (...) as the page takes it."""
-    pixels = as_pixels(values)
-    return {"height": pixels.shape[0], "width": pixels.shape[1], "values": base64.b64encode(pixels.tobytes()).decode()}
-
-
 def write(path: Path, content: bytes) -> None:
     """A file, whole or not at all."""
     with replaced(path) as temporary:
         temporary.write_bytes(content)
-
-
-def jpeg_as_link(content: bytes) -> str:
-    """An image as an address that holds it."""
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
 def _data(page: Page, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -131,12 +105,6 @@ def _data(page: Page, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             except NoPhotographError as error:
                 why[index] = str(error)
     return {"about": page.about(), "rows": list(rows), "maps": maps, "photographs": photographs, "why": why}
-
-
-def _hashes(parts: Sequence[str]) -> str:
-    """What a policy calls texts of a page by."""
-    digests = (base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in parts)
-    return " ".join(f"'sha256-{digest}'" for digest in digests)
 
 
 def _csv(about: dict[str, Any], rows: Sequence[dict[str, Any]]) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
+from captum_ext.core.text import shown
 from captum_ext_integrations.viewer.answers import in_words
 from captum_ext_integrations.viewer.questions import RIGHTS, STATES, Question
 
@@ -14,6 +15,7 @@ STATIC = {
     "page.css": "text/css; charset=utf-8",
     "maps.js": "text/javascript; charset=utf-8",
     "sources.js": "text/javascript; charset=utf-8",
+    "keys.js": "text/javascript; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
 }
 SCRIPTS = tuple(name for name in STATIC if name.endswith(".js"))  # in the order in which they run
@@ -27,8 +29,8 @@ def static(name: str) -> bytes:
 
 
 def escaped(text: object) -> str:
-    """Text of an element, or of an attribute in double quotes; nothing in it is markup."""
-    return html.escape(str(text), quote=True)
+    """Text of an element, or of an attribute in double quotes: on one line, and nothing in it is markup."""
+    return html.escape(shown(text), quote=True)
 
 
 def name_html(text: object) -> str:

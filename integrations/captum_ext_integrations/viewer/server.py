@@ -6,7 +6,6 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -17,6 +16,7 @@ from captum_ext.core.text import shown
 from captum_ext.exceptions import RunFolderError
 from captum_ext_integrations.viewer import answers, html
 from captum_ext_integrations.viewer.collection import Collection
+from captum_ext_integrations.viewer.one_file import as_pixels
 from captum_ext_integrations.viewer.photographs import Fit, NoPhotographError, Photographs
 from captum_ext_integrations.viewer.questions import Question
 
@@ -173,13 +173,6 @@ class Page:
         self.collection.read_again()
         self.collection.comparisons.start()
         return JSONResponse(self.about())
-
-
-def as_pixels(found: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """A map (...) as little-endian float32 (H, W): channels are summed, and what is no image is one line."""
-    values = np.asarray(found, dtype=np.float64)
-    values = values.sum(0) if values.ndim == 3 else values
-    return (values if values.ndim == 2 else values.reshape(1, -1)).astype("<f4")
 
 
 def photographs_of(collection: Collection, root: Path | None, fit: Fit | None = None) -> Photographs | None:

@@ -6,15 +6,28 @@ import errno
 import socket
 import threading
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError
-from captum_ext_integrations.viewer.server import Page
+from captum_ext_integrations.viewer.collection import opened
+from captum_ext_integrations.viewer.server import Page, photographs_of
 
 _HOST = "127.0.0.1"
 _SECONDS = 20.0
+
+
+def view(folders: Sequence[Path], images: Path | None = None, port: int = 0) -> Serving:
+    """Serve the page of runs in this process.
+
+    Raises:
+        ArgumentError, RunFolderError: as `captum-ext view`.
+    """
+    collection = opened(folders)
+    return Serving(Page(collection, photographs_of(collection, images)), port).start()
 
 
 class Serving:

@@ -15,6 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from captum_ext.visualize import colorize, symmetric_limits
+from captum_ext_integrations.cli.html_pages import Explained, of_explained
 from captum_ext_integrations.viewer.collection import opened
 from captum_ext_integrations.viewer.export import export
 from captum_ext_integrations.viewer.photographs import Fit
@@ -127,6 +128,8 @@ def test_rows_are_sorted_filtered_and_turned_and_the_link_keeps_it(tab, address,
     shown(tab, link)
     assert names(tab) == [f"{'ab'[k % 2]}/{k}.png" for k in order[24:48]]
     assert tab.input_value('[name="sort"]') == "disagreement@0-1"
+    shown(tab, address + "?sort=disagreement")
+    assert tab.input_value('[name="sort"]') == "disagreement@0-1"
 
 
 def test_colours_are_those_of_visualize_on_one_range_for_each_run(tab, address, page_of_runs):
@@ -183,6 +186,7 @@ def test_the_keyboard_goes_from_tile_to_tile_into_a_sample_and_back(tab, address
     assert "2 of 30 in this order" in tab.inner_text("#main")
     tab.locator("body").press("ArrowRight")
     tab.wait_for_selector("#main[data-index='5']")
+    drawn(tab)
     tab.locator("body").press("Escape")
     tab.wait_for_selector(".grid")
     drawn(tab)
@@ -250,6 +254,22 @@ def test_photographs_that_moved_leave_maps_and_a_reason(chromium, folder, tmp_pa
         assert "The photograph could not be read: No such file or directory" in tab.inner_text(".tile >> nth=0")
         assert tab.locator("img").count() == 0
     context.close()
+
+
+def test_the_page_of_one_photograph_has_its_map_and_sliders(tab, tmp_path):
+    values = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+    one = Explained(
+        "<b>cat.png", np.full((8, 8, 3), 0.5), values, "ig", "net", "cat", "in units", 0, {"score": 2.0}, []
+    )
+    (tmp_path / "map.html").write_bytes(of_explained(one))
+    shown(tab, (tmp_path / "map.html").as_uri())
+    pixels = np.array(tab.evaluate(PIXELS, 0)).reshape(8, 8, 4)
+    assert np.abs(pixels[..., :3] - colorize(values, symmetric_limits(values)).astype(int)).max() <= 6
+    assert "In units" in tab.inner_text("#legend")
+    assert tab.inner_text("h2 >> nth=0") == "<b>cat.png"
+    tab.focus("#keep")
+    tab.keyboard.press("Home")
+    assert (np.array(tab.evaluate(PIXELS, 0)).reshape(-1, 4)[:, 3] == 255).all()  # of 64 pixels less than one is kept
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

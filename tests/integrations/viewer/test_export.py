@@ -65,7 +65,7 @@ def test_only_its_own_scripts_and_styles_may_run(page, tmp_path):
         r"<style>(.*?)</style>", text, re.DOTALL
     )
     digests = {base64.b64encode(hashlib.sha256(block.encode()).digest()).decode() for block in blocks}
-    assert len(digests) == 4
+    assert len(digests) == 5
     assert set(re.findall(r"'sha256-([^']*)'", policy)) == digests
     assert not re.search(r'(src|href)="(https?:)?//', text)
 
@@ -74,8 +74,8 @@ def test_texts_of_a_run_end_no_script_and_begin_no_formula(tmp_path):
     page = Page(opened([small_run(tmp_path / "run", n=8, names=HOSTILE)]))
     export(page, tmp_path / "out", Question(), 8)
     text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    assert text.count("<script") == 4
-    assert text.count("</script>") == 4
+    assert text.count("<script") == 5
+    assert text.count("</script>") == 5
     assert "<img" not in text
     assert [row["name"] for row in embedded(tmp_path / "out" / "index.html")["rows"]] == [shown(one) for one in HOSTILE]
     with (tmp_path / "out" / "samples.csv").open(encoding="utf-8", newline="") as file:

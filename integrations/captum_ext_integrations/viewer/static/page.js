@@ -6,7 +6,7 @@
   const source = window.captumSource;
   const ASKED = ["sort", "descending", "name", "target", "prediction", "right", "state", "least", "most", "page", "rows"];
   const LOOK = {opacity: "80", keep: "100", scale: "method"};
-  let about = null, state = null, shown = [], number = 0;
+  let about = null, state = null, shown = [], number = 0, sorted = "index";
 
   // The state is in the link: its query with a server, its fragment in a file.
   function readState() {
@@ -126,6 +126,10 @@
     drawLegend(found);
   }
 
+  function sentence(text) {
+    return text.charAt(0).toUpperCase() + text.slice(1);
+  }
+
   function percent(share) {
     return share > 0 && share < 1e-4 ? "less than 0.01 %" : `${Number((100 * share).toPrecision(2))} %`;
   }
@@ -142,18 +146,19 @@
       legend.append(make("p", {}, "Each map has a range of its own: colours of different maps do not compare. Zero is white."));
       return;
     }
+    const unit = sentence(about.unit || "attribution of a pixel of the stored map");
     for (const group of found) {
       const label = look("scale") === "all" ? "all maps on this page" : about.runs[group.entries[0].run].label;
       const bar = make("canvas", {class: "bar", role: "img", "aria-label": "colours from the lowest to the highest number"});
       maps.paintBar(bar, group.limits, about.palettes);
       const low = group.limits.signed ? inWords(-group.limits.limit) : "0";
-      const words = `${about.meanings[group.limits.signed ? "signed" : "magnitude"]}. Attribution of a pixel of the stored map; `
+      const words = `${about.meanings[group.limits.signed ? "signed" : "magnitude"]}. ${unit}; `
         + `${percent(group.outside.pixels)} of the pixels, with ${percent(group.outside.mass)} of the mass, are beyond the range.`;
       legend.append(make("div", {class: "scale"}, named(label), " ", low, " ", bar, " ", inWords(group.limits.limit), make("p", {}, words)));
     }
   }
 
-  function controls() {
+  function controls(isGrid) {
     const slider = (name, label, minimum) => {
       const input = make("input", {type: "range", id: name, min: minimum, max: 100, value: look(name)});
       const output = make("output", {for: name}, `${look(name)} %`);
@@ -174,9 +179,12 @@
       writeState(false);
       draw();
     });
-    const keys = embedded
-      ? "Arrow keys move from sample to sample, Enter opens one, Escape goes back."
-      : "Arrow keys move from sample to sample, Enter opens one, Escape goes back, n and p turn pages, / goes to the name.";
+    const turns = embedded ? "" : ", n and p turn pages, / goes to the name";
+    const keys = about.single
+      ? ""
+      : isGrid
+        ? `Arrow keys move from sample to sample, Enter opens one${turns}.`
+        : "The left and right arrow keys go to other samples, Escape goes back to all.";
     const section = make(
       "section",
       {id: "look", "aria-label": "How maps are shown"},
@@ -211,20 +219,23 @@
     return make("figure", {class: "beside"}, stack, make("figcaption", {}, "photograph"));
   }
 
+  // Numbers below a tile: the column that is sorted by, classes, and disagreement; once where all runs say the same.
   function numbersOf(row) {
     const list = make("dl", {});
-    const sort = state.get("sort") || "index";
-    const wanted = about.columns.filter((one) => {
-      const name = one.key.split("@")[0];
-      return one.key === sort || name === sort || name === "disagreement" || name === "target" || name === "prediction";
-    });
-    for (const column of wanted) {
-      const value = row.classes[column.key] || inWords(row.values[column.key]);
-      if (value !== "") list.append(make("dt", {}, named(titleOf(column))), make("dd", {}, named(value)));
+    const add = (title, value) => list.append(make("dt", {}, named(title)), make("dd", {}, named(value)));
+    const wordsOf = (column) => row.classes[column.key] || inWords(row.values[column.key]);
+    const done = new Set();
+    for (const column of about.columns) {
+      const name = column.key.split("@")[0];
+      const wanted = column.key === sorted || name === "disagreement" || name === "target" || name === "prediction";
+      if (!wanted || done.has(column.key) || wordsOf(column) === "") continue;
+      const same = about.columns.filter((one) => one.run !== null && one.key.split("@")[0] === name);
+      const all = column.run !== null && same.length === about.runs.length && new Set(same.map(wordsOf)).size === 1;
+      for (const one of all ? same : [column]) done.add(one.key);
+      const right = name === "prediction" ? row.right[column.run] : null;
+      const words = right === null || right === undefined ? "" : right ? ", right" : ", wrong";
+      add(all ? column.name : titleOf(column), wordsOf(column) + words);
     }
-    row.right.forEach((one, k) => {
-      if (one !== null) list.append(make("dt", {}, named(`prediction of ${about.runs[k].label}`)), make("dd", {}, one ? "right" : "wrong"));
-    });
     return list;
   }
 
@@ -232,6 +243,9 @@
     writeState(push);
     const query = new URLSearchParams([...state].filter(([key]) => ASKED.includes(key)));
     const answer = await source.rows(query.toString());
+    sorted = answer.sort || "index";
+    const field = document.querySelector('#form [name="sort"]');
+    if (field) field.value = sorted;
     const main = document.getElementById("main");
     const list = make("ul", {class: "grid"});
     const entries = [];
@@ -244,7 +258,7 @@
     main.replaceChildren(
       ...answer.said.map((text) => make("p", {class: "notice"}, named(text))),
       make("p", {role: "status"}, `${answer.total.toLocaleString("en")} samples${words}`),
-      controls(),
+      controls(true),
       list,
       pager(answer),
     );
@@ -304,15 +318,15 @@
       for (const [id, text, other] of [["before", "Sample before", rows[at - 1]], ["after", "Next sample", rows[at + 1]]]) {
         if (other !== undefined) nav.append(make("a", {id, href: source.linkOf(other, back.toString())}, text));
       }
-      const heading = make("h2", {}, `Sample ${row.index} `, named(row.name || ""));
-      main.replaceChildren(nav, heading, controls(), figures, numberTable(row));
+      const heading = make("h2", {}, about.single ? "" : `Sample ${row.index} `, named(row.name || ""));
+      main.replaceChildren(...(about.single ? [] : [nav]), heading, controls(false), figures, numberTable(row));
     } else {
       for (const link of main.querySelectorAll(".pager a")) {
         const url = new URL(link.href);
         for (const name of Object.keys(LOOK)) if (state.get(name)) url.searchParams.set(name, state.get(name));
         link.href = url.href;
       }
-      document.getElementById("figure").replaceChildren(controls(), figures);
+      document.getElementById("figure").replaceChildren(controls(false), figures);
     }
     await load(entries);
     main.dataset.ready = String(number);
@@ -331,7 +345,7 @@
   function follow() {
     state = readState();
     const sample = embedded ? state.get("sample") : document.getElementById("main").dataset.index;
-    return sample ? showSample(Number(sample)) : showGrid(false);
+    return sample || about.single ? showSample(Number(sample || 0)) : showGrid(false);
   }
 
   function listenToForm() {
@@ -354,41 +368,6 @@
     document.getElementById("notices").append(make("p", {class: "notice", role: "alert"}, error.message));
   }
 
-  function press(id) {
-    const element = document.getElementById(id);
-    if (element) element.click();
-  }
-
-  function moveFocus(step) {
-    const links = [...document.querySelectorAll(".tile .name a")];
-    const at = links.indexOf(document.activeElement);
-    const next = links[at < 0 ? 0 : Math.min(Math.max(at + step, 0), links.length - 1)];
-    if (next) next.focus();
-  }
-
-  function inRow() {
-    const grid = document.querySelector(".grid");
-    return grid ? getComputedStyle(grid).gridTemplateColumns.split(" ").length : 1;
-  }
-
-  function onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.matches && event.target.matches("input, select, textarea, .wide")) return;
-    const isGrid = document.querySelector(".grid") !== null;
-    const keys = isGrid
-      ? {
-          ArrowRight: () => moveFocus(1), ArrowLeft: () => moveFocus(-1),
-          ArrowDown: () => moveFocus(inRow()), ArrowUp: () => moveFocus(-inRow()),
-          n: () => press("page-after"), p: () => press("page-before"),
-          "/": () => { const field = document.querySelector('#form [name="name"]'); if (field) field.focus(); },
-        }
-      : {ArrowRight: () => press("after"), ArrowLeft: () => press("before"), Escape: () => press("back")};
-    if (keys[event.key]) {
-      event.preventDefault();
-      keys[event.key]();
-    }
-  }
-
   async function start() {
     state = readState();
     about = await source.about();
@@ -405,7 +384,7 @@
     document.body.classList.add("scripted");
     listenToForm();
     addEventListener(embedded ? "hashchange" : "popstate", () => follow().catch(say));
-    addEventListener("keydown", onKey);
+    addEventListener("keydown", window.captumKeys);
     await follow();
   }
 
