@@ -34,6 +34,7 @@ from captum_ext.models.proof import (
     choose_layer,
     find_reader,
     is_explained,
+    is_order_shown,
     score_gradients,
     sequence_lengths,
     without_early,
@@ -70,9 +71,9 @@ def adapt(
     gradients. What it cannot show is an error that says what to pass; what is needed for CAMs alone, grid and layer,
     is an error where it is asked for. `print(adapted)` shows everything with its origin.
 
-    Not proved: that tokens which a model joins two by two (Swin, PVT) stay in the order of reading. Models that are
-    known to sort them otherwise (Hiera) have no grid unless it is given. Images of another size than in the pass are
-    not tried.
+    Tokens that a model joins two by two (Swin, PVT) are compared with those that they are joined from; where gradients
+    do not show that they stay in the order of reading, it is assumed, and `print` has a note. Models that are known to
+    sort tokens otherwise (Hiera) have no grid unless it is given. Images of other sizes than in the pass are not tried.
 
     The pass leaves nothing behind: buffers, hooks, gradients and the random numbers are as before, and no tensor of it
     is kept. Parameters may be frozen.
@@ -215,6 +216,8 @@ def _proved(
     if chosen is not None and reading.kind != "detections":
         check_layer(chosen, gradients[-1], None if best is None else best.name)
     layer = chosen or best
+    if given.grid is None:
+        note = _with_order(note, recording, reader, size, layer)
     if isinstance(reader, GridReader) and reader.channels_last is None and layer is not None:
         reader = replace(reader, channels_last=layer.channels_last, channels=layer.n_channels)
     why = why_no_tokens or "no module that is called once returns features with several positions"
@@ -230,6 +233,23 @@ def _proved(
         why_no_layer=why,
         note=note,
     )
+
+
+def _with_order(
+    note: str | None, recording: Recording, reader: GridReader, size: tuple[int, ...], layer: Candidate | None
+) -> str | None:
+    """The note, and whether the order of joined tokens at the layer is assumed."""
+    if layer is None or reader.patch_size is None or layer.output.dim() != 3 or len(size) == 1:
+        return note
+    grid, length = layer.shape[1:], layer.output.shape[1]
+    patches = tuple(round(side / one) for side, one in zip(size, reader.patch_size, strict=True))
+    if grid == patches or is_order_shown(recording, reader, size, length):
+        return note
+    cells = " x ".join(map(str, grid))
+    assumed = (
+        f"the {length} tokens of the layer are taken for {cells} places in the order of reading, which is not shown"
+    )
+    return assumed if note is None else f"{note}; {assumed}"
 
 
 def _reader(model: nn.Module, recording: Recording, grid: Any, size: tuple[int, ...]) -> tuple[GridReader, str | None]:

@@ -18,6 +18,7 @@ from captum_ext.models.token_grids import GridReader, Layout, check_patches, fit
 _MOST_LENGTHS = 6  # of sequences that are looked at
 _MOST_OTHERS = 256  # tokens that are not those of patches
 _MOST_SPLIT = 3  # of these so many may stand before those of patches, if others stand behind
+_MOST_SOURCES = 4  # sequences before joined tokens that these are compared with
 _EARLY = 0.2  # of the modules' calls: what is computed before is not the last
 
 
@@ -204,7 +205,30 @@ def _grids_before(recording: Recording, sequence: Tensor, base: tuple[int, ...])
     return list(latest.values())
 
 
-def _stands_in_place(sequence: Tensor, layout: Layout, source: Tensor) -> bool:
+def is_order_shown(recording: Recording, reader: GridReader, size: tuple[int, ...], length: int) -> bool:
+    """Whether gradients show that so many tokens, joined from those of patches, stand in the order of reading.
+
+    The first sequence of that length is compared with the tokens before it, of which it was made, and with maps.
+    """
+    calls = [call for call in recording.calls if call.output is not None and call.output.requires_grad]
+    sequences = [cast(Tensor, call.output) for call in calls if cast(Tensor, call.output).dim() == 3]
+    first = next(one for one in sequences if one.shape[1] == length)
+    layout = reader.layout(tuple(first.shape), size)
+    maps = _grids_before(recording, first, layout.grid)
+    if any(_stands_in_place(first, layout, source) for source in (recording.inputs, *maps)):
+        return True
+    before = sequences[: next(place for place, one in enumerate(sequences) if one is first)]
+    for source in list({id(one): one for one in before if one.shape[1] != length}.values())[::-1][:_MOST_SOURCES]:
+        try:
+            of_source = reader.layout(tuple(source.shape), size)
+        except AdaptError:
+            continue
+        if _stands_in_place(first, layout, source, of_source):
+            return True
+    return False
+
+
+def _stands_in_place(sequence: Tensor, layout: Layout, source: Tensor, of_source: Layout | None = None) -> bool:
     """Whether every token of the grid depends on its own place in the image, or in maps before, more than on others.
 
     Places are told apart by the digits of their coordinates in base two: the tokens whose digit is one have a gradient
@@ -215,7 +239,11 @@ def _stands_in_place(sequence: Tensor, layout: Layout, source: Tensor) -> bool:
         for digit in range((side - 1).bit_length()):
             chosen = (axis >> digit) % 2 == 1
             tokens = sequence[0, layout.prefix + chosen.flatten().nonzero()[:, 0]]
-            energy = _energy(_weighted_gradients([tokens], [source])[0], layout.grid)
+            gradient = _weighted_gradients([tokens], [source])[0]
+            if of_source is None:
+                energy = _energy(gradient, layout.grid)
+            else:
+                energy = None if gradient is None else _joined(of_source.apply(gradient), layout.grid)
             if energy is None or not float(energy[chosen].min()) > float(energy[~chosen].max()):
                 return False
     return True
@@ -230,6 +258,16 @@ def _energy(gradient: Tensor | None, grid: tuple[int, ...]) -> Tensor | None:
         return size.sum(-1).reshape(grid) if len(size) == math.prod(grid) else None
     pool: Any = nn.functional.adaptive_avg_pool2d if len(grid) == 2 else nn.functional.adaptive_avg_pool3d
     return cast(Tensor, pool(size.sum(0)[None], grid)[0])
+
+
+def _joined(gradient: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Mean size of a gradient (N, C, h, w) of the first row in the places of a coarser grid, padded to whole cells."""
+    size = gradient[0].abs().float().sum(0)
+    factors = [-(-side // cells) for side, cells in zip(size.shape, grid, strict=True)]
+    missing = [factor * cells - side for side, cells, factor in zip(size.shape, grid, factors, strict=True)]
+    padded = nn.functional.pad(size, [part for one in reversed(missing) for part in (0, one)])
+    cells = padded.reshape([part for pair in zip(grid, factors, strict=True) for part in pair])
+    return cells.mean(tuple(range(1, 2 * len(grid), 2)))
 
 
 def choose_layer(candidates: list[Candidate], gradients: list[Tensor | None], kind: str) -> Candidate | None:

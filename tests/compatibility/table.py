@@ -123,6 +123,16 @@ _EXAMPLES = {
 }
 
 
+_TOKENS = """## What is shown of tokens
+
+One pass shows, by gradients, that the tokens of a transformer stand for their patches in the order of reading, and at
+the layer for CAMs the same of tokens that are joined two by two (Swin, PVT, LeViT, MViT), compared with those that
+they are joined from. For each number of tokens it looks at the first sequence that has it; blocks behind it are taken
+to keep the order. Where gradients do not show the order of joined tokens, it is assumed and `print(adapted)` has a
+note; where those of patches are not in order, there is no grid unless you give one. Features (N, C, h, w) and (N, h,
+w, C) are taken as they lie.
+"""
+
 _MEANING = f"""Scores and gradients are computed a second time from the network itself, without `adapt` and without the
 methods of this package, and compared. The score is a class's output; of segmentation the mean of a class in a region,
 of embeddings the cosine with another one, of detectors the score times the overlap of a detection.
@@ -182,6 +192,7 @@ def page(rows: list[Row]) -> str:
         "## What a tick means",
         "",
         _MEANING,
+        _TOKENS,
     ])  # fmt: skip
 
 

@@ -164,9 +164,9 @@ def test_a_token_grid_has_sides_and_counts(arguments, error, match):
 class Hierarchical(nn.Module):
     """Tokens that are joined two by two in both directions, without others before them, and features that end last."""
 
-    def __init__(self, channels_last):
+    def __init__(self, channels_last, order=None):
         super().__init__()
-        self.channels_last = channels_last
+        self.channels_last, self.order = channels_last, order
         self.patches = nn.Conv2d(3, 4, 4, stride=4)
         self.first, self.join, self.second = Block(4), nn.Linear(16, 8), Block(8)
         self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 3)
@@ -176,7 +176,7 @@ class Hierarchical(nn.Module):
         height, width = x.shape[2:]
         x = self.first(x.flatten(2).transpose(1, 2)).reshape(len(x), height // 2, 2, width // 2, 2, 4)
         x = self.join(x.permute(0, 1, 3, 2, 4, 5).flatten(3)).flatten(1, 2)
-        x = self.second(x)
+        x = self.second(x if self.order is None else x[:, self.order(x.shape[1])])
         x = self.norm(x.reshape(len(x), height // 2, width // 2, 8) if self.channels_last else x)
         return self.head(x.flatten(1, -2).mean(1))
 
@@ -190,6 +190,27 @@ def test_joined_tokens_and_features_with_channels_last_become_maps(channels_last
     assert torch.equal(adapted.to_grid(features), maps)
     finer = torch.rand(2, 4, 4, 6)
     assert torch.equal(adapted.to_grid(tokens_of(finer, 0, 0)), finer)
+
+
+ASSUMED = "the 16 tokens of the layer are taken for 4 x 4 places in the order of reading, which is not shown"
+
+
+@pytest.mark.parametrize("order", [None, transposed, serpentine, with_two_exchanged])
+def test_the_order_of_joined_tokens_is_shown_or_a_note_says_that_it_is_assumed(order):
+    adapted = adapt(Hierarchical(False, order).eval(), size=32)
+    assert adapted.layer_name == "norm"
+    assert adapted.knowledge.note == (ASSUMED if order else None)
+    assert (ASSUMED in str(adapted)) == bool(order)
+    given = adapt(Hierarchical(False, order).eval(), size=32, grid=TokenGrid(8))
+    assert given.knowledge.note is None
+
+
+def test_the_order_of_joined_tokens_is_shown_where_a_network_fills_an_odd_grid_up():
+    hf = pytest.importorskip("transformers")
+    sizes = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 2, 4], "window_size": 4}
+    adapted = adapt(hf.Swinv2ForImageClassification(hf.Swinv2Config(image_size=60, **sizes)).eval())
+    assert adapted.knowledge.note is None
+    assert adapted.to_grid(torch.rand(1, 16, 8)).shape == (1, 8, 4, 4)  # of 15 x 15 patches, then 8 x 8
 
 
 def test_maps_stay_as_they_are():
