@@ -210,7 +210,7 @@ def test_what_explains_crops_or_classes_only_refuses_places():
 
 @pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
 def test_a_box_where_nothing_is_found_is_said_and_refused_where_the_score_divides():
-    adapted, targets = adapted_of("detections"), [DetectionTarget(BOX, 1), DetectionTarget((0, 10, 2, 12), 1)]
+    adapted, targets = adapted_of("detections"), [DetectionTarget(BOX, 1), DetectionTarget((9, 0, 11, 8), 1)]
     with pytest.warns(UserWarning, match=r"scores of the images \[1\] have no gradient .* nothing is found there"):
         maps = ours.GradCAM(adapted)(IMAGES, targets)
     assert maps[0].any()
