@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from captum_ext_integrations.viewer.run_rows import RunRows
 
 Numbers = NDArray[np.float64]
 _MOST_PAIRS = 6
+_PAUSE = 0.3  # seconds after a request in which nothing is compared: what is asked for comes first
 _NUMBERS_AT_ONCE = 1 << 19  # of maps that are ranked together
 
 
@@ -34,6 +36,7 @@ class Comparisons:
         self._stopped = threading.Event()
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
+        self._not_before = 0.0
         if not self.pairs:
             self._done.set()
 
@@ -61,6 +64,10 @@ class Comparisons:
             self._thread = threading.Thread(target=self.compute, name="comparisons", daemon=True)
             self._thread.start()
 
+    def make_way(self) -> None:
+        """Let a request be answered first."""
+        self._not_before = time.monotonic() + _PAUSE
+
     def stop(self) -> None:
         """End the thread soon."""
         self._stopped.set()
@@ -73,6 +80,12 @@ class Comparisons:
         finally:
             self._done.set()
 
+    def _is_stopped(self) -> bool:
+        """Wait as long as requests come, and say whether to end."""
+        while not self._stopped.is_set() and (wait := self._not_before - time.monotonic()) > 0:
+            self._stopped.wait(wait)
+        return self._stopped.is_set()
+
     def _compute(self, pair: tuple[int, int]) -> None:
         """Go through the files of the first run, and read of the second what is of the same samples."""
         first, second = (self._runs[number] for number in pair)
@@ -82,9 +95,10 @@ class Comparisons:
             others = np.searchsorted(second.index, first.index[shared])
             maps = (first.stored_maps(shared), second.stored_maps(others)) if len(shared) else (None, None)
             if maps[0] is not None and maps[1] is not None:
-                at_once = max(1, _NUMBERS_AT_ONCE // int(np.prod(maps[0].shape[1:])))
+                at_once = max(1, _PAUSE = 0.3  # seconds after a request in which nothing is compared: what is asked for comes first
+_NUMBERS_AT_ONCE // int(np.prod(maps[0].shape[1:])))
                 for start in range(0, len(shared), at_once):
-                    if self._stopped.is_set():
+                    if self._is_stopped():
                         return
                     some = slice(start, start + at_once)
                     self._found[pair][shared[some]] = disagreement(maps[0][some], maps[1][some])

@@ -38,8 +38,8 @@ _HEADERS = {
 class _Guard:
     """Answers only requests that name this machine as host, so that no other page reaches it by a name of its own."""
 
-    def __init__(self, app: Any) -> None:
-        self.app = app
+    def __init__(self, app: Any, collection: Collection) -> None:
+        self.app, self.collection = app, collection
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request."""
@@ -50,6 +50,8 @@ class _Guard:
         if host.rpartition(":")[0] not in _HOSTS and host not in _HOSTS:
             await _not_found("No such host.")(scope, receive, send)
             return
+
+        self.collection.comparisons.make_way()
 
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -88,7 +90,7 @@ class Page:
         ]
         self.app = Starlette(
             routes=[Mount(f"/{self.token}", routes=routes)],
-            middleware=[Middleware(_Guard)],
+            middleware=[Middleware(_Guard, collection=collection)],
             exception_handlers={404: _handled, 405: _handled, 500: _handled},
         )
 

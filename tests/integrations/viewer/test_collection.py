@@ -1,6 +1,7 @@
 """Runs as a table: what is in it, in which order, and what is said of runs that are not whole."""
 
 import shutil
+import time
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -78,6 +79,23 @@ def test_several_runs_stand_beside_each_other_and_are_compared(tmp_path):
     expected = disagreement(first, second)
     np.testing.assert_allclose(found.values("disagreement@0-1"), expected, atol=1e-6)
     assert indices(found, sort="disagreement", descending=True) == np.argsort(-expected, kind="stable").tolist()
+
+
+def test_maps_are_compared_in_the_background_which_makes_way_and_ends_when_told(tmp_path):
+    found = opened([small_run(tmp_path / name, seed=k) for k, name in enumerate("ab")])
+    found.comparisons.make_way()
+    found.comparisons.start()
+    found.comparisons.stop()
+    while not found.comparisons.is_done:
+        time.sleep(0.01)
+    assert np.isnan(found.values("disagreement@0-1")).all()
+    found.read_again()
+    found.comparisons.make_way()
+    found.comparisons.start()
+    while not found.comparisons.is_done:
+        time.sleep(0.01)
+    assert found.comparisons.share == 1
+    assert np.isfinite(found.values("disagreement@0-1")).all()
 
 
 def test_a_sample_that_has_failed_in_one_run_is_there_with_its_error(tmp_path):
