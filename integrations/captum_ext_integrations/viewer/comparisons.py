@@ -95,8 +95,7 @@ class Comparisons:
             others = np.searchsorted(second.index, first.index[shared])
             maps = (first.stored_maps(shared), second.stored_maps(others)) if len(shared) else (None, None)
             if maps[0] is not None and maps[1] is not None:
-                at_once = max(1, _PAUSE = 0.3  # seconds after a request in which nothing is compared: what is asked for comes first
-_NUMBERS_AT_ONCE // int(np.prod(maps[0].shape[1:])))
+                at_once = max(1, _NUMBERS_AT_ONCE // int(np.prod(maps[0].shape[1:])))
                 for start in range(0, len(shared), at_once):
                     if self._is_stopped():
                         return
