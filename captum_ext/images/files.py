@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -71,27 +72,61 @@ def open_image(
         ...     open_image(pathlib.Path(folder) / "red.tiff").getpixel((0, 0))
         (255, 0, 0)
     """
-    from PIL import Image, UnidentifiedImageError
-
     check_channels(channels)
     path = Path(path)
-    limit = limit_of(MAX_MEGAPIXELS, MOST_PIXELS, 1_000_000) if max_pixels is None else max_pixels
     with regular_file(path) as file:
-        try:
-            with _pillow_reads(limit):
-                image = _decoded(file, limit)
-                seen = pil_by_mode(image, channels, background, value_range, keep_depth)
-                return turned_by(seen, orientation_of(image, str(path)))
-        except UnidentifiedImageError as error:
-            raise OSError(f"{path}: cannot identify image file (what is read: {', '.join(_FORMATS)})") from error
-        except Image.DecompressionBombError as error:
-            raise OSError(f"{path}: {str(error).partition(',')[0]}. {_RAISED}") from error
-        except ArgumentError as error:
-            if error.argument != "image":  # the caller's, whatever the file holds
-                raise
-            raise OSError(f"{path}: expected {error.expected}, but got {error.received}") from error
-        except Exception as error:  # Pillow's formats raise what they like
-            raise OSError(f"{path}: {str(error) or type(error).__name__}") from error
+        return _opened(file, str(path), channels, background, value_range, keep_depth, max_pixels)
+
+
+def is_encoded(value: Any) -> bool:
+    """Whether a value is an image as data sets of Hugging Face hold it undecoded: a file's bytes, its path, or both."""
+    if not isinstance(value, Mapping) or set(value) != {"bytes", "path"}:
+        return False
+    content, path = value["bytes"], value["path"]
+    return isinstance(content, bytes) or (content is None and isinstance(path, str | Path))
+
+
+def open_encoded(value: Mapping[str, Any], *, channels: int = 3) -> Image.Image:
+    """An image of `is_encoded`, as `open_image` reads a file of it; bytes win over the path, which then is a name.
+
+    Raises:
+        OSError, ArgumentError: as `open_image`.
+    """
+    if value["bytes"] is None:
+        return open_image(value["path"], channels=channels)
+    check_channels(channels)
+    name = f"bytes of {value['path']}" if value["path"] else "bytes of an image"
+    return _opened(io.BytesIO(value["bytes"]), name, channels, None, None, False, None)
+
+
+def _opened(
+    file: BinaryIO,
+    name: str,
+    channels: int,
+    background: Background,
+    value_range: ValueRange,
+    keep_depth: bool,
+    max_pixels: int | None,
+) -> Image.Image:
+    """The image in a file, under whose name errors tell of it."""
+    from PIL import Image, UnidentifiedImageError
+
+    limit = limit_of(MAX_MEGAPIXELS, MOST_PIXELS, 1_000_000) if max_pixels is None else max_pixels
+    try:
+        with _pillow_reads(limit):
+            image = _decoded(file, limit)
+            seen = pil_by_mode(image, channels, background, value_range, keep_depth)
+            return turned_by(seen, orientation_of(image, name))
+    except UnidentifiedImageError as error:
+        raise OSError(f"{name}: cannot identify image file (what is read: {', '.join(_FORMATS)})") from error
+    except Image.DecompressionBombError as error:
+        raise OSError(f"{name}: {str(error).partition(',')[0]}. {_RAISED}") from error
+    except ArgumentError as error:
+        if error.argument != "image":  # the caller's, whatever the file holds
+            raise
+        raise OSError(f"{name}: expected {error.expected}, but got {error.received}") from error
+    except Exception as error:  # Pillow's formats raise what they like
+        raise OSError(f"{name}: {str(error) or type(error).__name__}") from error
 
 
 def _decoded(file: BinaryIO, limit: int) -> Image.Image:

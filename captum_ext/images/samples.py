@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, IterableDataset, default_collate
 
 from captum_ext.core.checks import check_positive_int, describe
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
-from captum_ext.images.files import open_image
+from captum_ext.images.files import is_encoded, open_encoded, open_image
 from captum_ext.images.folders import ImageFolder
 from captum_ext.images.modes import check_channels, image_to_pil, is_pil
 
@@ -59,9 +59,9 @@ class SampleFormat:
         return replace(self, image_key=image, label_key=label)
 
     def is_sample(self, element: Any) -> bool:
-        """Whether an element is one sample by its nature, and no batch: it holds a Pillow image."""
+        """Whether an element is one sample by its nature, and no batch: it holds a Pillow image, or a file's bytes."""
         values = element.values() if isinstance(element, Mapping) else element
-        return is_pil(element) or (isinstance(element, Mapping | tuple | list) and any(map(is_pil, values)))
+        return _is_whole(element) or (isinstance(element, Mapping | tuple | list) and any(map(_is_whole, values)))
 
     def located(self, sample: Any) -> Located:
         """A sample by its parts, of which none is read yet.
@@ -69,7 +69,9 @@ class SampleFormat:
         Raises:
             ArgumentError, ArgumentTypeError: it cannot be known which part is the image, or what prepares it.
         """
-        if isinstance(sample, Mapping):
+        if is_encoded(sample):
+            parts: tuple[Any, ...] = (sample,)
+        elif isinstance(sample, Mapping):
             parts = self._of_mapping(sample)
         elif isinstance(sample, tuple | list) and sample:
             parts = self._of_tuple(sample)
@@ -78,7 +80,8 @@ class SampleFormat:
         is_image = self._is_image(parts[0], alone=not isinstance(sample, Mapping))
         if is_image and self.prepare is None:
             raise ArgumentTypeError("samples", _SEVERAL, describe(parts[0]))
-        return Located(parts, self if is_image else None, isinstance(sample, Mapping | tuple | list))
+        is_several = isinstance(sample, Mapping | tuple | list) and not is_encoded(sample)
+        return Located(parts, self if is_image else None, is_several)
 
     def read(self, sample: Any) -> Any:
         """The model's input, or a tuple that starts with it; what needs no reading comes back as it is.
@@ -92,13 +95,15 @@ class SampleFormat:
         """One image as the model takes it, without a batch dimension, on the CPU."""
         if isinstance(image, str | Path):
             seen = open_image(image, channels=self.channels)
+        elif is_encoded(image):
+            seen = open_encoded(image, channels=self.channels)
         else:
             seen = image_to_pil(image, channels=self.channels)
         return _tensor_of(self.prepare(seen) if self.prepare is not None else seen)
 
     def _is_image(self, value: Any, alone: bool) -> bool:
         """Whether a value is still to be read; numbers of other kinds than those of pixels are a model's inputs."""
-        if is_pil(value):
+        if _is_whole(value):
             return True
         if isinstance(value, str | Path):
             return self.prepare is not None
@@ -127,7 +132,7 @@ class SampleFormat:
             if self.image_key not in sample:
                 raise ArgumentError("image_key", f"one of {keys}", repr(self.image_key))
             return self.image_key
-        found = [key for key in keys if is_pil(sample[key])] or [key for key in keys if _is_array(sample[key])]
+        found = [key for key in keys if _is_whole(sample[key])] or [key for key in keys if _is_array(sample[key])]
         named = [key for key in found if key in _IMAGES]
         if not found:
             expected = "of tensors, of tuples of a tensor and a label, or of dictionaries with an image"
@@ -199,7 +204,8 @@ def image_dataset(
 
     Samples are dictionaries ("image" and "label", as rows of Hugging Face's `datasets` are), tuples that start with
     the image (as those of torchvision and WebDataset), or images alone. An image is a Pillow image, an array or a
-    tensor of uint8, uint16 or bool, or the path of a file; it is brought to "RGB" or "L" by its mode (`image_to_pil`)
+    tensor of uint8, uint16 or bool, the path of a file, or a dictionary of "bytes" and "path" (columns of Hugging Face
+    with `Image(decode=False)`); it is brought to "RGB" or "L" by its mode (`image_to_pil`)
     and given to `prepare`. Tensors and arrays of floats are the model's inputs already and stay as they are.
 
     `ReferenceDistribution.fit` and `attribute_dataset` take such samples without this function where they can know
@@ -305,6 +311,11 @@ class Grouped(IterableDataset[Any]):
                 yield element
         if group:
             yield default_collate(group)
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is one image by its nature: Pillow's, or the bytes or path of a file as Hugging Face holds it."""
+    return is_pil(value) or is_encoded(value)
 
 
 def _is_array(value: Any) -> bool:

@@ -403,3 +403,47 @@ def test_data_sets_of_hugging_face_are_taken_as_they_are(expected, fitted, tmp_p
         assert same_fit(ReferenceDistribution.fit(Adapted(), samples, 1, 3), fitted)
     with pytest.raises(ArgumentTypeError, match="of several splits name one"):
         ReferenceDistribution.fit(Adapted(), datasets.DatasetDict({"train": rows}))
+
+
+def test_columns_that_are_not_decoded_are_read(expected, fitted, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    kinds = {"photo": datasets.Image(), "animal": datasets.ClassLabel(3)}
+    rows = datasets.Dataset.from_dict({"photo": PICTURES, "animal": LABELS}, features=datasets.Features(kinds))
+    undecoded = rows.cast_column("photo", datasets.Image(decode=False))
+    assert isinstance(undecoded[0]["photo"]["bytes"], bytes)
+    assert rows_of(undecoded, tmp_path / "a")[0] == expected[0]
+    for samples in (undecoded, undecoded.to_iterable_dataset()):
+        assert same_fit(ReferenceDistribution.fit(Adapted(), samples, 1, 3), fitted)
+
+
+def test_bytes_and_paths_of_files_are_images(tmp_path):
+    path = tmp_path / "one.png"
+    PICTURES[0].save(path)
+    content = path.read_bytes()
+    for image in (
+        {"bytes": content, "path": None},
+        {"bytes": content, "path": "of another machine.png"},
+        {"bytes": None, "path": str(path)},
+    ):
+        for sample in (image, {"id": "a", "photo": image, "label": 2}, (image, 2)):
+            found = image_dataset([sample], image_to_tensor)[0]
+            assert torch.equal(found if sample is image else found[0], INPUTS[0])
+            assert sample is image or found[1] == 2
+    grey = image_dataset(
+        [{"bytes": content, "path": None}], lambda image: image_to_tensor(image, channels=1), channels=1
+    )
+    assert grey[0].shape == (1, 4, 4)
+
+
+def test_bytes_that_are_no_image_are_told_by_their_name():
+    for image, message in (
+        ({"bytes": b"no image", "path": "cat.png"}, "bytes of cat.png: cannot identify image file"),
+        ({"bytes": b"no image", "path": None}, "bytes of an image: cannot identify image file"),
+        ({"bytes": None, "path": "missing.png"}, "missing.png"),
+    ):
+        with pytest.raises(OSError, match=message):
+            image_dataset([image], image_to_tensor)[0]
+    with pytest.raises(ArgumentTypeError, match="`samples` to be images with a `prepare` of theirs"):
+        image_dataset([{"bytes": b"no image", "path": None}])[0]
+    with pytest.raises(ArgumentTypeError, match="`samples` to be of tensors"):
+        image_dataset([{"bytes": None, "path": None}], image_to_tensor)[0]
