@@ -7,6 +7,7 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
+from contextvars import ContextVar
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
@@ -18,6 +19,8 @@ from captum_ext.core.regular_files import regular_file
 from captum_ext_integrations.cli.options import EXAMPLES
 
 _toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+#: The context of the call, and the file that it reads its options from.
+_CALL: ContextVar[tuple[typer.Context, Path] | None] = ContextVar("call", default=None)
 _MOST_BYTES = 2**20
 _OF_NUMBERS = ("mean", "std", "box", "region")  # text with commas on the command line, lists in a file
 _CALLED = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
@@ -33,6 +36,7 @@ def config_option(names: Mapping[str, str], hints: Mapping[str, Any]) -> Any:
     keys = {name.removeprefix("--").lower(): parameter for parameter, name in names.items()}
 
     def read(context: typer.Context, value: Path | None) -> Path | None:
+        _CALL.set(None if value is None else (context, value))
         if value is not None and not context.resilient_parsing:
             found = _of_command(_read(value), str(context.info_name), value)
             context.default_map = _defaults(found, keys, hints, value)
@@ -49,6 +53,16 @@ def config_option(names: Mapping[str, str], hints: Mapping[str, Any]) -> Any:
             "[explain], has those of one command; paths are seen from the current folder.",
         ),
     ]
+
+
+def file_of(parameter: str | None) -> Path | None:
+    """The file that a parameter's value comes from; None: the command line, or a default."""
+    call = _CALL.get()
+    if call is None or parameter is None:
+        return None
+    context, path = call
+    source = context.get_parameter_source(parameter)
+    return path if getattr(source, "name", None) == "DEFAULT_MAP" else None
 
 
 def _read(path: Path) -> dict[str, Any]:

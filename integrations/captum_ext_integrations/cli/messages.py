@@ -25,7 +25,8 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from captum_ext.core.text import shown
-from captum_ext.exceptions import ArgumentError, CaptumExtError
+from captum_ext.exceptions import AdaptError, ArgumentError, ArgumentTypeError, CaptumExtError
+from captum_ext_integrations.cli.config import file_of
 from captum_ext_integrations.cli.loading import STOPPED
 
 MISTAKE = 2  # exit code: nothing could be done; 1: some images have no result
@@ -33,6 +34,9 @@ CLOSED = 141  # whoever read the output has gone, as `head` does; what a shell s
 _MOST = 4_000  # characters of a message
 _MOST_KNOWN, _CLOSE = 30, 6  # names that are all listed, and of more
 _NAMED = re.compile(r"(?:argument )?`([A-Za-z_]\w*)(\[[^`]*\])?`")
+# Arguments of `adapt` in its messages, and the options that mean them.
+_OF_ADAPT = re.compile(r"(?<![\w-])(size|channels|mean|std|layer|grid|output|processor|class_names)=")
+_OPTIONS = {"size": "--crop", "channels": "--channels", "mean": "--mean", "std": "--std", "layer": "--layer"}
 # What a run says of its configuration; "model" and "method" alone are digests of what was computed with.
 _CONFIGURED = re.compile(
     r"\b(?:(?:\w+\.)+|(?!model|method))(\w+)(?= was (?:int|float|str|bool|list|tuple|dict|NoneType)\b)"
@@ -102,9 +106,24 @@ def explained(error: BaseException, names: Mapping[str, str]) -> str:
     if not isinstance(error, CaptumExtError | OSError):  # of the model, of torch, of Ray
         lines = [line for line in str(error).splitlines() if line.strip()] or [""]
         return f"{type(error).__name__}: {lines[-1].strip()} (CAPTUM_EXT_TRACEBACK=1 shows where)"
+    if isinstance(error, AdaptError):
+        return in_options(str(error))
     text = _few_of_many(error) if isinstance(error, ArgumentError) else str(error)
+    file = file_of(error.argument) if isinstance(error, ArgumentError | ArgumentTypeError) else None
+    text = text if file is None else f"{file}: {text}"
     text = _NAMED.sub(lambda found: names.get(found[1], found[0]), text)
     return _CONFIGURED.sub(lambda found: names.get(found[1], found[0]), text)
+
+
+def in_options(text: str) -> str:
+    """A message of `captum_ext.models.adapt` with options in place of its arguments.
+
+    What has no option is given by a function.
+    """
+    text = _OF_ADAPT.sub(lambda found: _OPTIONS.get(found[1], found[0]), text.replace("Pass adapt ", "Pass "))
+    functions = " (Arguments as {} are given by a function: --model MODULE:FUNCTION may return what adapt makes.)"
+    left = _OF_ADAPT.findall(text)
+    return text + functions.format(f"{left[0]}=") if left else text
 
 
 def _few_of_many(error: ArgumentError) -> str:
@@ -179,6 +198,8 @@ def _told(error: Any) -> int:
         error.show()
         return int(error.exit_code)
     message = _sentence(error.format_message())
+    file = file_of(getattr(getattr(error, "param", None), "name", None))
+    message = message if file is None else f"{file}: {message}"
     commands = getattr(getattr(context, "command", None), "commands", None)
     if commands and "command" in message:
         message += f" There are: {', '.join(commands)}."

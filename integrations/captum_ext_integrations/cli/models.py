@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from captum_ext.exceptions import AdaptError, ArgumentError, ModelLoadError, ModelOutputError, OutputRowsError
 from captum_ext.models import AdaptedModel, adapt
 from captum_ext.models.targets import SimilarityTarget
+from captum_ext_integrations.cli.messages import in_options
 from captum_ext_integrations.cli.of_open_clip import of_open_clip
 from captum_ext_integrations.cli.of_transformers import of_transformers
 from captum_ext_integrations.cli.preparation import Preparation, ProcessorPreparation
@@ -36,6 +37,7 @@ _SOURCES: dict[str, Callable[[str, ModelSpec], Source]] = {
     "open_clip": of_open_clip,
 }
 _NOT_ADAPTED = (AdaptError, ModelOutputError, OutputRowsError)
+_OPTIONS = {"size": "crop"}  # what arguments of `adapt` are called here
 _FORMS = "torchvision:NAME, timm:NAME, hf:NAME_OR_PATH, open_clip:NAME or MODULE:FUNCTION"
 
 
@@ -251,6 +253,8 @@ def _adapted(model: nn.Module, preparation: Preparation, spec: ModelSpec) -> Ada
     side = preparation.crop
     try:
         return adapt(model, size=side)
+    except ArgumentError as error:
+        raise ArgumentError(_OPTIONS.get(error.argument, error.argument), error.expected, error.received) from error
     except _NOT_ADAPTED as error:
         with suppress(*_NOT_ADAPTED):
             return adapt(model, size=side, channels=1)
@@ -261,10 +265,7 @@ def _not_adapted(expected: str, error: Exception) -> str:
     cause = error.__cause__  # what the model itself raised
     if isinstance(cause, Exception):
         return f"Expected {expected}, but: {first_line(cause)}"
-    return (
-        f"Expected {expected}, but: {error} (Arguments of captum_ext.models.adapt are given by a function: "
-        "--model MODULE:FUNCTION may return what it makes.)"
-    )
+    return f"Expected {expected}, but: {in_options(str(error))}"
 
 
 def _device(name: str) -> torch.device:

@@ -20,6 +20,7 @@ from captum_ext_integrations.cli.classes import class_of
 from captum_ext_integrations.cli.models import LoadedModel
 from captum_ext_integrations.cli.preparation import Box, Placement
 
+_ONE_BY_ONE = "call explain or upsample for each picture, with its --box or --region and --out"
 #: A class, "predicted" or "label", or a function of one image's output.
 Target = int | str | Callable[[Any], Tensor]
 
@@ -88,11 +89,14 @@ def target_of_folder(loaded: LoadedModel, spec: TargetSpec) -> Target:
     _check_fits(loaded, spec)
     for option in ("box", "region"):
         if getattr(spec, option) is not None:
-            expected = "given for one picture, with explain and upsample: in others it is another place"
+            expected = f"given for one picture: in others it is another place ({_ONE_BY_ONE})"
             raise ArgumentError(option, expected, "it for a folder")
     if loaded.kind in ("maps", "detections"):
         what = "a segmentation" if loaded.kind == "maps" else "a detector"
-        expected = f"that of a classifier or of texts for a folder; explain and upsample explain one picture of {what}"
+        expected = (
+            f"that of a classifier or of texts for a folder: of {what} every picture has a place of its own "
+            f"({_ONE_BY_ONE})"
+        )
         raise ArgumentError("target", expected, repr(spec.target))
     if loaded.similarity is not None:
         return _similarity(loaded, spec)

@@ -64,11 +64,24 @@ def test_a_table_has_the_options_of_one_command(written, here):
         ("mean = ['a']", "call.toml: expected mean to be a number, but got 'a'"),
         ("explain = 3", "call.toml: expected explain to be a table, [explain], but got 3"),
         ("n-steps = = 1", "call.toml is no TOML: "),
-        ("model = 'x:y'\nn-steps = 0", "Invalid value for '--n-steps'"),
+        ("model = 'x:y'\nn-steps = 0", "call.toml: Invalid value for '--n-steps'"),
+        (MODEL + "box = '1,1,3'", "call.toml: Expected --box to be four numbers"),
+        (
+            MODEL + "n-steps = 3\nmethod = 'saliency'",
+            "call.toml: Expected --n-steps to be given with a method that has",
+        ),
+        (MODEL + "target = 7", "call.toml: Expected --target to be an index from 0 to 2"),
     ],
 )
 def test_a_key_or_a_type_that_is_none_is_named_with_the_file(text, message, written):
     assert message in fail("explain", "cat.png", "--config", written(text))
+
+
+def test_what_the_command_line_says_is_not_told_of_the_file(written):
+    name = written(MODEL + "n-steps = 3\ntarget = 1")
+    assert fail("explain", "cat.png", "--config", name, "--n-steps", 0).startswith("Error: Invalid value")
+    assert fail("explain", "cat.png", "--config", name, "--target", 7).startswith("Error: Expected --target")
+    assert fail("explain", "cat.png", *FEW_STEPS, "--target", 7).startswith("Error: Expected --target")
 
 
 def test_a_file_that_is_not_there_is_named(here):

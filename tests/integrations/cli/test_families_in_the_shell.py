@@ -9,6 +9,7 @@ from torchvision import models
 
 from captum_ext.exceptions import ModelLoadError
 from captum_ext.images import open_image
+from captum_ext_integrations.cli.messages import in_options
 from captum_ext_integrations.cli.models import ModelSpec, load_model
 from captum_ext_integrations.cli.preparation import Preparation, ProcessorPreparation, WholePreparation
 from tests.integrations.cli import families
@@ -256,9 +257,9 @@ def test_a_box_where_nothing_is_or_outside_of_the_picture_is_refused(checkpoints
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("yolos", (), "explain and upsample explain one picture of a detector, but got 'predicted'"),
-        ("segformer", (), "explain and upsample explain one picture of a segmentation"),
-        ("yolos", ("--box", "1,1,9,9"), "--box to be given for one picture, with explain and upsample"),
+        ("yolos", (), "of a detector every picture has a place of its own (call explain or upsample for each picture"),
+        ("segformer", (), "of a segmentation every picture has a place of its own (call explain or upsample"),
+        ("yolos", ("--box", "1,1,9,9"), "--box to be given for one picture: in others it is another place (call expl"),
         ("segformer", ("--region", "1,1,9,9"), "--region to be given for one picture"),
     ],
 )
@@ -459,3 +460,25 @@ def test_a_run_is_known_again_with_the_processor_the_texts_and_the_tokens(method
         other = ("--mean", "0.4,0.4,0.4") if name == "vit" else ("--text", "a rocket")
         message = "dataset.transform.processor.image_mean was list" if name == "vit" else "target.embedding was str"
         assert message in fail(*run[:4], *other, *run[4 + len(options) :])
+
+
+def test_what_adapt_asks_for_is_said_in_options(here):
+    normal = ("--mean", 0.5, "--std", 0.5)
+    tiny = "tests.integrations.cli.tiny"
+    message = fail("explain", "cat.png", "--model", f"{tiny}:transformer", "--resize", 30, "--crop", 30, *normal)
+    assert "Expected --crop to be of whole patches of 4 x 4, such as (32, 32)" in message
+    model = ("--model", f"{tiny}:unordered", "--resize", 16, "--crop", 16, *normal)
+    message = fail("explain", "cat.png", *model, "--method", "gradcam")
+    assert "Expected --layer to be one that is called once" in message
+    assert "do not show the 4 x 4 patches of the image in their order" in message
+    message = fail("explain", "cat.png", "--model", f"{tiny}:for_64", "--resize", 32, "--crop", 32, *normal)
+    assert "Expected tests.integrations.cli.tiny:for_64 to take images of 32 x 32 (--crop)" in message
+
+
+def test_arguments_of_adapt_become_options_and_what_has_none_is_given_by_a_function():
+    assert in_options("Pass adapt layer=.") == "Pass --layer."
+    said = in_options("pass size= and channels= if it takes others, or mean= and std=")
+    assert said == "pass --crop and --channels if it takes others, or --mean and --std"
+    assert in_options("Pass output= with a key").endswith(
+        "a key (Arguments as output= are given by a function: --model MODULE:FUNCTION may return what adapt makes.)"
+    )

@@ -19,6 +19,27 @@ def no_model():
     return 3
 
 
+def transformer():
+    """A transformer with patches of 4 x 4."""
+    from tests.models.networks import Transformer
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Transformer()
+
+
+def unordered():
+    """A transformer that reads its patches backwards."""
+    built = transformer()
+    built.order = lambda length: torch.arange(length).flip(0)
+    return built
+
+
+def for_64():
+    """A network that fails for images of other sizes than 64."""
+    return nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Flatten(), nn.Linear(4 * 64, 3))
+
+
 def averaging():
     """A network whose linear layer takes averages over positions, as CAM needs it."""
     built = nn.Sequential(nn.Conv2d(3, 4, 5, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
