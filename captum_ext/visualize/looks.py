@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXTRA = "plot"
 _LONGEST_NOTE, _LONGEST_NAME = 400, 40
+_HARD = "\u00a0"  # a space at which no line ends
 _LETTERS_OF_CAPTION, _LETTERS_OF_TITLE = 14.5, 11.5  # in an inch
 
 
@@ -90,8 +91,9 @@ def write_around(figure: Figure, caption: Caption, sentences: list[str]) -> Figu
 
 
 def wrapped(text: object, width: int, most: int = 3000) -> str:
-    """Text of at most so many letters in lines of that many, as matplotlib shows it unchanged."""
-    return "\n".join(map(in_figure, textwrap.wrap(shown(text, most), max(width, 10))))
+    """Text of at most so many letters in lines of that many, as matplotlib shows it; none begins with a per cent."""
+    lines = textwrap.wrap(shown(text, most).replace(" %", f"{_HARD}%"), max(width, 10))
+    return "\n".join(in_figure(line.replace(_HARD, " ")) for line in lines)
 
 
 def name_of(name: object) -> str:

@@ -24,6 +24,7 @@ from captum_ext.visualize import (
     show_slices,
     show_tokens,
 )
+from captum_ext.visualize.looks import wrapped
 
 HOSTILE = "$\\input{x}$ <script>\x1b[2J\u202e"
 SHOWN = "\\$\\input{x}\\$ <script>\\x1b[2J\\u202e"
@@ -353,3 +354,11 @@ def test_every_figure_has_any_text_and_stays_of_its_size(text):
 def test_a_method_without_scores_has_a_line_without_dots(none):
     figure = show_scores({"deletion": {"IG": [0.3, 0.2], "failed": none}})
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["IG", "failed"]
+
+
+def test_no_line_begins_with_a_per_cent():
+    text = "a number of 12 % and (14 %) to be wrapped at every width"
+    for width in range(10, 60):
+        lines = wrapped(text, width).split("\n")
+        assert " ".join(lines) == text
+        assert not any(line.startswith("%") for line in lines)
