@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from captum_ext.core.lazy import on_first_use
 
 if TYPE_CHECKING:
     from captum_ext.dataset.map_format import MapFormat
@@ -15,18 +16,10 @@ __all__ = ["DatasetAttributions", "MapFormat", "RunOptions", "attribute_dataset"
 
 # Imported on first use: whoever only reads files of runs, as the page that shows them, waits for no torch.
 _HOMES = {
-    "DatasetAttributions": "results",
-    "MapFormat": "map_format",
-    "RunOptions": "run_options",
-    "attribute_dataset": "run",
+    "DatasetAttributions": "captum_ext.dataset.results",
+    "MapFormat": "captum_ext.dataset.map_format",
+    "RunOptions": "captum_ext.dataset.run_options",
+    "attribute_dataset": "captum_ext.dataset.run",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -10,8 +10,9 @@ stand beside each other have one scale; zero is white, and the darker, the large
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from captum_ext.core.lazy import on_first_use
 
 if TYPE_CHECKING:
     from captum_ext.visualize.arrays import Outside, colorize, outline, overlay, share_outside, symmetric_limits
@@ -50,34 +51,26 @@ __all__ = [
 
 # Imported on first use: whoever only needs the colours, as the page that shows a run, waits for no torch.
 _HOMES = {
-    "Outside": "arrays",
-    "colorize": "arrays",
-    "outline": "arrays",
-    "overlay": "arrays",
-    "share_outside": "arrays",
-    "symmetric_limits": "arrays",
-    "show_cam_on_image": "cams",
-    "show_comparison": "figures",
-    "show_maps": "figures",
-    "show_curves": "lines",
-    "show_path": "lines",
-    "Caption": "looks",
-    "Look": "looks",
-    "save_figure": "looks",
-    "PALETTES": "palettes",
-    "Palette": "palettes",
-    "show_scores": "scores",
-    "show_segments": "segments",
-    "show_slices": "slices",
-    "show_tokens": "tokens",
+    "Outside": "captum_ext.visualize.arrays",
+    "colorize": "captum_ext.visualize.arrays",
+    "outline": "captum_ext.visualize.arrays",
+    "overlay": "captum_ext.visualize.arrays",
+    "share_outside": "captum_ext.visualize.arrays",
+    "symmetric_limits": "captum_ext.visualize.arrays",
+    "show_cam_on_image": "captum_ext.visualize.cams",
+    "show_comparison": "captum_ext.visualize.figures",
+    "show_maps": "captum_ext.visualize.figures",
+    "show_curves": "captum_ext.visualize.lines",
+    "show_path": "captum_ext.visualize.lines",
+    "Caption": "captum_ext.visualize.looks",
+    "Look": "captum_ext.visualize.looks",
+    "save_figure": "captum_ext.visualize.looks",
+    "PALETTES": "captum_ext.visualize.palettes",
+    "Palette": "captum_ext.visualize.palettes",
+    "show_scores": "captum_ext.visualize.scores",
+    "show_segments": "captum_ext.visualize.segments",
+    "show_slices": "captum_ext.visualize.slices",
+    "show_tokens": "captum_ext.visualize.tokens",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from captum_ext import USU, WeightedIG
-from captum_ext.attr import METHODS
+from captum_ext.attr import METHODS, RISE
 from captum_ext.exceptions import ArgumentError
 
 quantus = pytest.importorskip("quantus")
@@ -272,3 +272,12 @@ def test_the_shells_names_mean_what_they_mean_in_the_shell(model_and_images):
     np.testing.assert_array_equal(
         explain(model, x, y, method="samp++", n_steps=4), explain(model, x, y, method="SAMP", n_steps=4)
     )
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_seed_reaches_a_method_that_has_it_in_its_constructor(seed):
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4)).eval(), torch.rand(1, 3, 8, 8)
+    expected = RISE(model, seed=seed).attribute(x, target=1, n_samples=20).sum(1, keepdim=True)
+    maps = explain(model, x.numpy(), np.array([1]), method="RISE", seed=seed, n_samples=20)
+    np.testing.assert_allclose(np.asarray(maps).reshape(8, 8), expected.reshape(8, 8), rtol=1e-5)

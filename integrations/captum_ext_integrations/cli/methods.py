@@ -137,7 +137,7 @@ def name_in_shell(name: str) -> str:
     "LPI" is "lpi", and "SAMP", the class as it comes, "samp++"; all other names stay as they are.
     """
     if name in METHODS or name not in CLASSES:
-        return next((one for one in ("gradcam", "cam") if one == name.lower()), name)
+        return {"GradCAM": "gradcam", "CAM": "cam"}.get(name, name)
     meant = method_class(name), method_settings(name)
     keys = [key for key in METHODS if key in CLASSES and (method_class(key), method_settings(key)) == meant]
     return keys[0] if keys else name

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 Numbers = NDArray[np.float64]
 
@@ -35,7 +36,7 @@ def disagreement(first: Any, second: Any) -> Numbers:
     if a.shape[1:] != b.shape[1:]:
         size = (min(a.shape[1], b.shape[1]), min(a.shape[2], b.shape[2]))
         a, b = pooled(a, size), pooled(b, size)
-    ranks = [_centred(ranks_of(one.reshape(len(one), -1))) for one in (a, b)]
+    ranks = [_centred_ranks(one.reshape(len(one), -1)) for one in (a, b)]
     with np.errstate(invalid="ignore", divide="ignore"):
         product = np.einsum("np,np->n", *ranks) / np.sqrt(np.prod([(one**2).sum(1) for one in ranks], axis=0))
     found: Numbers = np.clip(1 - product, 0, 2)
@@ -67,29 +68,7 @@ def _shares(new: int, old: int) -> Numbers:
     return shares
 
 
-def ranks_of(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Ranks (N, P) from 0 in each row, equal numbers with their mean rank."""
-    keys = _keys(values)
-    n_pixels = keys.shape[1]
-    ranks = np.empty(keys.shape, dtype=np.float32)
-    for row, of_row in enumerate(keys):
-        order = of_row.argsort(kind="stable")
-        ordered = of_row[order]
-        begins = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-        first, after = np.concatenate(([0], begins)), np.concatenate((begins, [n_pixels]))
-        ranks[row, order] = np.repeat((first + after - 1) / 2, after - first)
+def _centred_ranks(values: NDArray[Any]) -> Numbers:
+    """Ranks (N, P) in each row less their mean, equal numbers with their mean rank."""
+    ranks: Numbers = rankdata(values, axis=1) - (values.shape[1] + 1) / 2
     return ranks
-
-
-def _keys(values: NDArray[Any]) -> NDArray[Any]:
-    """Numbers of the same order that NumPy sorts fast: whole ones of 16 bits for float16 (a radix sort)."""
-    if values.dtype != np.float16:
-        return values
-    bits = np.ascontiguousarray(values).view(np.int16)
-    keys: NDArray[Any] = bits ^ ((bits >> 15) & np.int16(0x7FFF))
-    keys[keys == -1] = 0  # zero has one sign
-    return keys
-
-
-def _centred(ranks: NDArray[np.float32]) -> Numbers:
-    return np.asarray(ranks.astype(np.float64) - (ranks.shape[1] - 1) / 2)

@@ -13,6 +13,7 @@ from captum_ext.core.atomic import replaced
 from captum_ext.core.text import in_csv
 from captum_ext.exceptions import ArgumentError, RunFolderError
 from captum_ext_integrations.viewer import answers, html
+from captum_ext_integrations.viewer.collection import OF_CLASSES
 from captum_ext_integrations.viewer.one_file import alone, jpeg_as_link, map_as_json
 from captum_ext_integrations.viewer.photographs import NoPhotographError
 from captum_ext_integrations.viewer.questions import Question
@@ -116,7 +117,13 @@ def _csv(about: dict[str, Any], rows: Sequence[dict[str, Any]]) -> bytes:
     heads = [one["name"] if one["run"] is None else f"{one['name']} of {labels[one['run']]}" for one in columns]
     writer.writerow([in_csv(one) for one in ("sample", "name", *heads)])
     for row in rows:
-        numbers = [row["values"][one["key"]] for one in columns]
-        cells = ["" if one is None else in_csv(one) if isinstance(one, str) else one for one in numbers]
+        cells = [_cell(row["values"][one["key"]], one["key"]) for one in columns]
         writer.writerow([row["index"], in_csv(row["name"] or ""), *cells])
     return file.getvalue().encode()
+
+
+def _cell(value: float | str | None, key: str) -> float | str:
+    """A number of a row as a table has it; classes are whole."""
+    if value is None or isinstance(value, str):
+        return in_csv(value or "")
+    return int(value) if key.partition("@")[0] in OF_CLASSES else value

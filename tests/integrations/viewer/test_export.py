@@ -82,6 +82,7 @@ def test_texts_of_a_run_end_no_script_and_begin_no_formula(tmp_path):
         rows = list(csv.reader(file))
     assert rows[0][:3] == ["sample", "name", "target of run"]
     assert rows[6][1] == "'" + HOSTILE[5]
+    assert rows[1][2] == str(int(page.collection.values("target@0")[0]))  # a class is no 3.0
     assert float(rows[1][4]) == page.collection.values("score@0")[0]
 
 
