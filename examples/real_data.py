@@ -52,7 +52,7 @@ class Preparation:
 
     def displayable(self, images: Tensor) -> Tensor:
         """Undo the normalisation: (N, C, H, W) to (N, H, W, C) in [0, 1]."""
-        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
+        mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (self.mean, self.std))
         return (images * std + mean).clamp(0, 1).permute(0, 2, 3, 1)
 
     @property

@@ -19,12 +19,14 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from captum_ext.attr import method_class
 from captum_ext.core.text import shown
 from examples.benchmarks import report
 from examples.benchmarks.engine.environment import cost_of, environment, recorded_cost
 from examples.benchmarks.engine.experiment import Options, lines_of, run
-from examples.benchmarks.engine.kept_rows import Rows, accuracy_of, commits_of, digest, keep, kept, rows_of
+from examples.benchmarks.engine.kept_rows import Rows, accuracy_of, commits_of, digest, keep, kept, places_of, rows_of
 from examples.benchmarks.suite import Only
 
 
@@ -46,6 +48,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--network", default="efficientnet-lite0", help="for --data, such as torchvision:resnet50")
     parser.add_argument("--weights", type=Path, help="a local file with the network's weights")
     parser.add_argument("--n-classes", type=positive, default=1000, help="outputs of a torchvision network")
+    parser.add_argument(
+        "--device", type=device, default="cpu", help="where networks of photographs run, such as cuda; default cpu"
+    )
     parser.add_argument("--limit", type=positive, default=100, help="how many images of --data")
     parser.add_argument(
         "--method",
@@ -98,6 +103,15 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def device(text: str) -> str:
+    """A device of the command line on which something can be computed here."""
+    try:
+        torch.zeros(1, device=text)
+    except Exception as error:  # PyTorch has its own for each kind of device
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used here: {shown(error)}") from error
+    return text
+
+
 def options_of(arguments: argparse.Namespace) -> Options:
     """What the command line asked for."""
     return Options(
@@ -109,6 +123,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         arguments.weights,
         arguments.n_classes,
         arguments.limit,
+        arguments.device,
         tuple(arguments.method),
     )
 
@@ -129,7 +144,8 @@ def measured(
         "failures": lines_of(failures),
         "not_run": [[one.name, *pair] for one in experiments for pair in getattr(one, "not_run", {}).items()],
         "experiments": [
-            f"{one.name}: n = {rows[one.name]['sample'].nunique()}{accuracy_of(rows[one.name])}; {one.size}"
+            f"{one.name}: n = {rows[one.name]['sample'].nunique()}{accuracy_of(rows[one.name])}; {one.size}; "
+            f"{places_of(one, options)}"
             for one in experiments
             if one.name in rows
         ],

@@ -19,11 +19,12 @@ from examples.benchmarks.engine.experiment import (
     Options,
     lines_of,
     parts_of,
+    parts_of,
     recorded_failures,
     run,
     store_of,
 )
-from examples.benchmarks.engine.kept_rows import digest, keep, kept, rows_of
+from examples.benchmarks.engine.kept_rows import digest, keep, kept, places_of, rows_of
 from examples.benchmarks.engine.store import Store
 from tests.benchmarks.test_claims import ABOUT
 from tests.benchmarks.toy import Toy, build, marked
@@ -58,7 +59,7 @@ def test_only_what_is_missing_damaged_or_of_other_settings_is_run_again(options)
     damaged = store.path("toy/1").read_bytes()
     store.path("toy/1").write_bytes(damaged[: len(damaged) // 2])
     store.path("toy/2").write_bytes(b"")
-    Store(store.folder, {"power": 3}).save("toy/3", [{"method": "cube", "sample": 6, "score": 27.0}])
+    Store(store.folder, {"power": 3}).save("toy/3", [{"method": "cube", "sample": 6, "score": 27.0}], "here")
     (options.output / "log").unlink()
     assert run(build, options, workers=1) == []
     assert sorted((options.output / "log").read_text()) == list("0123")
@@ -109,7 +110,7 @@ def test_a_disk_that_is_full_at_the_report_keeps_the_rows_and_names_the_file(tmp
 
 def test_an_interrupted_write_keeps_the_file_that_was_there(tmp_path, monkeypatch):
     store = Store(tmp_path, {})
-    store.save("a/b", [{"x": 1}])
+    store.save("a/b", [{"x": 1}], "here")
 
     def write_table(table, path):
         path.write_bytes(b"half")
@@ -117,7 +118,7 @@ def test_an_interrupted_write_keeps_the_file_that_was_there(tmp_path, monkeypatc
 
     monkeypatch.setattr(pq, "write_table", write_table)
     with pytest.raises(KeyboardInterrupt):
-        store.save("a/b", [{"x": 2}])
+        store.save("a/b", [{"x": 2}], "here")
     assert store.rows("a/b")["x"].tolist() == [1]
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.parquet"]
 
@@ -165,7 +166,7 @@ def test_an_interrupted_invocation_counts_in_the_cost(options, monkeypatch):
     monkeypatch.setattr(environment, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     assert cost_of(options) == "no parts were run"
     with pytest.raises(KeyboardInterrupt), recorded_cost(options, build(options)):  # noqa: PT012
-        store_of(Toy(options), options).save("toy/0", [{"method": "square", "sample": 0, "score": 0.0}])
+        store_of(Toy(options), options).save("toy/0", [{"method": "square", "sample": 0, "score": 0.0}], "here")
         raise KeyboardInterrupt
     assert cost_of(options).startswith("1 parts, 1 minutes, at most ")
     with recorded_cost(options, build(options)):
@@ -201,3 +202,22 @@ def test_other_data_networks_and_seeds_have_folders_of_their_own():
     own = ("--data", "imagenet:/data/val", "--network", "torchvision:vgg16", "--weights", "w.pth")
     assert folder(*own) == "outputs/benchmark-imagenet-val-vgg16-100"
     assert folder("--data", "imagenet:/data/val") == "outputs/benchmark-imagenet-val-efficientnet-lite0-100"
+
+
+def test_every_part_says_on_what_it_was_made_and_counts_stand_where_parts_differ(options):
+    store, experiment = store_of(Toy(options), options), Toy(options)
+    first, second, *_ = parts_of(experiment)
+    assert places_of(experiment, options) == ""
+    store.save(first, [{"method": "square"}], "torch 2, CPU")
+    assert places_of(experiment, options) == "torch 2, CPU"
+    store.save(second, [{"method": "square"}], "torch 3, GPU")
+    assert places_of(experiment, options) == "1 parts torch 2, CPU, 1 parts torch 3, GPU"
+    assert store.origin(first)[1] == "torch 2, CPU"
+    assert store.origin("toy/none") == ("", "")
+
+
+def test_a_device_that_is_not_here_is_refused_before_anything_runs(capsys):
+    with pytest.raises(SystemExit):
+        parsed(["--device", "no-such-device"])
+    assert "'no-such-device' cannot be used here" in capsys.readouterr().err
+    assert parsed(["--device", "cpu"]).device == "cpu"

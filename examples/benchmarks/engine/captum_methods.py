@@ -91,7 +91,8 @@ def captum_methods(setting: Setting) -> Methods:
 def _global_randomness(seed: int) -> Iterator[None]:
     """Seed the global random states, from which Captum draws, and put them back."""
     state = np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         try:
@@ -182,7 +183,7 @@ def _one_by_one(one: Callable[[Tensor, int, int], Tensor]) -> Explain:
 
 def _blocks(image: Tensor) -> Tensor:
     """Blocks of 4 x 4 pixels (1, 1, H, W) of an image with equal sides."""
-    block = torch.arange(image.shape[-1]) // 4
+    block = torch.arange(image.shape[-1], device=image.device) // 4
     return (block[:, None] * (int(block.max()) + 1) + block)[None, None]
 
 
@@ -229,7 +230,7 @@ def _token_grad_cam(setting: Setting, asked: Asked) -> Tensor:
     handle = setting.network.layer.register_forward_hook(keep)
     try:
         with torch.enable_grad():
-            scores = setting.network.model(asked.images).gather(1, torch.tensor(asked.target)[:, None])
+            scores = setting.network.model(asked.images).gather(1, asked.classes)
             gradients = torch.autograd.grad(scores.sum(), kept[0])[0]
     finally:
         handle.remove()
@@ -254,6 +255,6 @@ def _lime(setting: Setting) -> Explain:
     def _segments(image: Tensor) -> Tensor:
         if image.shape[-1] < _SMALL:
             return _blocks(image)
-        return Segmenter()(preparation.displayable(image[None]).permute(0, 3, 1, 2))[:, None]
+        return Segmenter()(preparation.displayable(image[None]).permute(0, 3, 1, 2))[:, None].to(image.device)
 
     return _one_by_one(one)

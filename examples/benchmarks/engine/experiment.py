@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from captum_ext.core.memory import keep_freed_memory
 from captum_ext.core.text import shown
-from examples.benchmarks.engine.store import Row, Store
+from examples.benchmarks.engine.store import Row, Store, made_on
 
 THREADS = 1  # of each worker, so that results do not depend on how many there are
 
@@ -38,6 +38,7 @@ class Options:
         weights: file with weights of `network`.
         n_classes: outputs of `network`.
         limit: how many of these images.
+        device: where networks of photographs run; the small ones that are trained here run on the CPU.
         methods: classes of the caller's own, MODULE:CLASS, beside the path methods.
     """
 
@@ -49,6 +50,7 @@ class Options:
     weights: Path | None = None
     n_classes: int = 1000
     limit: int = 100
+    device: str = "cpu"
     methods: tuple[str, ...] = ()
 
     @property
@@ -131,7 +133,7 @@ def lines_of(failures: Sequence[Failure]) -> list[str]:
 
 def store_of(experiment: Experiment, options: Options) -> Store:
     """Where the rows of an experiment are."""
-    shared = {"seed": options.seed, "fast": options.fast, "threads": THREADS, "torch": torch.__version__}
+    shared = {"seed": options.seed, "fast": options.fast, "threads": THREADS}
     return Store(options.output / "rows", {**experiment.settings, **shared})
 
 
@@ -167,7 +169,7 @@ def run(build: Build, options: Options, workers: int, retry_failed: bool = False
                     failures.append(Failure(part, outcome))
                     tqdm.write("\n".join(map(shown, [f"{part} failed:", *outcome.splitlines()])))
                 else:
-                    store_of(experiment, options).save(part, outcome)
+                    store_of(experiment, options).save(part, outcome, made_on(options.device))
     return failures + [failure for experiment in experiments for failure in recorded_failures(experiment, options)]
 
 
@@ -222,6 +224,7 @@ def _start_worker(build: Build, options: Options, threads: int | None) -> None:
     global _experiments
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
+    torch.backends.cudnn.allow_tf32 = False  # a GPU's numbers are those of the CPU, up to rounding
     if threads is not None:
         torch.set_num_threads(threads)
         threadpoolctl.threadpool_limits(threads)  # clustering sums in the order in which threads come

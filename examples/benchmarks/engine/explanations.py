@@ -63,6 +63,11 @@ class Asked:
     target: list[int]
     seeds: Sequence[int]
 
+    @property
+    def classes(self) -> Tensor:
+        """The targets (N, 1), beside the images."""
+        return torch.tensor(self.target, device=self.images.device)[:, None]
+
     def generators(self) -> list[torch.Generator]:
         """Fresh generators, one for each image."""
         return [torch.Generator().manual_seed(seed) for seed in self.seeds]
@@ -145,12 +150,14 @@ def controls(setting: Setting) -> Methods:
 
     def random(asked: Asked) -> Explained:
         return Explained(
-            torch.stack([torch.rand(asked.images.shape[2:], generator=one)[None] for one in asked.generators()])
+            torch.stack([torch.rand(asked.images.shape[2:], generator=one)[None] for one in asked.generators()]).to(
+                asked.images
+            )
         )
 
     def gradient(asked: Asked) -> Explained:
         images = asked.images.clone().requires_grad_()
-        scores = model(images).gather(1, torch.tensor(asked.target)[:, None])
+        scores = model(images).gather(1, asked.classes)
         return Explained(torch.autograd.grad(scores.sum(), images)[0])
 
     return {

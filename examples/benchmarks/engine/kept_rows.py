@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,15 @@ def rows_of(experiments: Sequence[Experiment], options: Options) -> Rows:
 
 def commits_of(experiments: Sequence[Experiment], options: Options) -> list[str]:
     """Commits with which the parts were made."""
-    commits = (store_of(one, options).commit(part) for one in experiments for part in parts_of(one))
+    commits = (store_of(one, options).origin(part)[0] for one in experiments for part in parts_of(one))
     return list(dict.fromkeys(commit for commit in commits if commit))
+
+
+def places_of(experiment: Experiment, options: Options) -> str:
+    """On what the parts of an experiment were made, and how many where that differs."""
+    places = Counter(store_of(experiment, options).origin(part)[1] for part in parts_of(experiment))
+    del places[""]
+    return next(iter(places), "") if len(places) < 2 else ", ".join(f"{n} parts {name}" for name, n in places.items())
 
 
 def accuracy_of(rows: pd.DataFrame) -> str:

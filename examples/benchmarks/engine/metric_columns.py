@@ -33,7 +33,8 @@ class Remembered:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Outputs of the images."""
-        keys = [hashlib.sha1(row.numpy().tobytes(), usedforsecurity=False).digest() for row in images.contiguous()]
+        rows = images.detach().cpu().contiguous().numpy()
+        keys = [hashlib.sha1(row.tobytes(), usedforsecurity=False).digest() for row in rows]
         new = {key: row for row, key in enumerate(keys) if key not in self._seen}
         if new:
             with torch.no_grad():
@@ -52,7 +53,7 @@ def randomised(score_map: Tensor, seed: int) -> Tensor:
     if len(values) == 1:
         return score_map
     drawn = torch.rand(len(values), generator=torch.Generator().manual_seed(seed))
-    return ((drawn - drawn.min()) / (drawn.max() - drawn.min()))[places].to(score_map)
+    return ((drawn - drawn.min()) / (drawn.max() - drawn.min())).to(score_map)[places]
 
 
 @dataclass
@@ -79,6 +80,8 @@ def measured_cost(model: nn.Module, n: int) -> Iterator[Cost]:
     cost, start = Cost(), time.perf_counter()
     with counted_passes(model) as passes:
         yield cost
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # seconds are those until the device has done it
     _fill(cost, passes, time.perf_counter() - start, n)
 
 
@@ -145,8 +148,8 @@ def path_columns(what: Targets, maps: Tensor, seed: int = 0) -> Columns:
     if difference.correct is None:
         raise ValueError("path_columns needs a classifier")
     padded = torch.nn.functional.pad(difference.correct, (1, 1))
-    grid = torch.tensor((0.0, *difference.fractions.tolist(), 1.0))
-    accuracy = torch.trapezoid(padded.double(), grid.double(), dim=1)
+    grid = torch.tensor((0.0, *difference.fractions.tolist(), 1.0), dtype=torch.float64, device=padded.device)
+    accuracy = torch.trapezoid(padded.double(), grid, dim=1)
     return {
         "insertion": valid_areas(inserted),
         "deletion": valid_areas(deleted),

@@ -43,6 +43,21 @@ class Network:
     n_classes: int
     to_grid: Callable[[Tensor], Tensor] | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return next(self.model.parameters(), torch.empty(0)).device
+
+    @property
+    def black(self) -> Tensor:
+        """A black pixel (1, C, 1, 1), prepared."""
+        return self.preparation.black.to(self.device)
+
+    def to(self, device: str) -> Network:
+        """The same network, moved there."""
+        self.model.to(device)
+        return self
+
     def blurred(self, images: Tensor) -> Tensor:
         """Images of which nothing can be made out, as the package's methods and metrics have them."""
         return gaussian_blur(images)

@@ -94,7 +94,8 @@ class PathGames:
     def network(self) -> Network:
         """The network."""
         options = self.options
-        return load_network(self.network_name, options.cache, options.weights, options.n_classes)
+        network = load_network(self.network_name, options.cache, options.weights, options.n_classes)
+        return network if self.network_name == "five-layers" else network.to(options.device)
 
     @cached_property
     def samples(self) -> Samples:
@@ -119,7 +120,7 @@ class PathGames:
         is_small = self.network_name == "five-layers"
         setting = Setting(
             self.network,
-            self._pool(half),
+            self._pool(half).to(self.network.device),
             self.budget,
             groups=min(self.budget // 2, 6 if is_small else 9),
             neighborhoods=(10, 2, 3, 4, 5, 7, 30) if is_small else (9, 4, 7),
@@ -142,13 +143,14 @@ class PathGames:
         half, start = (int(number) for number in part.split("-"))
         places = self._half(half)[start : start + self.batch]
         images, labels = self.samples.load(places, self.network.n_classes)
+        images = images.to(self.network.device)
         indices = [self.samples.indices[place] for place in places]
         model = self.network.model
         with torch.no_grad():
             target = model(images).argmax(1).tolist()
         seeds = [self.options.seed_of(index) for index in indices]
         blurred = self.network.blurred(images)
-        what = Targets(images, target, Remembered(model), self.network.preparation.black, blurred)
+        what = Targets(images, target, Remembered(model), self.network.black, blurred)
         rows: list[Row] = []
         for name, explain in self._methods(half if self.pool_name is None else 0).items():
             method_rows = self._explained(name, explain, what, seeds)

@@ -18,6 +18,7 @@ SIDE = 160
 
 def heat_map(values: Tensor) -> bytes:
     """A map (H, W) as WebP: orange above zero and blue below, full colour at the 99th percentile of its size."""
+    values = values.detach().cpu()
     limits = symmetric_limits(values, quantile=0.99) if bool(values.isfinite().any()) else (-1.0, 1.0)
     return _encoded(colorize(values, limits, "signed", nonfinite=(128, 128, 128)))
 

@@ -39,7 +39,8 @@ def why_no_rival(network: Network) -> dict[str, str]:
     """Methods that cannot explain this network, with the reason."""
     if network.to_grid is not None:
         return dict.fromkeys(_of_layers(network), "it needs maps, not tokens")
-    black = network.preparation.black.expand(1, -1, network.preparation.size, network.preparation.size)
+    size = network.preparation.size
+    black = network.black.expand(1, -1, size, size)
     reasons = {name: _refusal(explain, Asked(black, [0], [0])) for name, explain in _of_layers(network).items()}
     return {name: reason for name, reason in reasons.items() if reason}
 
@@ -77,7 +78,7 @@ def _path(attribute: Callable[..., Any], n_steps: int) -> Explain:
 
 
 def _agi(setting: Setting, n_classes: int, n_steps: int) -> Explain:
-    std = torch.tensor(setting.network.preparation.std)[None, :, None, None]
+    std = torch.tensor(setting.network.preparation.std, device=setting.network.device)[None, :, None, None]
     agi = AGI(setting.network.model, n_false_classes=n_classes, step_size=_PIXEL / std)
 
     def explain(asked: Asked) -> Explained:
@@ -90,12 +91,12 @@ def _agi(setting: Setting, n_classes: int, n_steps: int) -> Explain:
 
 def _xrai(setting: Setting) -> Explain:
     """From black and white, which share the budget."""
-    preparation, xrai = setting.network.preparation, XRAI(setting.network.model)
-    white = preparation.black + 1 / torch.tensor(preparation.std)[None, :, None, None]
+    network, xrai = setting.network, XRAI(setting.network.model)
+    white = network.black + 1 / torch.tensor(network.preparation.std, device=network.device)[None, :, None, None]
 
     def explain(asked: Asked) -> Explained:
         side = asked.images.shape[2:]
-        baselines = [one.expand(1, -1, *side) for one in (preparation.black, white)]
+        baselines = [one.expand(1, -1, *side) for one in (network.black, white)]
         return Explained(
             xrai.attribute(asked.images, baselines, target=asked.target, n_steps=max(1, setting.budget // 2))
         )

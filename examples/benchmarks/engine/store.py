@@ -15,11 +15,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from captum_ext.core.atomic import replaced
 
 Row = dict[str, Any]
-_SETTINGS, _COMMIT = b"settings", b"commit"
+_SETTINGS, _COMMIT, _MADE = b"settings", b"commit", b"made"
 
 
 @cache
@@ -34,6 +35,13 @@ def current_commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head.stdout.strip()[:12] + (" with changes" if changed.stdout.strip() else "")
+
+
+@cache
+def made_on(device: str) -> str:
+    """With which PyTorch and on what networks run, which rows do not say: they agree up to rounding."""
+    name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device.upper()
+    return f"torch {torch.__version__}, {name}"
 
 
 @contextmanager
@@ -79,18 +87,18 @@ class Store:
             return None
         return table.to_pandas()
 
-    def commit(self, part: str) -> str:
-        """The commit with which a part was made; nothing where it is not there."""
+    def origin(self, part: str) -> tuple[str, str]:
+        """The commit with which a part was made, and on what (see `made_on`); nothing where it is not there."""
         try:
             metadata = pq.read_schema(self.path(part)).metadata or {}
         except (OSError, pa.ArrowException):
-            return ""
-        return metadata.get(_COMMIT, b"").decode()
+            return "", ""
+        return metadata.get(_COMMIT, b"").decode(), metadata.get(_MADE, b"").decode()
 
-    def save(self, part: str, rows: Iterable[Row]) -> None:
-        """Write a part, replacing what was there."""
+    def save(self, part: str, rows: Iterable[Row], made: str) -> None:
+        """Write a part, replacing what was there; `made` is what `origin` says of it."""
         table = pa.Table.from_pandas(pd.DataFrame(list(rows)), preserve_index=False)
-        about = {_SETTINGS: self._settings().encode(), _COMMIT: current_commit().encode()}
+        about = {_SETTINGS: self._settings().encode(), _COMMIT: current_commit().encode(), _MADE: made.encode()}
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), **about})
         path = self.path(part)
         with room_for(path):

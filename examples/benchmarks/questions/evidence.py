@@ -82,7 +82,7 @@ class Evidence:
     @cached_property
     def networks(self) -> dict[str, Network]:
         """By name; the first is explained."""
-        return {name: load_network(name, self.options.cache) for name in LITE}
+        return {name: load_network(name, self.options.cache).to(self.options.device) for name in LITE}
 
     @cached_property
     def samples(self) -> Samples:
@@ -96,8 +96,8 @@ class Evidence:
     @lru_cache(maxsize=2)  # noqa: B019 (an experiment lives as long as its process)
     def _methods(self, half: int) -> Methods:
         """The methods on the first network."""
-        pool = other_half(self.samples, half, self.options.seed, self.options.fast)
         options = self.options
+        pool = other_half(self.samples, half, options.seed, options.fast).to(options.device)
         setting = Setting(self.networks[LITE[0]], pool, self.budget, seed=options.seed, fast=options.fast)
         every = {name: explain for build in self.builders for name, explain in build(setting).items()}
         return {name: every[name] for name in self.names if name in every}
@@ -106,9 +106,10 @@ class Evidence:
         """A row for each method, and one more for each of `ABSENT`, asked for a class that is not in the image."""
         place = int(part)
         image, (label,) = self.samples.load([place], self.networks[LITE[0]].n_classes)
+        image = image.to(self.options.device)
         index = self.samples.indices[place]
         seeds, scorers = [self.options.seed_of(index)], Scorers(self.networks, image, self.options.seed_of(index))
-        target, mosaic = scorers.first_class, self._mosaic(place)
+        target, mosaic = scorers.first_class, [one.to(self.options.device) for one in self._mosaic(place)]
         methods = self._methods(place % 2)
         asked, rounded = (Asked(one, [target], seeds) for one in (image, self._rounded(image, index)))
         shared = {"data": self.samples.name, "network": LITE[0], "sample": index, "label": label, "target": target}
@@ -123,7 +124,7 @@ class Evidence:
         return rows
 
     def _present(
-        self, explain: Explain, asked: Asked, rounded: Asked, mosaic: tuple[Tensor, Tensor], scorers: Scorers
+        self, explain: Explain, asked: Asked, rounded: Asked, mosaic: Sequence[Tensor], scorers: Scorers
     ) -> Row:
         maps = explain(asked).maps.detach()
         columns = scorers.columns(maps, asked.target) | scorers.gains(maps, asked.target)
@@ -137,7 +138,7 @@ class Evidence:
     def _rounded(self, image: Tensor, index: int) -> Tensor:
         """The image with other last digits: relative noise of float32's precision."""
         drawn = torch.randn(image.shape, generator=torch.Generator().manual_seed(self.options.seed_of(index)))
-        return image * (1 + torch.finfo(image.dtype).eps * drawn)
+        return image * (1 + torch.finfo(image.dtype).eps * drawn.to(image.device))
 
     def _mosaic(self, place: int) -> tuple[Tensor, Tensor]:
         """The image and three others, of half the size, and a mask (1, 1, H, W) of its own quarter."""
@@ -163,13 +164,13 @@ class Scorers:
     def __init__(self, networks: dict[str, Network], image: Tensor, seed: int) -> None:
         own = networks[LITE[0]]
         self.image, self.ranking = image, metrics.Ranking(seed=seed)
-        self.blurred, self.black = own.blurred(image), own.preparation.black.expand_as(image)
+        self.blurred, self.black = own.blurred(image), own.black.expand_as(image)
         self.by_network: dict[str, Model] = {
             name.rpartition("-")[2]: Remembered(network.model) for name, network in networks.items()
         }
         self.own = self.by_network["lite0"]
-        drawn = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
-        std = torch.tensor(own.preparation.std)[:, None, None]
+        drawn = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed)).to(image.device)
+        std = torch.tensor(own.preparation.std, device=image.device)[:, None, None]
         self.noisy = {level: Remembered(_added(own.model, drawn * level / 255 / std)) for level in NOISE}
         ranked = self.own(image)[0].argsort(descending=True)
         self.first_class = int(ranked[0])
@@ -227,7 +228,7 @@ def _softmax(model: Model) -> Model:
 
 def _rank_correlation(one: Tensor, other: Tensor) -> float:
     """Of two maps' pixels; 1 where both are constant."""
-    first, second = (maps.sum(1).flatten().double().numpy() for maps in (one, other))
+    first, second = (maps.sum(1).flatten().double().cpu().numpy() for maps in (one, other))
     if first.std() == 0 and second.std() == 0:
         return 1.0
     return float(spearmanr(first, second).statistic)

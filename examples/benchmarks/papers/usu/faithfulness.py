@@ -84,7 +84,7 @@ class Faithfulness:
     def network(self) -> Network:
         """The network."""
         options = self.options
-        return load_network(self.network_name, options.cache, options.weights, options.n_classes)
+        return load_network(self.network_name, options.cache, options.weights, options.n_classes).to(options.device)
 
     @cached_property
     def samples(self) -> Samples:
@@ -99,6 +99,7 @@ class Faithfulness:
         """All CAM methods and upsamplers on one image."""
         place, model = int(part), self.network.model
         image, (label,) = self.samples.load([place], self.network.n_classes)
+        image = image.to(self.network.device)
         index = self.samples.indices[place]
         with torch.no_grad():
             target = int(model(image).argmax())
@@ -128,7 +129,7 @@ class Faithfulness:
         maps = torch.cat([made[name][0] for name in group])
         preparation, repeated = self.network.preparation, image.expand(len(group), -1, -1, -1)
         targets = [int(shared["target"])] * len(group)
-        what = Targets(repeated, targets, ask, preparation.black, self.network.blurred(repeated))
+        what = Targets(repeated, targets, ask, self.network.black, self.network.blurred(repeated))
         try:
             columns = self._measured(what, maps, made["nearest"][0] if "nearest" in made else None)
         except Exception as error:
