@@ -19,7 +19,6 @@ from examples.benchmarks.engine.experiment import (
     Options,
     lines_of,
     parts_of,
-    parts_of,
     recorded_failures,
     run,
     store_of,
