@@ -15,6 +15,7 @@ import json
 import platform
 import sys
 from collections.abc import Iterable
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def environment() -> dict[str, str]:
     versions = {name: version(name) for name in ("torch", "torchvision", "captum")}
     versions |= {"CUDA": str(torch.version.cuda), "cuDNN": str(torch.backends.cudnn.version())}
     versions |= {"captum-ext": captum_ext.__version__, "Python": platform.python_version()}
-    return {"card": card(), **versions}
+    return {"card": card(), "measured": date.today().isoformat(), **versions}
 
 
 def measure(out: Path, minutes: float, runs: int) -> None:

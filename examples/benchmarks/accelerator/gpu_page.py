@@ -38,9 +38,12 @@ def page(files: Sequence[Mapping[str, Any]]) -> str:
 
 def _section(figures: Mapping[str, Any]) -> str:
     environment = dict(figures["environment"])
-    lines = [f"## {environment.pop('card')}", "", ", ".join(f"{name} {value}" for name, value in environment.items())]
+    title = ", measured ".join(environment.pop(name) for name in ("card", "measured") if name in environment)
+    lines = [f"## {title}", "", ", ".join(f"{name} {value}" for name, value in environment.items())]
     for part, (title, note) in _PARTS.items():
-        rows = figures.get(part)
+        if part not in figures:
+            continue
+        rows = figures[part]
         lines += ["", f"### {title}", "", note.format(runs=figures["runs"]), ""]
         lines += _table(rows) if rows else ["Not measured."]
     return "\n".join(lines) + "\n"
