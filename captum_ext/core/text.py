@@ -28,7 +28,7 @@ def shown(text: object, most: int | None = None) -> str:
 
     Args:
         text: anything; `str` of it is shown.
-        most: characters of what is shown; of a longer text the middle is left out.
+        most: characters of what is shown; of a longer text the middle is left out where that makes it shorter.
 
     Example:
         >>> from captum_ext.core.text import shown
@@ -40,7 +40,8 @@ def shown(text: object, most: int | None = None) -> str:
     if most is None or len(visible) <= most:
         return visible
     kept = most // 2
-    return f"{visible[:kept]} ... {len(visible) - 2 * kept} characters ... {visible[-kept:]}"
+    shortened = f"{visible[:kept]} ... {len(visible) - 2 * kept} characters ... {visible[-kept:]}"
+    return min(visible, shortened, key=len)
 
 
 def _visible(character: str) -> str:

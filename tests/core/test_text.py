@@ -56,6 +56,7 @@ def test_no_character_of_unicode_comes_through_that_a_terminal_obeys():
 def test_of_a_very_long_text_the_middle_is_left_out():
     assert shown("a" * 50 + "b" * 1000 + "c" * 50, most=100) == "a" * 50 + " ... 1000 characters ... " + "c" * 50
     assert shown("a" * 100, most=100) == "a" * 100
+    assert shown("a" * 105, most=100) == "a" * 105  # saying what is left out would be longer
     assert shown("\n" * 100, most=100) == r"\n" * 25 + " ... 100 characters ... " + r"\n" * 25
 
 
