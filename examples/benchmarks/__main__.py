@@ -149,7 +149,7 @@ def measured(
             for one in experiments
             if one.name in rows
         ],
-        "cost": cost_of(options),
+        "cost": cost_of(options, experiments),
     }
     return rows, about
 

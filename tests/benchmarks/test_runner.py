@@ -163,17 +163,17 @@ def test_what_went_wrong_everywhere_is_one_line():
 def test_an_interrupted_invocation_counts_in_the_cost(options, monkeypatch):
     ticks = itertools.count(0, 60)  # each invocation takes a minute, however busy the machine is
     monkeypatch.setattr(environment, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
-    assert cost_of(options) == "no parts were run"
+    assert cost_of(options, build(options)) == "no parts were run"
     with pytest.raises(KeyboardInterrupt), recorded_cost(options, build(options)):  # noqa: PT012
         store_of(Toy(options), options).save("toy/0", [{"method": "square", "sample": 0, "score": 0.0}], "here")
         raise KeyboardInterrupt
-    assert cost_of(options).startswith("1 parts, 1 minutes, at most ")
+    assert cost_of(options, build(options)).startswith("1 parts, 1 minutes, at most ")
     with recorded_cost(options, build(options)):
         run(build, options, workers=1)
-    assert cost_of(options).startswith("5 parts, 2 minutes in 2 invocations, at most ")
+    assert cost_of(options, build(options)).startswith("5 parts, 2 minutes in 2 invocations, at most ")
     with recorded_cost(options, build(options)):  # there is nothing to do
         run(build, options, workers=1)
-    assert "in 2 invocations" in cost_of(options)
+    assert "in 2 invocations" in cost_of(options, build(options))
 
 
 @pytest.mark.parametrize(

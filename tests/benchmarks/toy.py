@@ -8,7 +8,7 @@ from examples.benchmarks.engine.experiment import Options
 class Toy:
     """Five parts of two samples; what goes wrong is named in files of the output folder."""
 
-    name = "toy"
+    name, device = "toy", "cpu"
 
     def __init__(self, options: Options) -> None:
         self.settings, self.size = {"power": 2}, "small"

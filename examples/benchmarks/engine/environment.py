@@ -99,15 +99,16 @@ def recorded_cost(options: Options, experiments: Sequence[Experiment]) -> Iterat
                         temporary.write_text(json.dumps([*before, {**spent, "gigabytes": memory.peak}]))
 
 
-def cost_of(options: Options) -> str:
-    """What all invocations into this folder cost together."""
-    costs = _costs(options)
+def cost_of(options: Options, experiments: Sequence[Experiment]) -> str:
+    """What all invocations into this folder cost together, and of how many parts that is not known."""
+    costs, done = _costs(options), count_done(experiments, options)
     if not costs:
-        return "no parts were run"
+        return f"{done} parts, whose time and memory were not recorded" if done else "no parts were run"
     parts, minutes = (sum(one[name] for one in costs) for name in ("parts", "minutes"))
     times = f" in {len(costs)} invocations" if len(costs) > 1 else ""
     largest = max(one["gigabytes"] for one in costs)
-    return f"{parts} parts, {minutes:.0f} minutes{times}, at most {largest:.1f} GB of memory"
+    unknown = f"; of {done - parts} more nothing was recorded" if done > parts else ""
+    return f"{parts} parts, {minutes:.0f} minutes{times}, at most {largest:.1f} GB of memory{unknown}"
 
 
 def _costs(options: Options) -> list[dict[str, Any]]:

@@ -94,6 +94,11 @@ class Experiment(Protocol):
         """The same in words, as far as readers want to know."""
         ...
 
+    @property
+    def device(self) -> str:
+        """Where its networks run."""
+        ...
+
     def prepare(self) -> None:
         """Do what takes long and is done once, before the parts: training."""
         ...
@@ -169,7 +174,7 @@ def run(build: Build, options: Options, workers: int, retry_failed: bool = False
                     failures.append(Failure(part, outcome))
                     tqdm.write("\n".join(map(shown, [f"{part} failed:", *outcome.splitlines()])))
                 else:
-                    store_of(experiment, options).save(part, outcome, made_on(options.device))
+                    store_of(experiment, options).save(part, outcome, made_on(experiment.device))
     return failures + [failure for experiment in experiments for failure in recorded_failures(experiment, options)]
 
 

@@ -86,6 +86,11 @@ class PathGames:
         pool = self.pool_name or "the other half, crops of it, photographs and CIFAR images"
         return f"{self.network_name}; {self.budget} gradients; references: {pool}"
 
+    @property
+    def device(self) -> str:
+        """Where the network runs: that of the digits is too small for a GPU."""
+        return "cpu" if self.network_name == "five-layers" else self.options.device
+
     def prepare(self) -> None:
         """Train the network where it is one of ours."""
         _ = self.network
@@ -94,8 +99,7 @@ class PathGames:
     def network(self) -> Network:
         """The network."""
         options = self.options
-        network = load_network(self.network_name, options.cache, options.weights, options.n_classes)
-        return network if self.network_name == "five-layers" else network.to(options.device)
+        return load_network(self.network_name, options.cache, options.weights, options.n_classes).to(self.device)
 
     @cached_property
     def samples(self) -> Samples:

@@ -165,21 +165,29 @@ def networks_table(judged: Sequence[Judged]) -> list[list[str]]:
     for key, kinds in claims.items():
         cells = [kinds[name].value if name in kinds else "" for name in networks]
         if len(kinds) > 1:
-            table.append([*key, *cells, f"{list(kinds.values()).count(Kind.HOLDS)} of {len(kinds)}"])
+            table.append([*key, *cells, _holds_on(list(kinds.values()))])
     return table
+
+
+def _holds_on(kinds: list[Kind]) -> str:
+    """On how many of the networks; that nothing contradicts an equality does not show it."""
+    consistent = kinds.count(Kind.NOT_CONTRADICTED)
+    if consistent:
+        return f"consistent on {consistent} of {len(kinds)}"
+    return f"{kinds.count(Kind.HOLDS)} of {len(kinds)}"
 
 
 def table_lines(table: Table) -> list[str]:
     """A markdown table: means with intervals, a star where Holm's p is below 0.05, passes and seconds."""
     metrics = list(table.comparisons)
     head = [f"{METRICS[metric].title}{arrow(metric)}" for metric in metrics]
-    lines = [
-        _line(["method", *head, "gradients + forwards", "seconds"]),
-        "|" + " --- |" * (len(head) + 3),
-    ]
+    costs = {method: [passes(table, method), seconds(table, method)] for method in table.methods}
+    counted = any(any(cells) for cells in costs.values())  # not of an experiment about other things
+    head = ["method", *head, *(["gradients + forwards", "seconds"] if counted else [])]
+    lines = [_line(head), "|" + " --- |" * len(head)]
     for method in table.methods:
         cells = [cell(table, metric, method) for metric in metrics]
-        lines.append(_line([in_markdown(method), *cells, passes(table, method), seconds(table, method)]))
+        lines.append(_line([in_markdown(method), *cells, *(costs[method] if counted else [])]))
     failed = "".join(f" {in_markdown(method)} failed on {count} images." for method, count in table.failed.items())
     return [*lines, "", f"{counts(table)}. A star: p < 0.05 (Holm) against {in_markdown(table.view.control)}.{failed}"]
 

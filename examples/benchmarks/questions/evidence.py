@@ -75,6 +75,11 @@ class Evidence:
         """In words."""
         return f"maps of {LITE[0]}, scored by {', '.join(LITE)}; {self.budget} gradients"
 
+    @property
+    def device(self) -> str:
+        """Where the networks run."""
+        return self.options.device
+
     def prepare(self) -> None:
         """See that the weights are there."""
         _ = self.networks

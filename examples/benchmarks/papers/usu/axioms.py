@@ -43,6 +43,11 @@ class Axioms:
         """In words."""
         return f"{self.n_cases} random cases"
 
+    @property
+    def device(self) -> str:
+        """There is no network."""
+        return "cpu"
+
     def prepare(self) -> None:
         """Nothing."""
 

@@ -78,6 +78,11 @@ class Controlled:
         names = ", ".join(task.name for task in self.tasks)
         return f"{names}, trained on {len(first.splits[0])} of {first.n} images for {first.epochs} epochs"
 
+    @property
+    def device(self) -> str:
+        """The networks are small."""
+        return "cpu"
+
     def prepare(self) -> None:
         """Train."""
         for task in self.tasks:

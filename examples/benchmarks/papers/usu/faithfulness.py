@@ -76,6 +76,11 @@ class Faithfulness:
         names = NOT_ON_TOKENS if self.network_name.startswith("torchvision:vit") else ()
         return {name: "the host's class needs maps, not tokens" for name in self._asked if name in names}
 
+    @property
+    def device(self) -> str:
+        """Where the network runs."""
+        return self.options.device
+
     def prepare(self) -> None:
         """See that the weights fit."""
         _ = self.network
