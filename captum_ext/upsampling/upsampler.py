@@ -57,8 +57,9 @@ class USUUpsampler:
         scorer: "deletion+insertion", "deletion", "insertion", "coalition", "gradient", "constant", "random" (the
             control), or an object such as `CoalitionScorer(n_passes=64)`.
         output: what is scored: "logit" (the model's outputs as they are) or "probability" (their softmax, of a class).
-        fill: what stands for a missing segment: "mean" (of each image's channels), "blur", "rise" or an
-            `images.Blur`, "zero", a number or a tensor.
+        fill: what stands for a missing segment: "mean" (of each image's channels), "blur" (which may leave the class to
+            small images: nothing warns here, see `images.Blur`), "rise" or an `images.Blur`, "zero", a number or a
+            tensor.
         refinement: None, or a `Refinement` for finer segments where scores change; its kernel "diagonal", the paper's,
             is for images.
         mean: the model's input normalisation, undone for the segmenter; without it (and `std`) each image is scaled
