@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo benchmark fuzz compatibility test test-browser test-gpu test-scale test-lowest lint wheel clean
+.PHONY: demo benchmark fuzz compatibility test test-browser test-long test-gpu test-scale test-lowest lint wheel clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m examples.quickstart
@@ -14,6 +14,10 @@ benchmark: $(VENV)/.installed-benchmark
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q -n 2
+
+# The benchmark's runner and verdicts, parts of the campaign below, and what else takes more than some seconds.
+test-long: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q -n 2 -m long tests
 
 # Odd values, damaged files, flipped bits, kills, for a quarter of an hour; the counts become docs/robustness.md.
 fuzz: $(VENV)/.installed-test

@@ -10,6 +10,8 @@ from examples.benchmarks.engine.summary import networks_table, overview, summary
 from examples.benchmarks.engine.tables import METRICS, View, fill
 from examples.benchmarks.report import claims, views
 
+pytestmark = pytest.mark.long
+
 ABOUT = {
     "versions": {"torch": "2"},
     "machine": {"processor": "p", "cores": 2, "memory": "1 GB"},

@@ -16,6 +16,8 @@ from examples.benchmarks.papers.usu import faithfulness
 from examples.benchmarks.papers.usu.faithfulness import Faithfulness
 from examples.real_data import Preparation
 
+pytestmark = pytest.mark.long
+
 SMALL = Preparation(size=28, resize=28)
 
 

@@ -10,6 +10,8 @@ from examples.benchmarks.engine.kept_rows import digest, kept
 from examples.benchmarks.engine.summary import fact_lines, verdict_lines
 from examples.benchmarks.report import verdicts
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 SIZES = {
     "paths-digits": 200,

@@ -28,6 +28,8 @@ from examples.benchmarks.engine.store import Store
 from tests.benchmarks.test_claims import ABOUT
 from tests.benchmarks.toy import Toy, build, marked
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def options(tmp_path):

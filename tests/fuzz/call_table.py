@@ -91,7 +91,15 @@ def MODEL(x, *others):  # noqa: N802 (a constant of the table)
     return SCORED(x) + sum(other.flatten(1).mean(1, keepdim=True) for other in others)
 
 
-RULES = ("gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid", "stratified")
+RULES = (
+    "gausslegendre",
+    "riemann_left",
+    "riemann_right",
+    "riemann_middle",
+    "riemann_trapezoid",
+    "riemann_graded",
+    "stratified",
+)
 
 
 @dataclass(frozen=True)

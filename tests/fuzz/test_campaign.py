@@ -17,6 +17,8 @@ from tests.fuzz import engine, kind_calls
 from tests.fuzz.call_table import ENTRIES
 from tests.fuzz.kinds import KINDS
 
+pytestmark = pytest.mark.long
+
 SECONDS = 12
 
 # Public names that are not in the table, and why.

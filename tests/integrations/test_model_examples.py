@@ -62,6 +62,7 @@ def test_texts_of_open_clip_from_a_file(tmp_path):
     run("clip_zero_shot", "tiny-clip", path, output=tmp_path / "figure.png")
 
 
+@pytest.mark.long
 def test_a_detector_of_torchvision_from_a_file(tmp_path):
     name = "ssdlite320_mobilenet_v3_large"
     torch.manual_seed(0)

@@ -139,11 +139,10 @@ class LayerPathAttribution(InsideModel, LayerAttribution, GradientAttribution): 
             additional_forward_args: further arguments of `forward_func`, tiled as Captum tiles them: tensors whose
                 first dimension is N follow their row; wrap in `captum_ext.Shared` what all rows share. A reference is
                 taken through the model with the arguments of the row that it is a reference for.
-            n_steps: with one of Captum's rule names or "adaptive", gradients for EVERY reference's path; with
-                "stratified", gradients for an input in TOTAL.
+            n_steps: gradients for EVERY reference's path; with "stratified" gradients for an input in TOTAL.
             method: "gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid",
-                "stratified" or "adaptive". None: for each row "gausslegendre" with one reference, "stratified" with
-                several.
+                "riemann_graded", "stratified" or "adaptive". None: for each row "gausslegendre" with one reference,
+                "stratified" with several.
             internal_batch_size: at most this many rows are given to the model at once, whatever the number of
                 inputs, references and steps; the result does not depend on it. None: chosen by device and size of a
                 row. The layer's activations of all inputs and references are kept, where forward arguments follow the

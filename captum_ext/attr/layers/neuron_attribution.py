@@ -68,10 +68,9 @@ class NeuronPathAttribution(InsideModel, NeuronAttribution, GradientAttribution)
             baselines: as in Captum: a number, one row (1, ...), one row for each input (N, ...), or a tuple of these.
                 When given, they replace the references of the object.
             additional_forward_args: further arguments of `forward_func`, as in `captum_ext.attr.IntegratedGradients`.
-            n_steps: with one of Captum's rule names or "adaptive", gradients for EVERY reference's path; with
-                "stratified", gradients for an input in TOTAL.
-            method: one of Captum's rule names, "stratified" or "adaptive". None: for each row "gausslegendre" with one
-                reference, "stratified" with several.
+            n_steps: gradients for EVERY reference's path; with "stratified" gradients for an input in TOTAL.
+            method: one of Captum's rule names, "riemann_graded", "stratified" or "adaptive". None: for each row
+                "gausslegendre" with one reference, "stratified" with several.
             internal_batch_size: at most this many rows are given to the model at once; the result does not depend on
                 it. None: chosen by device and row size.
             attribute_to_neuron_input: select among what goes into the layer instead of what comes out.

@@ -163,11 +163,11 @@ class PathAttribution(PathMethod):
             additional_forward_args: further arguments of `forward_func`, tiled as Captum tiles them: tensors whose
                 first dimension is N follow their row, others are passed as they are with one whole batch at a time;
                 wrap in `captum_ext.Shared` what all rows share.
-            n_steps: with one of Captum's rule names or "adaptive", gradients for EVERY reference's path; with
-                "stratified", gradients for an input in TOTAL.
+            n_steps: gradients for EVERY reference's path; with "stratified" gradients for an input in TOTAL.
             method: "gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid",
-                "stratified" or "adaptive" (whose rows part ways: a model has to score each row by itself). None: for
-                each row "gausslegendre" with one reference, "stratified" with several.
+                "riemann_graded" (ours: closer nodes near the baseline, $((k - 1/2) / n)^2$, for one that shows
+                nothing), "stratified" or "adaptive" (whose rows part ways: a model has to score each row by itself).
+                None: for each row "gausslegendre" with one reference, "stratified" with several.
             internal_batch_size: at most this many rows are given to the model at once, whatever the number of
                 inputs, references and steps; the result does not depend on it. The model gets whole batches, all N
                 rows at one step before the next, as many steps at once as fit; only where N itself is larger are rows

@@ -1,4 +1,4 @@
-"""Nodes and weights of integration rules on [0, 1], under Captum's method names, in float64."""
+"""Nodes and weights of integration rules on [0, 1], Captum's under its names and one of our own, in float64."""
 
 from __future__ import annotations
 
@@ -47,6 +47,13 @@ def _middle(n: int) -> Rule:
     )
 
 
+def _graded(n: int) -> Rule:
+    """One node in each of n intervals that grow with their distance from the baseline, in the middle of its root."""
+    ends = (torch.arange(n + 1, dtype=torch.float64, device="cpu") / n) ** 2
+    nodes = ((torch.arange(n, dtype=torch.float64, device="cpu") + 0.5) / n) ** 2
+    return nodes, ends.diff()
+
+
 def _trapezoid(n: int) -> Rule:
     # Captum's weights, for the same numbers: 1/n inside and half of it at the ends, so they sum to (n - 1)/n.
     weights = torch.full((n,), 1 / n, dtype=torch.float64, device="cpu")
@@ -60,13 +67,14 @@ RULES: dict[str, Callable[[int], Rule]] = {
     "riemann_right": _right,
     "riemann_middle": _middle,
     "riemann_trapezoid": _trapezoid,
+    "riemann_graded": _graded,
 }
 
 
 def own_rule(given: str | None, own: Sequence[str], name: str) -> str:
     """The rule of a method that has none but its `own`, of which the first is the default: None stands for it.
 
-    A name of Captum's that is not among them is taken for the default as well, with a warning that says so: in a plain
+    A name of a rule that is not among them is taken for the default as well, with a warning that says so: in a plain
     swap of Captum's IntegratedGradients it may be spelled out.
 
     Raises:
@@ -88,7 +96,11 @@ def own_rule(given: str | None, own: Sequence[str], name: str) -> str:
 
 
 def quadrature(method: str, n_steps: int) -> Rule:
-    """Nodes (n_steps,) in [0, 1] and weights (n_steps,) of one of Captum's rules.
+    r"""Nodes (n_steps,) in [0, 1] and weights (n_steps,) of one of Captum's rules, or of "riemann_graded".
+
+    The last has the nodes $((k - 1/2) / n)^2$ with the weights $(2 k - 1) / n^2$, k = 1 to n: the middle rule on the
+    roots of the shares of the path. Gradients change fastest near a baseline that shows nothing, and there its nodes
+    are close together.
 
     Convention: as in Captum, the weights of `riemann_trapezoid` sum to `(n_steps - 1) / n_steps`, those of every
     other rule to one.
