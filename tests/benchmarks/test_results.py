@@ -84,5 +84,5 @@ def test_the_rows_have_what_an_audit_with_code_of_its_own_found(results):
     assert behind == pytest.approx([-0.028, -0.082, -0.134, -0.175, -0.275], abs=0.01)
     gaps = digits.groupby("method")["relative_gap"].median()
     assert gaps["SAMP++, 14 groups"] == pytest.approx(0.97, abs=0.05)
-    # 0.69 there, with settings that are not said: a momentum of 0.9 gives 0.64 for the gradient and 1.0 for the velocity
+    # 0.69 there, settings not said: a momentum of 0.9 gives 0.64 for the gradient and 1.0 for the velocity
     assert gaps["SAMP++, 14 groups, velocity"] < 0.2
