@@ -65,7 +65,7 @@ def networks() -> dict[str, Callable[[], nn.Module]]:
 class Measured:
     """One network and its images: every rule is held against the same converged maps."""
 
-    def __init__(self, model: nn.Module, images: Tensor, rows: int, baseline: str = "zero") -> None:
+    def __init__(self, model: nn.Module, images: Tensor, rows: int, baseline: str, converged: int) -> None:
         self.model, self.images, self.rows = model, images, rows
         self.baselines = _baselines(baseline, images)
         with torch.no_grad():
@@ -73,7 +73,7 @@ class Measured:
             self.target = scores.argmax(1)
             start = torch.cat([model(part) for part in self.baselines.split(rows)])
         self.difference = (scores.double() - start.double()).gather(1, self.target[:, None])[:, 0]
-        self.converged = self.by_nodes("gausslegendre", CONVERGED)
+        self.converged = self.by_nodes("gausslegendre", converged)
 
     def by_nodes(self, rule: str, n_steps: int) -> Tensor:
         """Maps of Captum's call, or of ours where Captum does not have the rule."""
@@ -159,7 +159,9 @@ def main() -> None:
     for name in options.networks:
         model = networks()[name]().eval().requires_grad_(False).to(options.device)
         found[name] = list(
-            Measured(model, pictures, options.rows, options.baseline).rules(options.rules, options.nodes)
+            Measured(model, pictures, options.rows, options.baseline, 20 if options.fast else CONVERGED).rules(
+                options.rules, options.nodes
+            )
         )
         header = ["rule", "gradients, mean", "worst gap", "median gap", "map error, mean"]
         print_table(
