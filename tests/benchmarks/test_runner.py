@@ -222,3 +222,12 @@ def test_a_device_that_is_not_here_is_refused_before_anything_runs(capsys):
         parsed(["--device", "no-such-device"])
     assert "'no-such-device' cannot be used here" in capsys.readouterr().err
     assert parsed(["--device", "cpu"]).device == "cpu"
+
+
+def test_parts_whose_cost_nobody_wrote_down_are_said_to_be_so(options):
+    store_of(Toy(options), options).save("toy/0", [{"method": "square"}], "here")
+    assert cost_of(options, build(options)) == "1 parts, whose time and memory were not recorded"
+    (options.output / "cost.json").write_text('[{"parts": 1, "minutes": 2, "gigabytes": 0.5}]')
+    assert cost_of(options, build(options)) == "1 parts, 2 minutes, at most 0.5 GB of memory"
+    store_of(Toy(options), options).save("toy/1", [{"method": "square"}], "here")
+    assert cost_of(options, build(options)).endswith("GB of memory; of 1 more nothing was recorded")
