@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import torch
 from torch import nn
@@ -13,6 +13,9 @@ from captum_ext.core.model_search import find_module, modules_behind
 from captum_ext.core.types import ForwardFunc
 from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 #: A buffer by its module and its name there.
 Buffer: TypeAlias = tuple[nn.Module, str]
@@ -75,6 +78,18 @@ def check_rows_independent(forward_func: ForwardFunc, allow_batch_statistics: bo
                 "them. Call model.eval() first."
             )
             return
+
+
+def observing(hook: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Mark a hook that leaves a pass's outputs as they are: `hooks_of` does not count it."""
+    hook.only_observes = True  # type: ignore[attr-defined]
+    return hook
+
+
+def hooks_of(module: nn.Module) -> list[Any]:
+    """The hooks of a module, not of those inside of it, that may change what it returns."""
+    hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+    return [hook for hook in hooks if not getattr(hook, "only_observes", False)]
 
 
 def check_gradients_right(forward_func: ForwardFunc) -> None:

@@ -273,6 +273,15 @@ class BatchedModel:
             return outputs
         return cast(Tensor, self._naming_target(lambda: scores_of(outputs, select_target(self.target, rows))))
 
+    def select_whole(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """The same of what the model itself returned for the rows, (P, ...), also where targets are functions."""
+        if not self.has_functions:
+            return self.select(outputs, rows)
+        target = select_target(self.target, rows)
+        functions: Any = target if isinstance(target, list) else [target] * len(rows)
+        with torch.no_grad():
+            return scored(lambda: outputs, functions, rows.tolist())
+
     def _differentiated(self, points: Tensors, rows: Tensor, one_score_a_row: bool) -> tuple[Tensor, Tensors]:
 
         def evaluate(laid_out: Tensors) -> tuple[Tensor, Tensors]:

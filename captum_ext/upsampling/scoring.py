@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,8 @@ from captum_ext.core.model import BatchedModel
 from captum_ext.core.progress import counted
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import accumulation_dtype
+from captum_ext.exceptions import OutputTypeError
+from captum_ext.upsampling.known_outputs import KnownRows, NotKeptError, check_kept
 
 Segments = list[Tensor]
 
@@ -34,6 +37,7 @@ class MaskedImages:
         fill: what stands where a segment is not kept, whatever else is.
         probability: score the target's softmax probability instead of the output itself.
         progress: whether to show a bar that counts passes.
+        known: what the model is not asked again; None where no two points can be the same.
     """
 
     request: Request
@@ -41,6 +45,7 @@ class MaskedImages:
     fill: Fill
     probability: bool = False
     progress: bool = False
+    known: KnownRows | None = None
 
     @property
     def images(self) -> Tensor:
@@ -67,21 +72,50 @@ class MaskedImages:
 
         `kept` gets the numbers (p,) of points and returns masks (p, H, W).
         """
+        if self.known is not None:
+            with contextlib.suppress(NotKeptError, OutputTypeError):
+                return self._score(self._known_outputs(self.known, rows, kept), rows, whole=True)
+
+        def score(outputs: Tensor, row: Tensor) -> Tensor:
+            return self._score(outputs, row)
+
+        return self._evaluate(self.model, rows, kept, score)
+
+    def _evaluate(
+        self,
+        model: BatchedModel,
+        rows: Tensor,
+        kept: Callable[[Tensor], Tensor],
+        read: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        """What `read` makes of the model's outputs at the points."""
 
         def values(points: Tensor, row: Tensor) -> Tensor:
             taken = self.images[row.to(self.images.device)]  # a copy
             masked = self.fill.apply(0, taken, kept(points)[:, None], row)
-            scores = self._score(self.model.outputs((masked,), row), row)
+            result = read(model.outputs((masked,), row), row)
             bar(len(row))
-            return scores
+            return result
 
         with counted("segment scores", len(rows), "pass", self.progress) as bar:
             return self.request.evaluate(rows, values)
 
-    def _score(self, outputs: Tensor, rows: Tensor) -> Tensor:
+    def _known_outputs(self, known: KnownRows, rows: Tensor, kept: Callable[[Tensor], Tensor]) -> Tensor:
+        """Whole outputs (P, K), of which each is computed once."""
+        model = self.model.elsewhere(len(self.images), whole=True) if self.model.has_functions else self.model
+
+        def ask(points: Tensor) -> Tensor:
+            return self._evaluate(
+                model, rows[points], lambda numbers: kept(points[numbers]), lambda outputs, _: check_kept(outputs)
+            )
+
+        return known.find(rows, kept, self.request.limit.rows, ask)
+
+    def _score(self, outputs: Tensor, rows: Tensor, *, whole: bool = False) -> Tensor:
         wide = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
         classes = wide.dim() == 2 and wide.shape[1] > 1  # the softmax of a single output is a constant
-        return self.model.select(wide.softmax(1) if self.probability and classes else wide, rows)
+        wide = wide.softmax(1) if self.probability and classes else wide
+        return self.model.select_whole(wide, rows) if whole else self.model.select(wide, rows)
 
 
 def _as_column(numbers: Tensor, like: Tensor) -> Tensor:

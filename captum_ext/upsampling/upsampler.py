@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor, nn
 
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.blur import Blur
-from captum_ext.core.checks import check_bool, check_choice, check_positive_int, check_tensors, describe
-from captum_ext.core.fills import make_fill
+from captum_ext.core.checks import check_bool, check_choice, check_count, check_positive_int, check_tensors, describe
+from captum_ext.core.fills import Fill, make_fill
 from captum_ext.core.model import compute_gradients
 from captum_ext.core.pixels import warn_of_frames
 from captum_ext.core.request import Request
@@ -20,6 +21,7 @@ from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images import check_normalisation
 from captum_ext.segmentation import Segment, Segmenter, check_labels, seen
+from captum_ext.upsampling.known_outputs import KnownOutputs, KnownRows
 from captum_ext.upsampling.redistribution import POTENTIALS, REDISTRIBUTIONS, as_maps, redistribute
 from captum_ext.upsampling.refinement import Refinement, nested, refine
 from captum_ext.upsampling.scoring import FILLS, SCORERS, GradientScorer, MaskedImages, Scorer, unit_scores
@@ -68,6 +70,14 @@ class USUUpsampler:
         internal_batch_size: rows given to the model at once. None: chosen by device and row size.
         show_progress: show a bar that counts passes.
         allow_batch_statistics: allow batch norm that mixes the rows of a batch.
+        remember: of how many images the model's outputs stay known from call to call (0: none), so that other CAM
+            classes, targets and scorers that mask the same need no passes; as many as are explained at once, or more.
+            Exact: an output is used again only for the same image, filling and mask, bit for bit, and for a model whose
+            parameters, buffers, modules, modes and hooks are what they were; what else a function depends on is not
+            seen. Of models without `additional_forward_args` that return up to 65,536 numbers for each row, which are
+            kept on their device; others are asked again.
+
+    Within a call, equal images (with several targets) share their passes, whatever `remember` is.
 
     Raises:
         ArgumentTypeError, ArgumentError, NonFiniteError: a setting that cannot be used, whatever the images.
@@ -104,6 +114,7 @@ class USUUpsampler:
         internal_batch_size: int | None = None,
         show_progress: bool = False,
         allow_batch_statistics: bool = False,
+        remember: int = 0,
     ) -> None:
         self.temperature = check_positive("temperature", temperature)
         self.potential = check_choice("potential", potential, POTENTIALS)
@@ -123,6 +134,8 @@ class USUUpsampler:
         )
         self.show_progress = check_bool("show_progress", show_progress)
         self.allow_batch_statistics = check_bool("allow_batch_statistics", allow_batch_statistics)
+        self.remember = check_count("remember", remember)
+        self._remembered = KnownOutputs()
 
     @classmethod
     def paper(
@@ -135,6 +148,7 @@ class USUUpsampler:
         mean: Any = None,
         std: Any = None,
         internal_batch_size: int | None = None,
+        remember: int = 0,
     ) -> USUUpsampler:
         """The paper's method: each cell keeps its mass, segments are refined where their scores change.
 
@@ -151,6 +165,7 @@ class USUUpsampler:
             mean: the model's input normalisation.
             std: see `mean`.
             internal_batch_size: rows given to the model at once.
+            remember: of how many images outputs stay known from call to call, as in the constructor.
 
         Raises:
             ArgumentTypeError, ArgumentError, NonFiniteError: a setting that cannot be used.
@@ -170,6 +185,7 @@ class USUUpsampler:
             mean=mean,
             std=std,
             internal_batch_size=internal_batch_size,
+            remember=remember,
         )
 
     @classmethod
@@ -182,6 +198,7 @@ class USUUpsampler:
         mean: Any = None,
         std: Any = None,
         internal_batch_size: int | None = None,
+        remember: int = 0,
     ) -> USUUpsampler:
         """`paper()` with one segmentation instead of refined ones: "USU-Fixed" of the paper's Table 2, as we read it.
 
@@ -204,6 +221,7 @@ class USUUpsampler:
             mean=mean,
             std=std,
             internal_batch_size=internal_batch_size,
+            remember=remember,
         )
 
     @classmethod
@@ -218,6 +236,7 @@ class USUUpsampler:
         mean: Any = None,
         std: Any = None,
         internal_batch_size: int | None = None,
+        remember: int = 0,
     ) -> USUUpsampler:
         """The paper's soft IWMR (importance-weighted mass redistribution): `paper()` with "global-area", equation 13.
 
@@ -237,6 +256,7 @@ class USUUpsampler:
             mean: the model's input normalisation.
             std: see `mean`.
             internal_batch_size: rows given to the model at once.
+            remember: of how many images outputs stay known from call to call, as in the constructor.
 
         Raises:
             ArgumentTypeError, ArgumentError, NonFiniteError: a setting that cannot be used.
@@ -258,6 +278,7 @@ class USUUpsampler:
             mean=mean,
             std=std,
             internal_batch_size=internal_batch_size,
+            remember=remember,
         )
 
     @own_precision
@@ -346,17 +367,36 @@ class USUUpsampler:
         request = self._request(images, forward_func, target, additional_forward_args)
         fill, scorer = make_fill("fill", self.fill, request.inputs, FILLS, (1,)), self.scorer
 
+        known = self._known(request, forward_func, fill)
+
         def score(labels: Tensor) -> list[Tensor]:
-            masked = MaskedImages(request, labels, fill, self.probability, self.show_progress)
+            masked = MaskedImages(request, labels, fill, self.probability, self.show_progress, known)
             return [check_tensors(f"scores of image {i}", one)[0] for i, one in enumerate(scorer(masked))]
 
         levels = self._levels(images)
         _warn_of_undivided(levels[-1])
+        try:
+            return self._shown(images, levels, score)[:, None]
+        finally:
+            self._remembered.trim(self.remember)
+
+    def _shown(self, images: Tensor, levels: list[Tensor], score: Callable[[Tensor], list[Tensor]]) -> Tensor:
+        """Scores (N, H, W) in [0, 1] of the segments of nested label maps."""
         shown = [one[label] for one, label in zip(unit_scores(score(levels[0])), levels[0], strict=True)]
         score_map = torch.stack(shown).to(torch.promote_types(images.dtype, torch.float32))
         if self.refinement is not None:
             score_map = refine(score_map, levels, score, self.refinement)
-        return score_map[:, None]
+        return score_map
+
+    def _known(self, request: Request, forward_func: ForwardFunc, fill: Fill) -> KnownRows | None:
+        """Outputs that need no pass: those of earlier calls, and those that equal images of this one share."""
+        alone = request.n_rows == 1 and not self.remember
+        if alone or self.allow_batch_statistics or request.model.forward_args.values:
+            return None
+        outputs = self._remembered.of(forward_func) if self.remember else KnownOutputs()
+        (filling,) = fill.values or (torch.zeros_like(request.inputs[0][:1]),)
+        known = outputs.at(request.inputs[0], filling.expand(request.n_rows, *filling.shape[1:]))
+        return known if self.remember or not known.are_distinct else None
 
     def _request(self, images: Tensor, forward_func: ForwardFunc, target: Target, forward_args: Any) -> Request:
         """The images and the model; without a target, each image's largest output is its own."""

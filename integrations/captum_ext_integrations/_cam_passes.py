@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext.core.checks import check_gradients_possible, describe
+from captum_ext.core.inspection import observing
 from captum_ext.core.optional import require
 from captum_ext.core.output_rows import describe_output, split_rows
 from captum_ext.core.target_functions import check_places
@@ -40,6 +41,7 @@ def guarded(model: nn.Module, targets: Any, reads_targets: bool = True) -> Itera
         ModelOutputError: outputs that need other targets than those that are given.
     """
 
+    @observing
     def given_back(_: nn.Module, given: tuple[Any, ...], outputs: Any) -> Any:
         _check_kind(model, targets)
         if isinstance(outputs, Tensor):
@@ -139,6 +141,7 @@ def _check_maps(outputs: Tensor, targets: Any) -> None:
         )
 
 
+@observing
 def _copy_inputs(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return tuple(map(_copied, args)), {name: _copied(value) for name, value in kwargs.items()}
 

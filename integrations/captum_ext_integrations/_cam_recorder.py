@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from captum_ext.core.checks import describe
 from captum_ext.core.fast_path import every_module_runs
+from captum_ext.core.inspection import observing
 from captum_ext.core.optional import require
 from captum_ext.exceptions import ArgumentError
 from captum_ext_integrations._cam_layers import OwnGrid
@@ -80,6 +81,7 @@ class Recorder(_host.ActivationsAndGradients):  # type: ignore[misc]
         names = [name for name, module in self.model.named_modules() if module is layer and name]
         return f"{type(layer).__name__} {names[0]!r}" if names else type(layer).__name__
 
+    @observing
     def save_activation(self, module: nn.Module, given: Any, output: Any) -> Any:
         """Keep a layer's output, and return what the model goes on with."""
         if not self._is_recording:
@@ -99,6 +101,7 @@ class Recorder(_host.ActivationsAndGradients):  # type: ignore[misc]
             return output.detach().requires_grad_().clone()  # a leaf could not be overwritten by the next layer
         return None if self.detach else output.clone()
 
+    @observing
     def save_gradient(self, module: nn.Module, given: Any, output: Any) -> None:  # noqa: ARG002
         """Keep the gradient of a layer's output at the place of its activation, once it is computed."""
         has_gradient = isinstance(output, Tensor) and output.requires_grad

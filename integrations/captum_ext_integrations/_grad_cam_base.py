@@ -189,6 +189,8 @@ class Redistributing:
         if classes is not None and self.activations_and_grads.gives_classes:
             return self.model, torch.tensor(classes, device=device), None
         probability = getattr(self.upsampler, "probability", False)
+        if getattr(self.upsampler, "remember", 0) and not probability:
+            return self.model, list(targets), None  # whole outputs of the model itself serve all targets
         return _TargetScores(self.model, targets, probability), 0, torch.arange(len(targets), device=device)
 
     def _largest(self, input_tensor: Tensor) -> Any:

@@ -567,6 +567,7 @@ ENTRIES = {
             "internal_batch_size": BATCH,
             "show_progress": Flag(),
             "allow_batch_statistics": Flag(),
+            "remember": Integer(0, 10**500),
         },
         aliases={"inputs": ("segmenter", "coarse", "score_map")},
     ),

@@ -702,3 +702,33 @@ def test_the_hosts_own_example_works_with_one_import_and_one_argument_changed(mo
         assert cam.outputs.shape == (2, 5)
     assert visualization.shape == (16, 24, 3)
     assert visualization.dtype == np.uint8
+
+
+@pytest.mark.parametrize("targets", [[TARGET(1), TARGET(3)], [lambda output: output[1], lambda output: output[3]]])
+def test_cam_classes_and_targets_share_the_passes_of_an_upsampler_that_remembers(targets, model, images):
+    rows, remembering = [], usu(remember=2)
+    model.head.register_forward_hook(lambda module, given, output: rows.append(len(output)))
+    others = [TARGET(4), TARGET(0)]
+    for asked in (targets, others):
+        for name in ("GradCAM", "HiResCAM", "LayerCAM"):
+            rows.clear()
+            maps, passes = [], []
+            for upsampler in (remembering, usu()):
+                maps.append(getattr(ours, name)(model, [model.second], upsampler=upsampler)(images, asked))
+                passes.append(sum(rows))
+                rows.clear()
+            scoring = 0 if (asked, name) != (targets, "GradCAM") else passes[1] - len(images)
+            assert passes[0] == len(images) + scoring
+            np.testing.assert_allclose(maps[0], maps[1], rtol=0, atol=1e-6)
+
+
+def test_several_targets_of_one_image_cost_the_scoring_passes_of_one(model, images):
+    rows = []
+    model.head.register_forward_hook(lambda module, given, output: rows.append(len(output)))
+    cam = ours.GradCAM(model, [model.second], upsampler=usu())
+    alone = [cam(images[:1], [TARGET(k)]) for k in (0, 2, 4)]
+    passes = rows.copy()
+    rows.clear()
+    together = cam(images[:1].expand(3, -1, -1, -1), [TARGET(k) for k in (0, 2, 4)])
+    assert sum(rows) == 3 + (sum(passes) - 3) // 3
+    np.testing.assert_allclose(together, np.concatenate(alone), rtol=0, atol=1e-6)
