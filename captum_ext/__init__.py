@@ -74,6 +74,7 @@ _SUBMODULES = (
     "models",
     "references",
     "segmentation",
+    "selection",
     "testing",
     "upsampling",
     "visualize",

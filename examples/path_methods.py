@@ -23,12 +23,12 @@ from captum_ext import (
     WeightedIntegratedGradients,
 )
 from captum_ext.attr import ImportantDirectionIG, IntegratedGradients, PathScores
+from captum_ext.core.passes import counted_passes
 from captum_ext.images import gaussian_blur
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.references import standard_baselines
 from captum_ext.visualize import Caption, save_figure, show_curves, show_maps
 from examples import real_data
-from examples.benchmarks.engine.passes import counted_passes
 from examples.benchmarks.measurements.reporting import print_table
 from examples.benchmarks.measurements.timing import measured
 

@@ -12,6 +12,7 @@ import captum_ext.metrics
 import captum_ext.models
 import captum_ext.models.targets
 import captum_ext.references
+import captum_ext.selection
 import captum_ext.upsampling
 import captum_ext.visualize
 
@@ -107,6 +108,22 @@ PUBLIC = {
         "method_settings",
     ],
     captum_ext.dataset: ["DatasetAttributions", "MapFormat", "RunOptions", "attribute_dataset"],
+    captum_ext.selection: [
+        "CANDIDATES",
+        "CONTROLS",
+        "CRITERIA",
+        "Answer",
+        "Candidate",
+        "Choice",
+        "ChooseOptions",
+        "Criterion",
+        "Kind",
+        "Setting",
+        "Standing",
+        "boundaries",
+        "choose",
+        "decide",
+    ],
     captum_ext.models: ["AdaptedModel", "Texts", "TokenGrid", "adapt"],
     captum_ext.references: ["ReferenceDistribution", "standard_baselines", "weighted_ig_baselines"],
     captum_ext.models.targets: [

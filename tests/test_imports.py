@@ -22,6 +22,7 @@ LAYERS = [
     ["attr"],
     ["visualize"],
     ["dataset"],
+    ["selection"],
     ["testing"],
 ]
 PRIVATE_CAPTUM = {"captum.py"}

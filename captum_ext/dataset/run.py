@@ -135,6 +135,8 @@ def attribute_dataset(
     samples.check_labels(settings.target)
     share = _share(samples, run)
     mine = np.ones(len(samples), dtype=bool) if share is None else share.mine()
+    if run.limit is not None:
+        mine[run.limit :] = False  # of a later call
     folder = RunFolder(Path(out), share=share)
     with folder.locked(), progress(run.show_progress, int(mine.sum()), share) as on_done:
         _fill(maker, samples, mine, folder, about, run, on_done)

@@ -35,6 +35,7 @@ class RunOptions:
             in its steps, and SLURM_ARRAY_TASK_COUNT). These variables are read only then, so that what is not meant
             to be shared never does a part without a word.
         world_size: number of processes; None: one, or as `rank="env"` finds.
+        limit: only the first so many samples are done now; a later call with more goes on. None: all.
 
     Raises:
         ArgumentError, ArgumentTypeError: a field that cannot be used, named.
@@ -56,6 +57,7 @@ class RunOptions:
     show_progress: bool | OnDone = True
     rank: int | str = 0
     world_size: int | None = None
+    limit: int | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size is not None:
@@ -64,6 +66,8 @@ class RunOptions:
         object.__setattr__(self, "num_workers", check_count("num_workers", self.num_workers, _MOST_WORKERS))
         object.__setattr__(self, "shard_rows", check_positive_int("shard_rows", self.shard_rows, _MOST_ROWS))
         object.__setattr__(self, "resume", check_bool("resume", self.resume))
+        if self.limit is not None:
+            object.__setattr__(self, "limit", check_positive_int("limit", self.limit))
         if self.configuration is not None and not isinstance(self.configuration, Mapping):
             raise ArgumentTypeError("configuration", "a mapping or None", describe(self.configuration))
         if not callable(self.show_progress) and not isinstance(self.show_progress, bool):

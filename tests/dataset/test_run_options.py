@@ -44,3 +44,21 @@ def test_a_run_takes_options_and_nothing_that_looks_like_them(tmp_path):
     with pytest.raises(ArgumentTypeError, match="`run` to be RunOptions, but got dict {'batch_size': 2}"):
         attribute_dataset(linear(), Images(2), tmp_path / "out", target=0, run={"batch_size": 2})
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_is_limited_goes_on_with_the_rows_of_one_that_is_not(tmp_path):
+    rows = {"fields": ("score", "map"), "target": 0}
+    for limit in (2, 4, None):
+        options = RunOptions(batch_size=2, limit=limit, show_progress=False)
+        part = attribute_dataset(linear(), Images(5), tmp_path / "parts", **rows, run=options)
+        assert len(part) == (limit or 5)
+        assert part.complete == (limit is None)
+    whole = RunOptions(batch_size=2, show_progress=False)
+    undisturbed = attribute_dataset(linear(), Images(5), tmp_path / "whole", **rows, run=whole)
+    assert part.table().equals(undisturbed.table())
+    assert part.maps().equal(undisturbed.maps())
+
+
+def test_a_limit_of_no_samples_is_refused():
+    with pytest.raises(ArgumentError, match="`limit` to be an integer of at least 1, but got 0"):
+        RunOptions(limit=0)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext import metrics
+from captum_ext.core.passes import Passes, counted_passes
 from captum_ext.metrics import PerturbationCurve
 from captum_ext.segmentation import Segmenter
-from examples.benchmarks.engine.passes import Passes, counted_passes
 
 Columns = dict[str, list[Any]]  # one entry for each row of a batch
 

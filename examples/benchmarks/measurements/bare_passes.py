@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_ext.core.inspection import frozen_parameters
-from examples.benchmarks.engine.passes import Passes
+from captum_ext.core.passes import Passes
 
 
 def small_network() -> nn.Module:

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from captum_ext import SAMP
 from captum_ext.attr import IntegratedGradients
+from captum_ext.core.passes import counted_passes
 from captum_ext.images import gaussian_blur
 from examples import real_data
-from examples.benchmarks.engine.passes import counted_passes
 from examples.benchmarks.measurements.reporting import print_table
 
 N_STEPS = 14

@@ -16,10 +16,10 @@ import quantus
 import torch
 from torch import Tensor, nn
 
+from captum_ext.core.passes import counted_passes
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext_integrations.quantus_metrics import Deletion
 from examples import real_data
-from examples.benchmarks.engine.passes import counted_passes
 from examples.benchmarks.measurements.bare_passes import bare, small_network
 from examples.benchmarks.measurements.reporting import print_table
 from examples.benchmarks.measurements.timing import paired

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from captum_ext import SAMP, WeightedIntegratedGradients
 from captum_ext.core.fills import corner_mean
+from captum_ext.core.passes import counted_passes
 from captum_ext.images import gaussian_blur
 from captum_ext.references import standard_baselines
 from examples import real_data
-from examples.benchmarks.engine.passes import counted_passes
 from examples.benchmarks.measurements.bare_passes import bare, small_network
 from examples.benchmarks.measurements.reporting import print_table
 from examples.benchmarks.measurements.timing import in_turn, measured, paired
