@@ -17,6 +17,9 @@ from captum_ext_integrations.cli.names import METRIC_NAMES, UPSAMPLER
 from captum_ext_integrations.cli.options import (
     EXAMPLES,
     Batch,
+    Candidates,
+    Controls,
+    Criteria,
     Engine,
     Folder,
     HtmlPage,
@@ -27,6 +30,7 @@ from captum_ext_integrations.cli.options import (
     Method,
     Methods,
     Metrics,
+    Seed,
     Upsampler,
     check_engine,
     check_maps,
@@ -127,6 +131,64 @@ def evaluate(
     metrics = metrics_of(metric or list(METRIC_NAMES))
     methods = settings.specs(method, model.spec)
     code: int = _commands().evaluate(folder, methods, metrics, target.spec, out, limit, batch_size, labels, html)
+    return code
+
+
+@app.command(short_help="Which method to use on a folder, if any.", epilog=example("choose"))
+@with_messages
+@with_groups
+def choose(
+    folder: Folder,
+    *,
+    model: ModelOptions,
+    method: Candidates = None,
+    control: Controls = None,
+    decide_by: Criteria = None,
+    out: Annotated[Path, typer.Option(help="Folder of rows, tables and figure; continued if it is there.")] = Path(
+        "choice"
+    ),
+    html: HtmlPage = None,
+    target: TargetOptions,
+    labels: Labels = None,
+    references: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of images that are not explained, of which 20 are taken, or a file of fit-references."
+        ),
+    ] = None,
+    gradients: Annotated[
+        float, typer.Option(help="Budget of each map; a pass forwards is 0.4 of one forwards and backwards.")
+    ] = 20,
+    seconds: Annotated[
+        float | None, typer.Option(help="Budget of each map in seconds on this machine, instead of --gradients.")
+    ] = None,
+    group_size: Annotated[int, typer.Option(help="Images between two looks at the scores.")] = 5,
+    alpha: Annotated[
+        float, typer.Option(help="Chance that a method is called the best which is not, over all looks and methods.")
+    ] = 0.05,
+    limit: Limit = None,
+    seed: Seed = 0,
+) -> int:
+    """Compare methods at the same cost, group by group of images, until it is clear which to use, or that none is
+    better than random maps, edges, a random network and maps of other images.
+
+    The answer is one of three: use X; X, Y and Z cannot be told apart; or none beats its controls.
+    """
+    choosing = computing("choosing")
+    job = choosing.ChooseJob(
+        folder=folder,
+        model=model.spec,
+        target=target.spec,
+        out=out,
+        methods=tuple(method or ()),
+        controls=None if control is None else tuple(control),
+        references=references,
+        labels=labels,
+        limit=limit,
+        page=html,
+    )
+    settings = choosing.settings(gradients, seconds, decide_by, group_size, alpha, seed)
+    code: int = choosing.choose(job, settings)
     return code
 
 

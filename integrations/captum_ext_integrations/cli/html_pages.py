@@ -98,21 +98,44 @@ def of_explained(one: Explained) -> bytes:
 
 def of_scores(table: Any, picture: bytes, reasons: Sequence[str], seed: int) -> bytes:
     """Scores of methods: the figure, the table with intervals and tests, what does not count, and how it was made."""
-    link = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
     said = "".join(f"<p>{html.name_html(shown(line, 400))}</p>" for line in reasons)
+    figure = _figure(picture, "Scores of each image, mean and interval of each method, as in the table")
+    about = "ci_low to ci_high: 95 % interval of the mean; difference, better_on and tests: against the first method"
+    body = (
+        f'<header><h1>Scores of methods</h1></header><main id="main" tabindex="-1">'
+        f"{figure}{_table(table, about)}{said}</main>"
+    )
+    return alone("Scores of methods", body + how_made(seed))
+
+
+def of_choice(answer: Sequence[str], table: Any, picture: bytes | None, paragraph: str, seed: int) -> bytes:
+    """Which method to use: the answer, mean ranks, the table, a paragraph for a paper, and how it was made."""
+    said = "".join(f"<p>{html.name_html(shown(line, 1000))}</p>" for line in answer)
+    figure = "" if picture is None else _figure(picture, "Mean ranks of the methods, as in the table")
+    about = "means of the images that were looked at; those of a method that was dropped are of fewer"
+    body = (
+        f'<header><h1>Which method to use</h1></header><main id="main" tabindex="-1">{said}{figure}'
+        f"{_table(table, about)}<h2>For a paper</h2><p>{html.name_html(shown(paragraph, 6000))}</p></main>"
+    )
+    return alone("Which method to use", body + how_made(seed))
+
+
+def _figure(picture: bytes, about: str) -> str:
+    link = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    return f'<img class="scores" src="{link}" alt="{html.escaped(about)}">'
+
+
+def _table(table: Any, about: str) -> str:
+    """A table that can be scrolled; of a data frame without its index."""
     head = "".join(f'<th scope="col">{html.escaped(name)}</th>' for name in table.columns)
     lines = "".join(
         "<tr>" + "".join(f"<td>{html.name_html(_cell(value))}</td>" for value in row) + "</tr>"
         for row in table.itertuples(index=False)
     )
-    body = (
-        f'<header><h1>Scores of methods</h1></header><main id="main" tabindex="-1">'
-        f'<img class="scores" src="{link}" alt="Scores of each image, mean and interval of each method, as in the '
-        'table"><div class="wide" tabindex="0" role="region" aria-label="Table of scores"><table>'
-        "<caption>ci_low to ci_high: 95 % interval of the mean; difference, better_on and tests: against the first "
-        f"method</caption><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>{said}</main>"
+    return (
+        '<div class="wide" tabindex="0" role="region" aria-label="Table of scores"><table>'
+        f"<caption>{html.escaped(about)}</caption><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
-    return alone("Scores of methods", body + how_made(seed))
 
 
 def how_made(seed: int) -> str:

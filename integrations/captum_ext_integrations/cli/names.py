@@ -1,7 +1,7 @@
 """What the help and the completion say of methods, metrics and upsamplers, without what computes them.
 
 Importing torch takes seconds, which nobody should wait for at `--help` or at the tab key. A test compares these names
-with those of `methods.py` and of the upsamplers.
+with those of `methods.py`, of `captum_ext.selection` and of the upsamplers.
 """
 
 from __future__ import annotations
@@ -26,6 +26,28 @@ METHOD_NAMES = (
     "gradcam",
     "cam",
 )
+# What `choose` compares, what that has to beat, and by what: captum_ext.selection.
+CANDIDATE_NAMES = (
+    "ig",
+    "ig-mean",
+    "ig-blur",
+    "ig-blur-zero",
+    "ig-adaptive",
+    "eg",
+    "lpi",
+    "weighted-ig",
+    "samp",
+    "samp++",
+    "samp++-insertion",
+    "idgi",
+    "gradcam",
+    "gradcam-usu",
+    "xrai",
+    "rise",
+)
+CONTROL_NAMES = ("random", "edges", "random-network", "other-image")
+CRITERION_NAMES = ("insertion", "deletion", "diff_id", "road", "pixel_flipping", "infidelity")
+DECIDING_NAMES = ("insertion", "deletion", "diff_id")
 METRIC_NAMES = ("insertion", "deletion", "diff_id")
 UPSAMPLER_NAMES = ("usu", "usu-paper", "usu-fixed", "usu-iwmr", "nearest", "bilinear", "bicubic", "lanczos")
 UPSAMPLER = "usu"

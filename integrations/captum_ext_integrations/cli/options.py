@@ -12,7 +12,11 @@ import typer
 
 from captum_ext.exceptions import ArgumentError
 from captum_ext_integrations.cli.names import (
+    CANDIDATE_NAMES,
     CODE_IS_RUN,
+    CONTROL_NAMES,
+    CRITERION_NAMES,
+    DECIDING_NAMES,
     METHOD_NAMES,
     METRIC_NAMES,
     OWN_CLASS,
@@ -44,6 +48,12 @@ EXAMPLES = {
         *MODEL,
         "--method ig --method gradcam",
         "--metric diff_id --n-steps 5 --out scores",
+    ),
+    "choose": (
+        "captum-ext choose photos",
+        *MODEL,
+        "--method ig --method gradcam --control random",
+        "--gradients 5 --out choice",
     ),
     "fit-references": (
         "captum-ext fit-references photos",
@@ -203,6 +213,35 @@ Methods = Annotated[
         help=f"{METHODS_HELP} May be repeated; the first is the control.",
         show_default=False,
         autocompletion=completed(METHOD_NAMES),
+    ),
+]
+Candidates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help=f"{', '.join(CANDIDATE_NAMES)}; another name of `list`, made as CLASS(model); or {OWN_CLASS}. May be "
+        "repeated. Without: those named here, but eg and lpi without --references.",
+        autocompletion=completed(CANDIDATE_NAMES),
+    ),
+]
+Controls = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--control",
+        metavar="NAME",
+        help=f"What has to be beaten: {', '.join(CONTROL_NAMES)}. May be repeated; without: all of them.",
+        autocompletion=completed(CONTROL_NAMES),
+    ),
+]
+Criteria = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--decide-by",
+        metavar="NAME",
+        help=f"Criteria whose mean decides: {', '.join(CRITERION_NAMES)}. May be repeated; without: "
+        f"{', '.join(DECIDING_NAMES)}.",
+        autocompletion=completed(CRITERION_NAMES),
     ),
 ]
 Metrics = Annotated[

@@ -19,6 +19,17 @@ TINY = [
 FEW_STEPS = [*TINY, "--n-steps", "4"]
 
 
+def more_photographs(here, count=6):
+    """A folder photos/ with so many, parts of one, in place of what is there."""
+    from PIL import Image
+
+    (here / "photos").unlink()
+    (here / "photos").mkdir()
+    with Image.open(here / "cat.png") as image:
+        for place in range(count):
+            image.crop((30 * place, 0, 30 * place + 250, 250)).save(here / "photos" / f"{place}.jpg")
+
+
 def call(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
 

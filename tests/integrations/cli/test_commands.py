@@ -14,7 +14,7 @@ from captum_ext.references import ReferenceDistribution
 from captum_ext_integrations.cli.app import EXAMPLES
 from captum_ext_integrations.cli.methods import METHODS, METRICS
 from captum_ext_integrations.cli.upsamplers import UPSAMPLERS
-from tests.integrations.cli.calls import FEW_STEPS, TINY, call, fail, succeed
+from tests.integrations.cli.calls import FEW_STEPS, TINY, call, fail, more_photographs, succeed
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
@@ -25,8 +25,11 @@ def test_the_example_in_the_help_of_a_command_works_as_it_stands(command, here):
     if command == "view":
         pytest.importorskip("starlette")
         succeed(*shlex.split(" ".join(EXAMPLES["run"]))[1:])
+    if command == "choose":
+        more_photographs(here)
     output = succeed(*shlex.split(shown)[1:])
     made = {
+        "choose": ["choice/answer.txt", "choice/methods.csv", "choice/methods.tex", "choice/ranks.png"],
         "explain": ["map.png"],
         "upsample": ["cam.png"],
         "evaluate": ["scores/scores.csv", "scores/scores.png"],

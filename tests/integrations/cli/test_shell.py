@@ -14,6 +14,7 @@ import typer
 
 from captum_ext import __version__
 from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, RunFolderError
+from captum_ext.selection import CANDIDATES, CONTROLS, CRITERIA, ChooseOptions
 from captum_ext_integrations.cli import messages, names
 from captum_ext_integrations.cli.methods import CALLERS_CLASS, DEFAULT_STEPS, METHODS, METRICS
 from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS
@@ -30,6 +31,10 @@ def shell(*arguments, **how):
 def test_what_the_help_says_without_torch_is_what_there_is():
     assert tuple(METHODS) == names.METHOD_NAMES
     assert tuple(METRICS) == names.METRIC_NAMES
+    assert tuple(CANDIDATES) == names.CANDIDATE_NAMES
+    assert tuple(CONTROLS) == names.CONTROL_NAMES
+    assert tuple(CRITERIA) == names.CRITERION_NAMES
+    assert ChooseOptions().decide_by == names.DECIDING_NAMES
     assert tuple(UPSAMPLERS) == names.UPSAMPLER_NAMES
     assert (DEFAULT_STEPS, DEFAULT_UPSAMPLER) == (names.STEPS, names.UPSAMPLER)
     assert CALLERS_CLASS.split(";")[0] in names.OWN_CLASS
