@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.checks import check_positive_int
+from captum_ext.core.memory import hold_freed_memory
 from captum_ext.core.types import Tensors
 from captum_ext.exceptions import ArgumentError
 
@@ -22,6 +23,7 @@ _ACCELERATOR_ROWS = 64
 _REFERENCE_NUMEL = 3 * 224 * 224
 _MOST_CPU_ROWS = 256
 _MOST_ROWS = 1024
+_HEAVY_NUMEL = 2**18  # numbers in a chunk from which holding its memory (0.2 ms a call) is worth it
 _NO_LIMIT = 2**40  # more than any plan has; sums of larger ones overflow
 
 
@@ -47,6 +49,7 @@ class RowLimit:
         )
         self.batch = len(inputs[0])
         self.indivisible = False
+        self._memory = hold_freed_memory() if _is_heavy(inputs, device, self.rows) else None
 
     def of_batches(self) -> int:
         """Rows at once of points that are whole batches, step by step: as many batches as fit.
@@ -93,6 +96,14 @@ def default_rows(inputs: Tensors, device: torch.device | None = None) -> int:
     on_cpu = (device or inputs[0].device).type == "cpu"
     base, most = (_CPU_ROWS, _MOST_CPU_ROWS) if on_cpu else (_ACCELERATOR_ROWS, _MOST_ROWS)
     return max(1, min(most, base * _REFERENCE_NUMEL // numel))
+
+
+def _is_heavy(inputs: Tensors, device: torch.device | None, n_rows: int) -> bool:
+    """Whether passes of so many rows take memory on the CPU that is worth keeping: unknown of ids."""
+    if (device or inputs[0].device).type != "cpu":
+        return False
+    numel = n_rows * sum(math.prod(tensor.shape[1:]) for tensor in inputs)
+    return numel >= _HEAVY_NUMEL or any(not tensor.is_floating_point() for tensor in inputs)
 
 
 def for_each_chunk(

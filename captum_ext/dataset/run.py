@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from captum_ext.core.checks import describe
 from captum_ext.core.fingerprints import Fingerprints
+from captum_ext.core.memory import hold_freed_memory
 from captum_ext.core.types import ForwardFunc, TargetFunc
 from captum_ext.core.warn import warn_caller
 from captum_ext.dataset.map_format import MapFormat
@@ -138,9 +139,11 @@ def attribute_dataset(
     if run.limit is not None:
         mine[run.limit :] = False  # of a later call
     folder = RunFolder(Path(out), share=share)
+    held = hold_freed_memory()  # from batch to batch
     with folder.locked(), progress(run.show_progress, int(mine.sum()), share) as on_done:
         _fill(maker, samples, mine, folder, about, run, on_done)
         running = folder.locks.running()
+    del held
     result = DatasetAttributions(out)
     warn_of_failures(result)
     if share is not None:
