@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import torch
-from scipy import ndimage
+from scipy import ndimage, stats
 
 
 def gradient(function, point):
@@ -482,3 +482,38 @@ def winning_probabilities(layers, x, target, dual=False):
                     won[j] += probability * part / sum(excitation) if sum(excitation) > 0 else 0.0
         probabilities.insert(0, won)
     return probabilities
+
+
+def error_of_several_paths(contributions, path, alpha):
+    """Standard error (D,) of the sum of contributions (n, D): differences between the points of each path, of which a
+    polynomial in alpha is fitted away; Student's quantile over 1.96, with degrees of freedom from the differences."""
+    n, rows = len(contributions), []
+    for one in dict.fromkeys(path):
+        members = [k for k in range(n) if path[k] == one]
+        for before, after in itertools.pairwise(members):
+            row = np.zeros(n)
+            row[after], row[before] = 1, -1
+            rows.append(row * math.sqrt(len(members) / (2 * (len(members) - 1))))
+    differences = np.array(rows)
+    degrees = min(2, (n - len(set(path))) // 4)
+    powers = differences @ np.array([[a**k for k in range(1, degrees + 1)] for a in alpha])
+    left = np.eye(len(differences)) - (powers @ np.linalg.pinv(powers) if degrees else 0)
+    form = differences.T @ left @ differences
+    variance = np.einsum("kd,kl,ld->d", contributions, form, contributions) * n / np.trace(form)
+    squares = (differences @ contributions) ** 2
+    of_equal = np.trace(form) ** 2 / np.trace(form @ form)
+    freedom = of_equal * 3 / len(squares) * squares.sum(0) ** 2 / (squares**2).sum(0)
+    return np.sqrt(variance) * stats.t.ppf(0.975, np.maximum(freedom, 2)) / stats.norm.ppf(0.975)
+
+
+def error_of_one_path(contributions, alpha):
+    """Standard error (D,) of the sum of contributions (n, D) of one point in each of n strata: pairs across a border,
+    weighted as pairs within a stratum."""
+    n, total, fourth = len(contributions), 0, 0
+    order = sorted(range(n), key=lambda k: alpha[k])
+    for before, after in itertools.pairwise(order):
+        gap = (alpha[after] - alpha[before]) * n
+        square = max(0, 1 - gap) / gap * (contributions[after] - contributions[before]) ** 2 * n / (n - 1)
+        total, fourth = total + square, fourth + square**2
+    freedom = np.maximum(3 * total**2 / fourth, 2)
+    return np.sqrt(total) * stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)

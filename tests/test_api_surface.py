@@ -104,6 +104,9 @@ PUBLIC = {
         "SalientManipulationPath",
         "WeightedIG",
         "WeightedIntegratedGradients",
+        "expected_change",
+        "n_steps_for",
+        "relative_error",
         "method_class",
         "method_settings",
     ],
@@ -147,6 +150,7 @@ PUBLIC = {
         "show_cam_on_image",
         "show_comparison",
         "show_curves",
+        "show_errors",
         "show_maps",
         "show_path",
         "show_scores",
@@ -198,13 +202,14 @@ def test_a_module_offers_exactly_its_public_names(module):
         assert getattr(module, name) is not None
 
 
+STRAIGHT = ["generator", "tol", "tol_map", "return_n_gradients", "return_standard_error", "show_progress"]
 OWN_ARGUMENTS = {
-    "ExpectedGradients": ["generator", "tol", "return_n_gradients", "show_progress"],
-    "ImportantDirectionIG": ["generator", "tol", "return_n_gradients", "show_progress"],
-    "IntegratedGradients": ["generator", "tol", "return_n_gradients", "show_progress"],
-    "LocalPathIntegration": ["generator", "tol", "return_n_gradients", "show_progress"],
+    "ExpectedGradients": STRAIGHT,
+    "ImportantDirectionIG": STRAIGHT,
+    "IntegratedGradients": STRAIGHT,
+    "LocalPathIntegration": STRAIGHT,
     "SalientManipulationPath": ["pixels_in_step", "return_path", "show_progress"],
-    "WeightedIntegratedGradients": ["generator", "tol", "return_n_gradients", "show_progress"],
+    "WeightedIntegratedGradients": STRAIGHT,
 }
 
 

@@ -26,6 +26,7 @@ from captum_ext.attr.layers import (
     NeuronWeightedIntegratedGradients,
 )
 from captum_ext.attr.local_path_integration import LPI, LocalPathIntegration
+from captum_ext.attr.paths.precision import expected_change, n_steps_for, relative_error
 from captum_ext.attr.registry import METHODS, method_class, method_settings
 from captum_ext.attr.rise import RISE
 from captum_ext.attr.samp.salient_manipulation_path import SAMP, PathScores, SalientManipulationPath
@@ -73,6 +74,9 @@ __all__ = [
     "SalientManipulationPath",
     "WeightedIG",
     "WeightedIntegratedGradients",
+    "expected_change",
     "method_class",
     "method_settings",
+    "n_steps_for",
+    "relative_error",
 ]

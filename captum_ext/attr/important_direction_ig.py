@@ -71,6 +71,7 @@ class ImportantDirectionIG(PathAttribution):
         expected = "the model itself for this method (at layers use captum_ext.attr.LayerImportantDirectionIG)"
         self.check_scores_available("forward_func", expected, "a layer or neuron of it")
         own_rule(plan.method, ("riemann_left",), "IDGI")
+        self.check_random(plan, ("return_standard_error", "tol_map"), "its points are not random")
         super().check(request, plan)
 
     def explain(self, problem: PathProblem, plan: Plan) -> Explanation:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from captum.attr import PerturbationAttribution
 from torch import Tensor
 
+from captum_ext.attr.paths.errors import check_kind
 from captum_ext.core.autocast import own_precision
 from captum_ext.core.blur import check_dims, space_dims
 from captum_ext.core.captum import log_usage
@@ -92,6 +93,34 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
         settings = {"grid": self.grid, "probability": self.probability, "seed": self.seed}
         return settings if self.dims is None else {**settings, "dims": self.dims}
 
+    @overload
+    def attribute(
+        self,
+        inputs: Tensor,
+        baselines: Baselines = ...,
+        target: Target = ...,
+        additional_forward_args: Any = ...,
+        n_samples: int = ...,
+        internal_batch_size: int | None = ...,
+        *,
+        return_standard_error: Literal[False] = ...,
+        show_progress: bool = ...,
+    ) -> Tensor: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Tensor,
+        baselines: Baselines = ...,
+        target: Target = ...,
+        additional_forward_args: Any = ...,
+        n_samples: int = ...,
+        internal_batch_size: int | None = ...,
+        *,
+        return_standard_error: Literal[True, "location"],
+        show_progress: bool = ...,
+    ) -> tuple[Tensor, Tensor]: ...
+
     @log_usage
     @own_precision
     def attribute(
@@ -103,8 +132,9 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
         n_samples: int = 4000,
         internal_batch_size: int | None = None,
         *,
+        return_standard_error: bool | str = False,
         show_progress: bool = False,
-    ) -> Tensor:
+    ) -> Any:
         r"""Explain images.
 
         Args:
@@ -116,10 +146,16 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
                 most 2 ** 28 // grid ** 2 (of volumes ** 3, of signals ** 1), whose cells take 256 MB.
             internal_batch_size: rows given to the model at once. None: chosen by device and row size. The result does
                 not depend on it.
+            return_standard_error: also return standard errors, from the same passes: True for every element, or
+                "location" for the sums over channels, S itself, (N, 1, H, W). Masks are drawn independently, so that
+                the variance of the mean, $\frac{1}{n (n - 1)} \sum_i (x_i - \bar x)^2$ of
+                $x_i = F(\cdot) M_i(\lambda) / p$, is estimated without bias. All rows have the same masks: their errors
+                are not independent of each other.
             show_progress: show a bar that counts passes.
 
         Returns:
-            Of the inputs' shape, float32 for half precision, else the inputs' dtype; in units of the score.
+            Of the inputs' shape, float32 for half precision, else the inputs' dtype; in units of the score. Then, if
+            asked for, the standard errors.
 
         Raises:
             ArgumentTypeError, ArgumentError: inputs that are no images, arguments that do not fit.
@@ -146,13 +182,21 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
         (fill,) = check_baselines(baselines, request.inputs)
         masks = Masks.drawn(self, n_samples, tuple(images.shape[-dims:]))
         show_progress = check_bool("show_progress", show_progress)
+        wanted = check_kind(return_standard_error)
+        if wanted and n_samples < 2:
+            raise ArgumentError("n_samples", "at least 2 where `return_standard_error` is given", str(n_samples))
         with counted("RISE", n_samples * len(images), "pass", show_progress) as on_done:
             scores = _scores(request, masks, fill, on_done)
-        total = _weighted_sum(request, masks, double(scores))
-        shared = total / (n_samples * self.probability * math.prod(images.shape[1:-dims]))
-        result = shared.to(accumulation_dtype(images.dtype)).to(images.device)
-        result = _with_channels(result, images).expand_as(images).contiguous()
-        return request.formatted((result,))  # type: ignore[return-value]
+        total, squares = _weighted_sums(request, masks, double(scores), with_squares=bool(wanted))
+        share = 1 / (n_samples * self.probability * math.prod(images.shape[1:-dims]))
+        result = request.formatted((_returned(total * share, images).expand_as(images).contiguous(),))
+        if squares is None:
+            return result
+        variance = (squares - total.square() / n_samples).clamp(min=0) * n_samples / (n_samples - 1)
+        error = _returned(variance.sqrt() * share, images)
+        if wanted is True:
+            return result, request.formatted((error.expand_as(images).contiguous(),))
+        return result, request.formatted((error * math.prod(images.shape[1:-dims]),))
 
 
 @dataclass(frozen=True)
@@ -232,14 +276,24 @@ def _scores(request: Request, masks: Masks, fill: Tensor, on_done: Callable[[int
     return request.evaluate(request.rows.repeat(len(masks)), values).reshape(len(masks), n_rows)
 
 
-def _weighted_sum(request: Request, masks: Masks, scores: Tensor) -> Tensor:
-    """Sum (N, H, W), float64, of the masks times the scores (n, N) under them."""
+def _returned(maps: Tensor, images: Tensor) -> Tensor:
+    """Maps (N, H, W) with one channel, in the dtype and on the device of attributions of the images."""
+    return _with_channels(maps.to(accumulation_dtype(images.dtype)).to(images.device), images)
+
+
+def _weighted_sums(
+    request: Request, masks: Masks, scores: Tensor, *, with_squares: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Sums (N, H, W), float64, of the masks times the scores (n, N) under them, and of the squares of these."""
     (images,) = request.inputs
     total = torch.zeros(request.n_rows, *masks.size, dtype=torch.float64, device=scores.device)
+    squares = torch.zeros_like(total) if with_squares else None
 
     def add(part: slice) -> None:
-        mask = masks.at(torch.arange(part.start, part.stop, device="cpu"), images).to(scores.device)
-        total.add_(torch.einsum("mn,m...->n...", scores[part], mask.double()))
+        mask = masks.at(torch.arange(part.start, part.stop, device="cpu"), images).to(scores.device).double()
+        total.add_(torch.einsum("mn,m...->n...", scores[part], mask))
+        if squares is not None:
+            squares.add_(torch.einsum("mn,m...->n...", scores[part].square(), mask.square_()))
 
     for_each_chunk(len(masks), request.limit.for_batch(1), add)
-    return total
+    return total, squares

@@ -183,6 +183,25 @@ class CoalitionScorer:
 
     def __call__(self, masked: MaskedImages) -> Segments:
         """Coefficients (P_n,) of each image's segments."""
+        present, scores = self._scored(masked)
+        return [self._ridge(one, score) for one, score in zip(present, scores, strict=True)]
+
+    def with_errors(self, masked: MaskedImages) -> tuple[Segments, Segments]:
+        r"""Coefficients (P_n,) of each image's segments, and their standard errors, from the same passes.
+
+        $$V = \tfrac{n}{n - P - 1} \, B \, \mathrm{diag}(e^2) \, B^T, \qquad B = (X^T X + \lambda I)^{-1} X^T$$
+
+        for the residuals e of n coalitions X, centred, and P segments (White, "A Heteroskedasticity-Consistent
+        Covariance Matrix Estimator", Econometrica 1980, https://doi.org/10.2307/1912934, with the factor for degrees
+        of freedom). It is that of the coefficients around what the penalty makes of them, which is nearer to zero than
+        the truth; infinite with no more coalitions than segments.
+        """
+        present, scores = self._scored(masked)
+        found = [self._ridge(one, score) for one, score in zip(present, scores, strict=True)]
+        return found, [self._errors(*one) for one in zip(present, scores, found, strict=True)]
+
+    def _scored(self, masked: MaskedImages) -> tuple[list[Tensor], Tensor]:
+        """Which segments are kept in each image's coalitions, and the scores (N, n_passes) of these."""
         present = [self._coalitions(count) for count in masked.n_segments]
         rows = torch.arange(len(present), device="cpu").repeat_interleave(self.n_passes)
 
@@ -191,8 +210,7 @@ class CoalitionScorer:
             chosen = [(int(rows[k]), present[int(rows[k])][k % self.n_passes]) for k in points.tolist()]
             return torch.stack([coalition.to(labels.device)[labels[row]] for row, coalition in chosen])
 
-        scores = masked.scores(rows, kept).reshape(len(present), self.n_passes)
-        return [self._ridge(one, score) for one, score in zip(present, scores, strict=True)]
+        return present, masked.scores(rows, kept).reshape(len(present), self.n_passes)
 
     def _coalitions(self, n_segments: int) -> Tensor:
         """Which segments (n_passes, P) are kept, each with probability one half; every image by the same draws."""
@@ -200,11 +218,27 @@ class CoalitionScorer:
         return torch.rand(self.n_passes, n_segments, generator=generator, dtype=torch.float32, device="cpu") < 0.5
 
     def _ridge(self, present: Tensor, score: Tensor) -> Tensor:
-        design = present.double() - present.double().mean(0)
-        response = score.cpu().double() - score.cpu().double().mean()
-        penalty = self.ridge * self.n_passes * torch.eye(design.shape[1], dtype=torch.float64, device="cpu")
-        solution: Tensor = torch.linalg.solve(design.T @ design + penalty, design.T @ response)
+        design, response = _centred(present), _centred(score.cpu())
+        solution: Tensor = torch.linalg.solve(self._normal(design), design.T @ response)
         return solution.to(score)
+
+    def _errors(self, present: Tensor, score: Tensor, found: Tensor) -> Tensor:
+        design, response = _centred(present), _centred(score.cpu())
+        free = self.n_passes - design.shape[1] - 1
+        if free <= 0:
+            return torch.full_like(found, torch.inf)
+        residual = response - design @ found.cpu().double()
+        by_response = torch.linalg.solve(self._normal(design), design.T)  # (P, n)
+        variance: Tensor = (by_response * residual).square().sum(1) * self.n_passes / free
+        return variance.sqrt().to(found)
+
+    def _normal(self, design: Tensor) -> Tensor:
+        penalty = self.ridge * self.n_passes * torch.eye(design.shape[1], dtype=torch.float64, device="cpu")
+        return design.T @ design + penalty
+
+
+def _centred(values: Tensor) -> Tensor:
+    return values.double() - values.double().mean(0)
 
 
 class GradientScorer:

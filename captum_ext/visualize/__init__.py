@@ -17,7 +17,7 @@ from captum_ext.core.lazy import on_first_use
 if TYPE_CHECKING:
     from captum_ext.visualize.arrays import Outside, colorize, outline, overlay, share_outside, symmetric_limits
     from captum_ext.visualize.cams import show_cam_on_image
-    from captum_ext.visualize.figures import show_comparison, show_maps
+    from captum_ext.visualize.figures import show_comparison, show_errors, show_maps
     from captum_ext.visualize.lines import show_curves, show_path
     from captum_ext.visualize.looks import Caption, Look, save_figure
     from captum_ext.visualize.palettes import PALETTES, Palette
@@ -40,6 +40,7 @@ __all__ = [
     "show_cam_on_image",
     "show_comparison",
     "show_curves",
+    "show_errors",
     "show_maps",
     "show_path",
     "show_scores",
@@ -59,6 +60,7 @@ _HOMES = {
     "symmetric_limits": "captum_ext.visualize.arrays",
     "show_cam_on_image": "captum_ext.visualize.cams",
     "show_comparison": "captum_ext.visualize.figures",
+    "show_errors": "captum_ext.visualize.figures",
     "show_maps": "captum_ext.visualize.figures",
     "show_curves": "captum_ext.visualize.lines",
     "show_path": "captum_ext.visualize.lines",

@@ -10,7 +10,7 @@ import numpy as np
 from captum_ext.core.checks import check_choice, check_positive_int
 from captum_ext.exceptions import ArgumentError, ArgumentsConflictError
 from captum_ext.visualize.arrays import Limits
-from captum_ext.visualize.inputs import Array, named_maps, photographs
+from captum_ext.visualize.inputs import Array, named_maps, photographs, pixel_maps
 from captum_ext.visualize.looks import Caption, Look
 from captum_ext.visualize.panels import Range, check_places, check_titles, prepared_maps, range_of
 from captum_ext.visualize.sheet import Sheet
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALES = ("all", "image", "map")
+_BAND = 1.96  # of standard errors: 95 %
 
 
 def show_maps(
@@ -119,6 +120,63 @@ def _ranges(values: dict[str, Array], look: Look, scale: str, limits: Limits | N
         rows = [range_of([maps[row] for maps in values.values()], look, signed=signed) for row in range(count)]
         return dict.fromkeys(values, rows)
     return {name: [range_of([one], look) for one in maps] for name, maps in values.items()}
+
+
+def show_errors(
+    maps: Any,
+    errors: Any,
+    images: Any = None,
+    *,
+    model: Any = None,
+    titles: str | Sequence[str] | None = None,
+    caption: Caption = Caption(),
+    look: Look = Look(),
+) -> Figure:
+    """Maps, their standard errors, and what of the maps is beyond 1.96 of these, beside each other on one scale.
+
+    Args:
+        maps: (N, C, H, W) as `attribute` returns them, whose channels are summed, or (N, H, W).
+        errors: of the locations, (N, 1, H, W) or (N, H, W), as `attribute(..., return_standard_error="location")`
+            returns them: the errors of several channels do not tell that of their sum.
+        images: as in `show_maps`.
+        model: as in `show_maps`.
+        titles: of the images, one for each.
+        caption: title, unit and notes.
+        look: as in `show_maps`.
+
+    Returns:
+        A matplotlib Figure. Its caption says how many pixels are beyond 1.96 standard errors, where one in twenty of
+        those whose true attribution is zero would be by chance.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: as `show_maps`; also errors of another shape, or below zero.
+        MissingExtraError: matplotlib is not installed.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.visualize import show_errors
+        >>> figure = show_errors(torch.randn(1, 3, 8, 8), torch.rand(1, 1, 8, 8), torch.rand(1, 3, 8, 8))
+        >>> len(figure.axes)  # a photograph, three maps, one colour bar
+        5
+    """
+    values, channels = pixel_maps("maps", maps)
+    spread, several = pixel_maps("errors", errors)
+    if several > 1 or spread.shape != values.shape:
+        expected = 'one number for each location, as return_standard_error="location" gives them'
+        received = f"{several} channels" if several > 1 else f"{spread.shape} for maps {values.shape}"
+        raise ArgumentError("errors", expected, received)
+    if (spread < 0).any():
+        raise ArgumentError("errors", "of no negative number", "some below zero")
+    beyond = np.abs(values) > _BAND * spread
+    note = f"{100 * beyond.mean():.0f} % of the pixels are more than {_BAND} standard errors from zero"
+    summed = (f"Pixels are sums over {channels} channels",) if channels > 1 else ()
+    shown = {
+        "attribution": values,
+        "its standard error": spread,
+        f"beyond {_BAND} standard errors": np.where(beyond, values, 0.0),
+    }
+    said = Caption(caption.title, caption.unit, (*caption.notes, *summed, note))
+    return show_maps(shown, images, model=model, titles=titles, caption=said, look=look)
 
 
 def show_comparison(

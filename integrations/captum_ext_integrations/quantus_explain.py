@@ -119,6 +119,7 @@ def explain(
     internal_batch_size: int | None = _NOT_GIVEN,
     generator: Any = _NOT_GIVEN,
     tol: float | None = _NOT_GIVEN,
+    tol_map: float | None = _NOT_GIVEN,
     show_progress: bool = _NOT_GIVEN,
     target_layers: Any = _NOT_GIVEN,
     upsampler: Any = _NOT_GIVEN,
@@ -216,6 +217,7 @@ def explain(
         generator: of `attribute`; instead of `seed`.
         tol: of `attribute`, whose rule of integration cannot be chosen here, since `method` is the method's name: see
             `as_quantus_explain`.
+        tol_map: of `attribute`: stop when the largest attributions are settled.
         show_progress: of `attribute`.
         target_layers: of CAMs: modules of the model, or their names.
         upsampler: of CAMs and ExcitationBackprop.

@@ -39,7 +39,16 @@ ELSEWHERE = {
 CALLERS = {"forward_func", "additional_forward_args", "self", "cls", "feature_mask", "score", "fill", "upsampler"}
 # Arguments that change what is returned, allow something, or are checked in tests of their own.
 SWITCHES = {
-    *("return_convergence_delta", "return_path", "tol", "allow_batch_statistics", "allow_other_model", "masked"),
+    *(
+        "return_convergence_delta",
+        "return_path",
+        "return_standard_error",
+        "tol",
+        "tol_map",
+        "allow_batch_statistics",
+        "allow_other_model",
+        "masked",
+    ),
     *("metadata", "probe_outputs", "token_ids", "layer", "device_ids", "return_segments"),
 }
 

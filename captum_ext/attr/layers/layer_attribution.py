@@ -122,7 +122,9 @@ class LayerPathAttribution(InsideModel, LayerAttribution, GradientAttribution): 
         *,
         generator: Generators | None = None,
         tol: float | None = None,
+        tol_map: float | None = None,
         return_n_gradients: bool = False,
+        return_standard_error: bool | str = False,
         show_progress: bool = False,
     ) -> Any:
         r"""Attribute the target's score to the activations of the layer.
@@ -154,7 +156,11 @@ class LayerPathAttribution(InsideModel, LayerAttribution, GradientAttribution): 
                 state is neither read nor changed.
             tol: "adaptive" only: stop when the row's completeness gap is at most `tol` times the difference of scores
                 that it explains.
+            tol_map: random points only: stop when another draw of the points is expected to change at most this share
+                of the largest 5 % of the attributions.
             return_n_gradients: also return how many gradients each row took.
+            return_standard_error: also return standard errors of the attributions, from the same passes: True for every
+                element, or "location" for sums over channels (N, 1, H, W). Random points only.
             show_progress: show a bar that counts gradients.
 
         Returns:
@@ -162,7 +168,8 @@ class LayerPathAttribution(InsideModel, LayerAttribution, GradientAttribution): 
             detached: a tensor, or a tuple where the layer has several floating tensors, in the order in which they
             stand there. For a list of layers a list with one such entry for each.
             Then, if asked for, the delta (N,), in units of the score, $\sum_i \phi_i - (F(x) - \sum_j w_j F(r_j))$:
-            what the integration missed, and what leads around the layer. Then the numbers of gradients (N,).
+            what the integration missed, and what leads around the layer. Then the numbers of gradients (N,), then the
+            standard errors.
 
         Raises:
             ArgumentTypeError: inputs or references that are neither floating tensors nor token ids, or not of the same
@@ -172,14 +179,16 @@ class LayerPathAttribution(InsideModel, LayerAttribution, GradientAttribution): 
                 on another one of the list; token ids that an embedding does not have; shapes, target, method or numbers
                 that do not fit.
             NonFiniteError: NaN or infinity in inputs, baselines, references, activations or what the model gives.
-            ArgumentsConflictError: `tol` without "adaptive".
+            ArgumentsConflictError: `tol` without "adaptive"; `tol_map` or `return_standard_error` without
+                random points.
             ModelOutputError: as of the method at inputs; also a score that does not depend on the layer.
             InferenceModeError: called under `torch.inference_mode()`.
         """
         check_bool("attribute_to_layer_input", attribute_to_layer_input)
-        wanted = Wanted(return_convergence_delta, return_n_gradients, show_progress)
+        wanted = Wanted(return_convergence_delta, return_n_gradients, show_progress, bool(return_standard_error))
         request = self._request(inputs, baselines, target, additional_forward_args, internal_batch_size)
-        plan = Plan(n_steps, method, generators_for(generator, request.n_rows), tol)
+        generators = generators_for(generator, request.n_rows)
+        plan = Plan(n_steps, method, generators, tol, tol_map, return_standard_error)
         self.method.check(request, plan)
         with frozen_parameters(self.method.forward_func):
             place = self._place(request, baselines, attribute_to_layer_input)

@@ -53,7 +53,9 @@ class NeuronPathAttribution(InsideModel, NeuronAttribution, GradientAttribution)
         return_convergence_delta: bool = False,
         generator: Generators | None = None,
         tol: float | None = None,
+        tol_map: float | None = None,
         return_n_gradients: bool = False,
+        return_standard_error: bool | str = False,
         show_progress: bool = False,
     ) -> Any:
         r"""Attribute a neuron's activation to the inputs of the model.
@@ -77,13 +79,17 @@ class NeuronPathAttribution(InsideModel, NeuronAttribution, GradientAttribution)
             return_convergence_delta: also return the delta.
             generator: source of the random points of "stratified": one, or one for each row. None: not repeatable.
             tol: "adaptive" only: stop when the gap is at most `tol` times the difference that is explained.
+            tol_map: random points only: stop when another draw of the points is expected to change at most this share
+                of the largest 5 % of the attributions.
             return_n_gradients: also return how many gradients each row took.
+            return_standard_error: also return standard errors of the attributions, from the same passes: True for every
+                element, or "location" for sums over channels (N, 1, H, W). Random points only.
             show_progress: show a bar that counts gradients.
 
         Returns:
             Attributions of the shape of the inputs (float32 for half precision, else the inputs' dtype), detached.
             Then, if asked for, the delta (N,), in units of the activation,
-            $\sum_i \phi_i - (a(x) - \sum_j w_j a(r_j))$, and the numbers of gradients (N,).
+            $\sum_i \phi_i - (a(x) - \sum_j w_j a(r_j))$, the numbers of gradients (N,), and the standard errors.
 
         Raises:
             ArgumentTypeError: inputs that are not floating tensors (token ids have no gradient: explain the layer that
@@ -91,14 +97,16 @@ class NeuronPathAttribution(InsideModel, NeuronAttribution, GradientAttribution)
             ArgumentError: a layer that is not in the model, that it does not reach or runs more than once; a selector
                 that selects no neuron, or several; shapes, method or numbers that do not fit.
             NonFiniteError: NaN or infinity in inputs, baselines, references or what the model gives.
-            ArgumentsConflictError: `tol` without "adaptive".
+            ArgumentsConflictError: `tol` without "adaptive"; `tol_map` or `return_standard_error` without
+                random points.
             ModelOutputError: a neuron that does not depend on the inputs.
             InferenceModeError: called under `torch.inference_mode()`.
         """
         check_bool("attribute_to_neuron_input", attribute_to_neuron_input)
-        wanted = Wanted(return_convergence_delta, return_n_gradients, show_progress)
+        wanted = Wanted(return_convergence_delta, return_n_gradients, show_progress, bool(return_standard_error))
         request = self._request(inputs, baselines, None, additional_forward_args, internal_batch_size)
-        plan = Plan(n_steps, method, generators_for(generator, request.n_rows), tol)
+        generators = generators_for(generator, request.n_rows)
+        plan = Plan(n_steps, method, generators, tol, tol_map, return_standard_error)
         self.method.check(request, plan)
         site = Site(check_layers(self.layer), attribute_to_neuron_input)
         with frozen_parameters(self.method.forward_func):

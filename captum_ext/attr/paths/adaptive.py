@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from captum_ext.attr.paths.errors import ErrorSums
 from captum_ext.attr.paths.integration import PathProblem, path_start_scores, starting_scores
 from captum_ext.attr.paths.points import interpolate
 from captum_ext.core.chunks import for_each_chunk, in_chunks
@@ -65,10 +66,16 @@ class Outcome:
     Attributes:
         sums: attributions (N, ...), or mean gradients (Q, ...) of every path.
         n_gradients: (N,) that each row took.
+        errors: standard errors of the attributions, where the plan asks for them.
+        spread: instead, for maps of paths, the parts of the variance of each.
+        freedom: (N,) that belongs to it.
     """
 
     sums: Tensors
     n_gradients: Tensor
+    errors: Tensors | None = None
+    spread: ErrorSums | None = None
+    freedom: Tensor | None = None
 
 
 def integrate_adaptively(problem: PathProblem, n_steps: int, tol: float | None = None) -> Outcome:

@@ -18,6 +18,7 @@ from captum_ext.core.checks import check_baselines
 from captum_ext.core.inspection import check_rows_independent, frozen_parameters
 from captum_ext.core.request import Request
 from captum_ext.core.types import Baselines, Target, TensorOrTensors, Tensors
+from captum_ext.exceptions import ArgumentError
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,13 @@ class Explanation:
         attributions: (N, ...) for each input tensor.
         starts: the starts with the weights with which their paths counted: delta is measured from them.
         n_gradients: (N,) that each row took.
+        errors: standard errors of the attributions, where the plan asks for them.
     """
 
     attributions: Tensors
     starts: Starts
     n_gradients: Tensor
+    errors: Tensors | None = None
 
 
 class PathAttribution(PathMethod):
@@ -68,14 +71,27 @@ class PathAttribution(PathMethod):
         """Refuse what the method cannot do; called before anything is computed."""
         if plan.method == "adaptive":
             self.check_scores_available("method", "a rule that needs none", '"adaptive"')
+        if plan.method == "adaptive" or plan.tol_map is not None:
             check_rows_independent(self.forward_func)  # whatever is allowed elsewhere: rows part ways
             if request.n_rows > 1:
                 request.model.forward_args.check_known()
 
+    def check_random(self, plan: Plan, arguments: tuple[str, ...], reason: str) -> None:
+        """Refuse arguments, out of `return_standard_error` and `tol_map`, that the method does not have.
+
+        Raises:
+            ArgumentError: names the argument and the reason.
+        """
+        given = {"return_standard_error": plan.standard_error, "tol_map": plan.tol_map}
+        for name in arguments:
+            if given[name]:
+                expected = f"left out for {type(self).__name__}: {reason}"
+                raise ArgumentError(name, expected, repr(given[name]))
+
     def explain(self, problem: PathProblem, plan: Plan) -> Explanation:
         """Attributions of the problem's rows, with the gradients spent as the plan says."""
         outcome = plan.integrate(problem)
-        return Explanation(outcome.sums, problem.starts, outcome.n_gradients)
+        return Explanation(outcome.sums, problem.starts, outcome.n_gradients, outcome.errors)
 
     @overload
     def attribute(
@@ -91,7 +107,9 @@ class PathAttribution(PathMethod):
         *,
         generator: Generators | None = ...,
         tol: float | None = ...,
+        tol_map: float | None = ...,
         return_n_gradients: Literal[False] = ...,
+        return_standard_error: Literal[False] = ...,
         show_progress: bool = ...,
     ) -> InputsT: ...
 
@@ -109,9 +127,31 @@ class PathAttribution(PathMethod):
         return_convergence_delta: Literal[True],
         generator: Generators | None = ...,
         tol: float | None = ...,
+        tol_map: float | None = ...,
         return_n_gradients: Literal[False] = ...,
+        return_standard_error: Literal[False] = ...,
         show_progress: bool = ...,
     ) -> tuple[InputsT, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: InputsT,
+        baselines: Baselines = ...,
+        target: Target = ...,
+        additional_forward_args: Any = ...,
+        n_steps: int = ...,
+        method: str | None = ...,
+        internal_batch_size: int | None = ...,
+        return_convergence_delta: Literal[False] = ...,
+        *,
+        generator: Generators | None = ...,
+        tol: float | None = ...,
+        tol_map: float | None = ...,
+        return_n_gradients: Literal[False] = ...,
+        return_standard_error: Literal[True, "location"],
+        show_progress: bool = ...,
+    ) -> tuple[InputsT, InputsT]: ...
 
     @overload
     def attribute(
@@ -127,9 +167,31 @@ class PathAttribution(PathMethod):
         *,
         generator: Generators | None = ...,
         tol: float | None = ...,
+        tol_map: float | None = ...,
         return_n_gradients: Literal[True],
+        return_standard_error: bool | str = ...,
         show_progress: bool = ...,
     ) -> tuple[Any, ...]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: InputsT,
+        baselines: Baselines = ...,
+        target: Target = ...,
+        additional_forward_args: Any = ...,
+        n_steps: int = ...,
+        method: str | None = ...,
+        internal_batch_size: int | None = ...,
+        *,
+        return_convergence_delta: Literal[True],
+        generator: Generators | None = ...,
+        tol: float | None = ...,
+        tol_map: float | None = ...,
+        return_n_gradients: Literal[False] = ...,
+        return_standard_error: Literal[True, "location"],
+        show_progress: bool = ...,
+    ) -> tuple[InputsT, Tensor, InputsT]: ...
 
     @log_usage
     @own_precision
@@ -146,7 +208,9 @@ class PathAttribution(PathMethod):
         *,
         generator: Generators | None = None,
         tol: float | None = None,
+        tol_map: float | None = None,
         return_n_gradients: bool = False,
+        return_standard_error: bool | str = False,
         show_progress: bool = False,
     ) -> Any:
         r"""Attribute the target's score to the inputs.
@@ -181,13 +245,23 @@ class PathAttribution(PathMethod):
             tol: "adaptive" only: stop when the row's completeness gap is at most `tol` times the difference of scores
                 that it explains; `n_steps` is then the most that a path takes, and a warning says where that was not
                 enough.
+            tol_map: random points only ("stratified", None): stop when the largest 5 % of the locations would hardly be
+                others, or in another order: when of both another draw of the points is expected to change at most this
+                share (`captum_ext.attr.expected_change`). `n_steps` is then the most gradients for a row; points are
+                taken in up to ten rounds of at least two for each reference, and rows part ways. A warning says where
+                that was not enough.
             return_n_gradients: also return how many gradients each row took.
+            return_standard_error: also return standard errors of the attributions, from the passes that make them:
+                True for every element, or "location" for the sums over channels of images and volumes, (N, 1, H, W),
+                which the errors of their parts do not tell. Random points only ("stratified", or None with several
+                references); how they are estimated and when they are too large is below.
             show_progress: show a bar that counts gradients.
 
         Returns:
             Attributions of the shape of the inputs (float32 for half precision, else the inputs' dtype), detached.
             Then, if asked for, the delta (N,), in units of the score,
-            $\sum_i \phi_i - (F(x) - \sum_j w_j F(r_j))$, and the numbers of gradients (N,).
+            $\sum_i \phi_i - (F(x) - \sum_j w_j F(r_j))$, the numbers of gradients (N,), and the standard errors: in the
+            order in which the arguments stand here.
 
         Raises:
             ArgumentTypeError: inputs that are not floating tensors, or an argument of a wrong type.
@@ -196,15 +270,17 @@ class PathAttribution(PathMethod):
                 `captum_ext.on_nonfinite`.
             ArgumentError: also for batch norm that mixes the rows of a batch, dynamically quantised layers, and an
                 argument of unknown role where rows are taken out of their batch.
-            ArgumentsConflictError: `tol` without "adaptive".
+            ArgumentsConflictError: `tol` without "adaptive"; `tol_map` or `return_standard_error` with a rule whose
+                points are not random.
             ModelOutputError: `forward_func` returned no tensor, several scores for a row, or something without a
                 gradient; or no gradient reaches an input that moves the score.
             InferenceModeError: called under `torch.inference_mode()`.
         """
         request = self.request(inputs, baselines, target, additional_forward_args, internal_batch_size)
-        plan = Plan(n_steps, method, generators_for(generator, request.n_rows), tol)
+        generators = generators_for(generator, request.n_rows)
+        plan = Plan(n_steps, method, generators, tol, tol_map, return_standard_error)
         self.check(request, plan)
-        wanted = Wanted(return_convergence_delta, return_n_gradients, show_progress)
+        wanted = Wanted(return_convergence_delta, return_n_gradients, show_progress, bool(return_standard_error))
         with frozen_parameters(self.forward_func):
             return self.explain_at(Place(request), plan, baselines, wanted)
 
@@ -221,4 +297,9 @@ class PathAttribution(PathMethod):
             results.append(gap(explanation.attributions, place.explained(explanation.starts)))
         if wanted.n_gradients:
             results.append(explanation.n_gradients)
+        if wanted.standard_error:
+            if explanation.errors is None:
+                expected = f"False for {type(self).__name__}, which does not estimate any"
+                raise ArgumentError("return_standard_error", expected, "True")
+            results.append(place.formatted(explanation.errors))
         return results[0] if len(results) == 1 else tuple(results)

@@ -21,6 +21,7 @@ class Wanted:
     delta: bool = False
     n_gradients: bool = False
     progress: bool = False
+    standard_error: bool = False
 
     def __post_init__(self) -> None:
         check_bool("return_n_gradients", self.n_gradients)

@@ -15,9 +15,18 @@ from captum_ext.attr.paths.adaptive import (
     integrate_adaptively,
     integrate_paths_adaptively,
 )
-from captum_ext.attr.paths.integration import PathProblem, integrate, integrate_paths
+from captum_ext.attr.paths.contrasts import Contrasts, contrasts, warn_of_bounds
+from captum_ext.attr.paths.errors import Kinds, check_kind
+from captum_ext.attr.paths.integration import (
+    PathProblem,
+    integrate,
+    integrate_paths,
+    integrate_paths_with_errors,
+    integrate_with_errors,
+)
 from captum_ext.attr.paths.points import Points, default_points, rule_points, stratified_points
 from captum_ext.attr.paths.quadrature import RULES
+from captum_ext.attr.paths.rounds import Rounds
 from captum_ext.attr.paths.starts import Starts
 from captum_ext.core.checks import MOST_STEPS, check_choice, check_number, check_positive_int, describe
 from captum_ext.core.random import fresh_generator
@@ -40,6 +49,8 @@ class Plan:
     method: str | None
     generators: Sequence[torch.Generator]
     tol: float | None = None
+    tol_map: float | None = None
+    standard_error: bool | str = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_steps", check_positive_int("n_steps", self.n_steps, MOST_STEPS))
@@ -47,11 +58,29 @@ class Plan:
             check_choice("method", self.method, METHODS)
         if self.method == "adaptive" and self.n_steps < MINIMAL_STEPS:
             raise ArgumentError("n_steps", f'at least {MINIMAL_STEPS} for method "adaptive"', str(self.n_steps))
-        if self.tol is None:
-            return
-        check_number("tol", self.tol, "a positive number", lambda value: 0 < value < float("inf"))
-        if self.method != "adaptive":
-            raise ArgumentsConflictError(("tol", "method"), f'only "adaptive" stops early, not {self.method!r}')
+        if self.tol is not None:
+            check_number("tol", self.tol, "a positive number", lambda value: 0 < value < float("inf"))
+            if self.method != "adaptive":
+                raise ArgumentsConflictError(("tol", "method"), f'only "adaptive" stops early, not {self.method!r}')
+        self._check_errors()
+
+    def _check_errors(self) -> None:
+        check_kind(self.standard_error)
+        if self.tol_map is not None:
+            check_number(
+                "tol_map", self.tol_map, "a number between 0 and 1, both excluded", lambda value: 0 < value < 1
+            )
+        for name, wanted in (("return_standard_error", self.standard_error), ("tol_map", self.tol_map)):
+            if wanted and not self.is_shared:
+                reason = f'only the random points of "stratified" have standard errors, not those of {self.method!r}'
+                raise ArgumentsConflictError((name, "method"), reason)
+            if wanted and self.n_steps < 2:
+                raise ArgumentError("n_steps", f"at least 2 where `{name}` is given", str(self.n_steps))
+
+    @property
+    def kinds(self) -> Kinds:
+        """The standard errors that are wanted: none, or those of every element or location."""
+        return (self.standard_error,) if self.standard_error else ()
 
     @property
     def is_shared(self) -> bool:
@@ -67,7 +96,17 @@ class Plan:
         """The integral of every row."""
         if self.method == "adaptive":
             return integrate_adaptively(problem, self.n_steps, self.tol)
+        if self.tol_map is not None:
+            rounds = Rounds(problem, self.n_steps, self.kinds)
+            rounds.run(self.generators, self.tol_map)
+            errors = rounds.errors(self.standard_error) if self.standard_error else None
+            return Outcome(rounds.means(), rounds.taken * rounds.a_round, errors)
         points = self.points(problem.starts)
+        if self.standard_error:
+            planned = self.contrasts(points, problem.starts)
+            warn_of_bounds(planned, problem.starts)
+            sums, errors_of_kinds = integrate_with_errors(problem, planned, self.kinds)
+            return Outcome(sums, self._counted(problem, points), errors_of_kinds[0])
         return Outcome(integrate(problem, points), self._counted(problem, points))
 
     def integrate_paths(self, problem: PathProblem) -> Outcome:
@@ -75,7 +114,16 @@ class Plan:
         if self.method == "adaptive":
             return integrate_paths_adaptively(problem, self.n_steps, self.tol)
         points = self.points(problem.starts)
-        return Outcome(integrate_paths(problem, points), self._counted(problem, points))
+        counted = self._counted(problem, points)
+        if self.standard_error:
+            planned = self.contrasts(points, problem.starts)
+            if bool(planned.bounds.any()):
+                most = int((problem.starts.weight > 0).sum(1).max())
+                expected = f"enough for two points on each path where there are standard errors, {2 * most} or more"
+                raise ArgumentError("n_steps", expected, str(self.n_steps))
+            sums, spread = integrate_paths_with_errors(problem, planned, self.standard_error)
+            return Outcome(sums, counted, None, spread, planned.freedom)
+        return Outcome(integrate_paths(problem, points), counted)
 
     def points(self, starts: Starts) -> Points:
         """The points of every rule that plans all of them beforehand."""
@@ -84,6 +132,21 @@ class Plan:
         if self.method == "stratified":
             return stratified_points(starts, self.n_steps, self.generators)
         return rule_points(starts, self.method, self.n_steps)
+
+    def contrasts(self, points: Points, starts: Starts) -> Contrasts:
+        """What the points say of their error.
+
+        Raises:
+            ArgumentsConflictError: a row has a single path, which method=None gives nodes that are not random.
+        """
+        single = (starts.weight > 0).sum(1) == 1
+        if self.method is None and bool(single.any()):
+            reason = (
+                f"method=None takes Gauss nodes on the one path of row {int(single.nonzero()[0])}, which are not "
+                'random: pass method="stratified"'
+            )
+            raise ArgumentsConflictError(("return_standard_error", "method"), reason)
+        return contrasts(points, starts)
 
     @staticmethod
     def _counted(problem: PathProblem, points: Points) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from captum_ext.attr.paths.errors import bytes_of_errors
 from captum_ext.attr.paths.integration import PathProblem
 from captum_ext.attr.paths.plan import Plan
 from captum_ext.attr.paths.points import drawn_paths
@@ -66,6 +67,7 @@ class Weighing:
         self.dropped = torch.zeros(len(exists), dtype=torch.long, device="cpu")
         self.n_gradients = torch.zeros(len(exists), dtype=torch.long, device="cpu")
         self.sums = Sums(problem.inputs, len(exists))
+        self._errors: list[Tensors] = []
         self.fitness: Fitness | None = None  # one reference each: nothing to weigh
         if bool((exists.sum(1) > 1).any()):
             self.fitness = Fitness(problem.request, rule.fill(problem), rule.score, rule.alpha)
@@ -75,6 +77,8 @@ class Weighing:
 
     def _groups(self, exists: Tensor) -> Iterator[Tensor]:
         row_bytes = sum(value[0].numel() * accumulation_dtype(value.dtype).itemsize for value in self.problem.inputs)
+        if self.plan.standard_error:
+            row_bytes += bytes_of_errors(self.problem.inputs, self.plan.standard_error)
         size = max(1, _KEPT_BYTES // max(1, row_bytes * exists.shape[1]))
         if self.problem.request.fills_batches:  # a batch that has to be whole
             size = len(exists)
@@ -96,6 +100,13 @@ class Weighing:
             maps = self._maps(problem, gradients, row, path, part, problem.multiply_by_inputs)
             shares = self.weight[row[part], path[part]]
             self.sums.add(row[part], tuple(values * as_column(shares, values) for values in maps))
+        if outcome.spread is not None and outcome.freedom is not None:
+            weighted = outcome.spread.weighted(self.weight[row, path], row - int(rows[0]), len(rows))
+            self._errors.append(weighted.of_sums(problem.inputs, outcome.freedom[rows]))
+
+    def errors(self) -> Tensors:
+        """Standard errors of the weighted sums, at these weights."""
+        return tuple(torch.cat(same) for same in zip(*self._errors, strict=True))
 
     def _informative(self) -> Tensor:
         """Rows (N,) whose weights say something of their references; warnings name the others."""

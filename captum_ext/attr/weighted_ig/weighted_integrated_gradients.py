@@ -120,6 +120,9 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
 
     The search for D leaves rows out as soon as they are done, so that a model has to score each row by itself.
 
+    Standard errors are those of the maps at the weights that were found: the points' effect on the weights is not in
+    them. They need two points for each reference.
+
     Fitness is itself a deletion score, so that a gain in the deletion metric is partly in-sample. Weights depend on the
     model, hence attributions of a sum of models are not the sum of attributions.
     """
@@ -230,11 +233,17 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
         references = standard_baselines if self.references is None else self.references
         return equal_starts(references, request.inputs, warn=True)
 
+    def check(self, request: Request, plan: Plan) -> None:
+        """Refuse rounds: weights would be measured on what few points say."""
+        self.check_random(plan, ("tol_map",), "its weights need the maps of all points")
+        super().check(request, plan)
+
     def explain(self, problem: PathProblem, plan: Plan) -> Explanation:
         """The maps of all references, weighted by their fitness."""
         weighing = Weighing(self._rule, problem, plan)
         starts = Starts(problem.starts.values, problem.starts.index, weighing.weight)
-        return Explanation(weighing.sums.result(), starts, weighing.n_gradients)
+        errors = weighing.errors() if plan.standard_error else None
+        return Explanation(weighing.sums.result(), starts, weighing.n_gradients, errors)
 
     def _fill_of_several(self, problem: PathProblem) -> Fill:
         """What replaces removed pixels where references are compared, for which there have to be scores."""
