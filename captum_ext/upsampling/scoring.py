@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,17 +11,19 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from captum_ext.core.checks import MOST_STEPS, check_choice, check_number, check_positive_int, check_seed
+from captum_ext.core.checks import MOST_STEPS, check_choice, check_number, check_positive_int, check_seed, describe
 from captum_ext.core.chunks import for_each_chunk
 from captum_ext.core.fills import BLURRED, Fill, FillWord, image_mean, zero
 from captum_ext.core.model import BatchedModel
 from captum_ext.core.progress import counted
 from captum_ext.core.request import Request
 from captum_ext.core.tensors import accumulation_dtype
-from captum_ext.exceptions import OutputTypeError
+from captum_ext.exceptions import ArgumentError, OutputTypeError
 from captum_ext.upsampling.known_outputs import KnownRows, NotKeptError, check_kept
 
 Segments = list[Tensor]
+_BOTH = "deletion+insertion"
+_LEAST_ROUND, _ROUNDS = 4, 8  # segments that are deleted before it is asked again whether the order is settled
 
 
 #: Words for what stands where a segment is missing.
@@ -132,34 +135,123 @@ class Scorer(Protocol):
 
 
 class PerturbationScorer:
-    """Each segment by itself: how far the score falls without it, rises with it alone, or both (the default).
+    r"""Each segment by itself: how far the score falls without it, rises with it alone, or both (the default).
 
     Costs one pass a segment for "deletion" and for "insertion", two for "deletion+insertion". The scores of the whole
     and of the filled image would only shift an image's scores, and are not computed.
+
+    "deletion+insertion" can do with fewer: every segment is inserted, then segments are deleted, beginning with those
+    whose insertions are nearest to their median, as those far from it keep their places anyway. Segments that are not
+    deleted count as the mean of those that are. An image is done at `max_passes`, or when its scores are estimated
+    to correlate with the full ones by `settled`: of P segments with m deletions of variance $\sigma_d^2$ and insertions
+    of variance $\sigma_i^2$, as if neither depended on the other, by
+
+    $$r = \sqrt{1 - \frac{P - m}{P} \frac{\sigma_d^2}{\sigma_i^2 + \sigma_d^2}}$$
+
+    What is saved, and lost, was measured: see `docs/usu-passes.md`.
+
+    Args:
+        kind: "deletion+insertion", "deletion" or "insertion".
+        max_passes: of each image, no fewer than it has segments; of each of its levels where they are refined. None:
+            as many as are needed.
+        settled: a correlation above 0, at most 1, at which no more segments are deleted. None: all are.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: no such kind, number or correlation, or one where there is one game only; when
+            it is called, an image of more segments than `max_passes`.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.upsampling import USU, PerturbationScorer
+        >>> usu = USU(segmenter=torch.tensor([[0, 1, 2, 3]]), scorer=PerturbationScorer(max_passes=6), fill=0)
+        >>> usu.score_map(torch.tensor([[[[0.0, 1, 3, 4]]]]), lambda x: x.sum((1, 2, 3))).squeeze()
+        tensor([0.0000, 0.4444, 0.7778, 1.0000])
     """
 
-    def __init__(self, kind: str = "deletion+insertion") -> None:
-        self.kind = check_choice("kind", kind, ("deletion", "insertion", "deletion+insertion"))
+    def __init__(self, kind: str = _BOTH, *, max_passes: int | None = None, settled: float | None = None) -> None:
+        self.kind = check_choice("kind", kind, ("deletion", "insertion", _BOTH))
+        for name, value in (("max_passes", max_passes), ("settled", settled)):
+            if value is not None and kind != _BOTH:
+                raise ArgumentError(name, f'None with kind="{kind}", of one pass for each segment', describe(value))
+        self.max_passes = None if max_passes is None else check_positive_int("max_passes", max_passes, MOST_STEPS)
+        expected = "a number above 0 and at most 1"
+        self.settled = None if settled is None else check_number("settled", settled, expected, lambda r: 0 < r <= 1)
 
     def __call__(self, masked: MaskedImages) -> Segments:
         """Scores (P_n,) of each image's segments."""
+        if self.max_passes is not None or self.settled is not None:
+            return self._as_far_as_needed(masked)
+        every = [torch.arange(count, device="cpu") for count in masked.n_segments]
+        return [scores.sum(0) for scores in _played(masked, every, self.kind)]
+
+    def _as_far_as_needed(self, masked: MaskedImages) -> Segments:
+        """Insertions of all segments, and deletions until the order is settled or the passes are used up."""
         counts = masked.n_segments
-        row = torch.cat([torch.full((count,), i, device="cpu") for i, count in enumerate(counts)])
-        segment = torch.cat([torch.arange(count, device="cpu") for count in counts])
-        games = [inserting for inserting in (False, True) if ("insertion" if inserting else "deletion") in self.kind]
-        rows, segments = row.repeat(len(games)), segment.repeat(len(games))
-        inserting = torch.tensor(games, device="cpu").repeat_interleave(len(row))
+        most = [2 * count if self.max_passes is None else min(2 * count, self.max_passes) for count in counts]
+        for row, (count, passes) in enumerate(zip(counts, most, strict=True)):
+            if passes < count:
+                expected = f"at least {count}, the segments of image {row}, or given with a segmenter that makes fewer"
+                raise ArgumentError("max_passes", expected, str(self.max_passes))
+        every = [torch.arange(count, device="cpu") for count in counts]
+        inserted = [scores[0] for scores in _played(masked, every, "insertion")]
+        orders = [(one - one.median()).abs().argsort(stable=True).cpu() for one in inserted]
+        deleted = [one.new_empty(0) for one in inserted]
+        while True:
+            following = [
+                order[len(known) : min(len(known) + max(_LEAST_ROUND, count // _ROUNDS), passes - count)]
+                if not self._is_settled(one, known)
+                else order[:0]
+                for one, known, order, count, passes in zip(inserted, deleted, orders, counts, most, strict=True)
+            ]
+            if not any(len(one) for one in following):
+                break
+            found = _played(masked, following, "deletion")
+            deleted = [torch.cat([known, scores[0]]) for known, scores in zip(deleted, found, strict=True)]
+        return [_with_deletions(*parts) for parts in zip(inserted, deleted, orders, strict=True)]
 
-        def kept(points: Tensor) -> Tensor:
-            device = masked.labels.device
-            label = masked.labels[rows[points].to(device)]
-            inside = label == _as_column(segments[points].to(device), label)
-            return inside == _as_column(inserting[points].to(device), label)
+    def _is_settled(self, inserted: Tensor, deleted: Tensor) -> bool:
+        if self.settled is None or len(deleted) < min(_LEAST_ROUND, len(inserted)):
+            return False
+        return estimated_correlation(inserted, deleted) >= self.settled
 
-        scores = masked.scores(rows, kept)
-        signs = torch.where(inserting, 1.0, -1.0).to(scores)
-        summed = (scores * signs).reshape(len(games), -1).sum(0)
-        return list(torch.split(summed, counts))
+
+def estimated_correlation(inserted: Tensor, deleted: Tensor) -> float:
+    """Of insertions (P,) with some deletions (m,) and with all of them, as if neither depended on the other."""
+    unknown = 1 - len(deleted) / len(inserted)
+    if unknown == 0:
+        return 1.0
+    of_insertions, of_deletions = (float(one.double().var()) if len(one) > 1 else 0.0 for one in (inserted, deleted))
+    total = of_insertions + of_deletions
+    return 1.0 if total == 0 else math.sqrt(1 - unknown * of_deletions / total)
+
+
+def _with_deletions(inserted: Tensor, deleted: Tensor, order: Tensor) -> Tensor:
+    """Insertions (P,) plus deletions (m,) of the first segments of an order, whose mean stands for the others."""
+    if len(deleted) == 0:
+        return inserted
+    every = deleted.mean().expand_as(inserted).clone()
+    every[order[: len(deleted)].to(every.device)] = deleted
+    return inserted + every
+
+
+def _played(masked: MaskedImages, segments: list[Tensor], kind: str) -> list[Tensor]:
+    """Scores (games, p) of some segments (p,) of each image in the games of a kind, deletion before insertion."""
+    counts = [len(one) for one in segments]
+    row = torch.cat([torch.full((count,), i, device="cpu") for i, count in enumerate(counts)])
+    segment = torch.cat(segments)
+    games = [inserting for inserting in (False, True) if ("insertion" if inserting else "deletion") in kind]
+    rows, chosen = row.repeat(len(games)), segment.repeat(len(games))
+    inserting = torch.tensor(games, device="cpu").repeat_interleave(len(row))
+
+    def kept(points: Tensor) -> Tensor:
+        device = masked.labels.device
+        label = masked.labels[rows[points].to(device)]
+        inside = label == _as_column(chosen[points].to(device), label)
+        return inside == _as_column(inserting[points].to(device), label)
+
+    scores = masked.scores(rows, kept)
+    signs = torch.where(inserting, 1.0, -1.0).to(scores)
+    return list(torch.split((scores * signs).reshape(len(games), -1), counts, dim=1))
 
 
 class CoalitionScorer:

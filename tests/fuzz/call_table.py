@@ -56,6 +56,7 @@ from captum_ext.segmentation import Segmenter
 from captum_ext.upsampling import (
     CoalitionScorer,
     InterpolationUpsampler,
+    PerturbationScorer,
     Refinement,
     USUUpsampler,
     alpha_error,
@@ -620,6 +621,15 @@ ENTRIES = {
         lambda **given: USUUpsampler(segmenter=SEGMENTS, scorer=CoalitionScorer(**given))(COARSE, IMAGES, MODEL, 1),
         {"n_passes": 8, "ridge": 0.01, "seed": 0},
         {"n_passes": Integer(1, STEPS), "ridge": Number(lambda value: 1e-9 <= value <= 1e6), "seed": SEED},
+    ),
+    "PerturbationScorer": Entry(
+        lambda **given: USUUpsampler(segmenter=SEGMENTS, scorer=PerturbationScorer(**given))(COARSE, IMAGES, MODEL, 1),
+        {"kind": "deletion+insertion", "max_passes": None, "settled": None},
+        {
+            "kind": Choice("deletion+insertion", "deletion", "insertion"),
+            "max_passes": Integer(int(SEGMENTS.max()) + 1, STEPS, none=True),
+            "settled": Number(lambda value: 0 < value <= 1, none=True),
+        },
     ),
     "Refinement": Entry(
         lambda **given: [getattr(Refinement(**given), name) for name in ("depth", "growth", "threshold", "tolerance")],

@@ -30,7 +30,6 @@ ELSEWHERE = {
     **dict.fromkeys(("DesiderataReport",), "a result"),
     **dict.fromkeys(("Upsampler", "ScoringUpsampler"), "a protocol"),
     **dict.fromkeys(("method_class", "method_settings"), "its one argument is a name: tests/attr/test_registry.py"),
-    "PerturbationScorer": "its one argument is a word: tests/upsampling",
     "upsample_maps": "its arguments are those of an upsampler",
     "attribute_dataset": "reads and writes files: the kinds about run folders",
     "DatasetAttributions": "reads files: the kinds about run folders",
