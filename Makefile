@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo benchmark fuzz compatibility test test-browser test-long test-gpu test-scale test-lowest lint wheel clean
+.PHONY: demo benchmark benchmark-speed fuzz compatibility test test-browser test-long test-gpu test-scale test-lowest lint wheel clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m examples.quickstart
@@ -11,6 +11,11 @@ demo: $(VENV)/.installed-demo
 # The papers' experiments on the images that come with packages; goes on where it was interrupted. FLAGS=--fast is short.
 benchmark: $(VENV)/.installed-benchmark
 	$(BIN)/python -m examples.benchmarks $(FLAGS)
+
+# What it costs: docs/performance.md from rows, some hours on a machine with nothing else to do; goes on where it was
+# interrupted. FLAGS="--only speed --again" measures some of it, FLAGS=--page writes the page from the rows that are there.
+benchmark-speed: $(VENV)/.installed-benchmark
+	$(BIN)/python -m examples.benchmarks.performance $(FLAGS)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q -n 2

@@ -21,6 +21,7 @@ ROOMS = {
     "questions": ("engine",),
     "measurements": ("engine",),
     "accelerator": ("engine", "measurements"),
+    "performance": ("engine", "measurements"),
 }
 BESIDE = {"__main__", "report", "suite"}
 OUTSIDE = {"examples.real_data", "examples.vit_grad_cam"}  # what the rooms may use of the other examples

@@ -26,19 +26,29 @@ _PACKAGES = ("captum-ext", "captum", "grad-cam", "torch", "torchvision", "numpy"
 def environment(options: Options, workers: int) -> dict[str, Any]:
     """Versions, commit, seed and machine."""
     return {
-        "versions": {name: _version(name) for name in ("python", *_PACKAGES)},
+        "versions": versions(),
         "commit": current_commit(),
         "seed": options.seed,
         "size": "fast" if options.fast else "full",
         "data": options.data or "offline",
         "network": options.network,
-        "machine": {
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GB",
-            "system": platform.system(),
-        },
+        "machine": machine(),
         "workers": f"{workers} at once, {THREADS} thread each",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that numbers depend on."""
+    return {name: _version(name) for name in ("python", *_PACKAGES)}
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory and system."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GB",
+        "system": platform.system(),
     }
 
 

@@ -5,8 +5,27 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was printed: a title, and rows of cells under a header."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+    def lines(self) -> list[str]:
+        """The table in markdown, without its title; numbers with three significant digits."""
+        body = ["| " + " | ".join(_shown(cell) for cell in row) + " |" for row in self.rows]
+        return ["| " + " | ".join(self.header) + " |", "|" + " --- |" * len(self.header), *body]
+
+
+#: The tables of this process, in order.
+PRINTED: list[Table] = []
 
 
 def versions() -> str:
@@ -19,11 +38,13 @@ def versions() -> str:
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a markdown table under a title and the versions."""
-    print(f"\n{title}\n({versions()})\n")
-    print("| " + " | ".join(header) + " |")
-    print("|" + " --- |" * len(header))
-    for row in rows:
-        print("| " + " | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row) + " |")
+    table = Table(title, header, rows)
+    PRINTED.append(table)
+    print(f"\n{title}\n({versions()})\n", *table.lines(), sep="\n")
+
+
+def _shown(cell: object) -> str:
+    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
 
 
 def with_error(values: Tensor) -> str:

@@ -1,0 +1,1 @@
+"""The page about costs, docs/performance.md, from rows that one command measures."""

@@ -1,0 +1,49 @@
+"""The page, written from kept rows and from nothing else."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from examples.benchmarks.measurements.reporting import Table
+from examples.benchmarks.performance.programs import PROGRAMS, Program
+
+_INTRODUCTION = """# What it costs
+
+Written by `make benchmark-speed`; no number here is typed. Every section names its command, where it ran, and the
+commit. Seconds say more about that machine than about the package; ratios are of pairs that follow each other. Where a
+section measures seconds, the machine's load before it is given: other work changes them.
+"""
+
+
+def page(kept: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text of the page from what was measured, by program."""
+    return "\n".join([_INTRODUCTION, *(_section(program, kept.get(program.name)) for program in PROGRAMS)])
+
+
+def _section(program: Program, found: Mapping[str, Any] | None) -> str:
+    lines = [f"## {program.title}", "", "```sh", program.command if found is None else found["command"], "```", ""]
+    lines += [_filled(paragraph) + "\n" for paragraph in program.about.split("\n\n")]
+    if found is None:
+        return "\n".join([*lines, "Not measured yet.\n"])
+    lines += [_origin(found, program.timed), ""]
+    for table in found["tables"]:
+        lines += [table["title"] + ":", "", *Table(**table).lines(), ""]
+    return "\n".join(lines)
+
+
+def _origin(found: Mapping[str, Any], timed: bool) -> str:
+    machine, versions = found["machine"], found["versions"]
+    packages = ", ".join(f"{name} {versions[name]}" for name in ("captum-ext", "captum", "torch", "numpy", "python"))
+    where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}"
+    load = f", load {found['load']:.1f} before" if timed else ""
+    minutes = f"{found['seconds'] / 60:.1f} minutes"
+    return _filled(f"Measured {found['measured']} in {minutes} at commit {found['commit']}; {where}{load}; {packages}.")
+
+
+def _filled(paragraph: str) -> str:
+    """A paragraph of prose in lines of the documentation's width; a list or a table as it is."""
+    if paragraph.lstrip().startswith(("-", "|", "`")) or "\n    " in paragraph:
+        return paragraph
+    return textwrap.fill(" ".join(paragraph.split()), 130, break_long_words=False, break_on_hyphens=False)
