@@ -56,7 +56,8 @@ class ScoringUpsampler(Protocol):
     """An upsampler that scores the image's pixels first: adapters do this once for all maps of the same images.
 
     An optional attribute `probability` says that the softmax of the model's outputs is scored, for adapters whose
-    targets are functions of the outputs.
+    targets are functions of the outputs. Where an optional attribute `skip_empty` is true, `score_map` also gets the
+    maps that will be upsampled to the inputs' size, as `maps=`.
 
     Example:
         >>> from captum_ext.upsampling import InterpolationUpsampler, ScoringUpsampler, USUUpsampler
@@ -107,7 +108,10 @@ def upsample_maps(
     if dims == 1:  # (N, 1, t) alone may be a map of one row
         maps = [as_maps("maps", one, dims) for one in maps]
     if isinstance(upsampler, ScoringUpsampler):
-        scores = upsampler.score_map(inputs, forward_func, target, additional_forward_args)
+        maps = list(maps)
+        shows_maps = getattr(upsampler, "skip_empty", False) and fine_size == tuple(inputs.shape[2:])
+        shown: dict[str, Any] = {"maps": maps} if shows_maps else {}
+        scores = upsampler.score_map(inputs, forward_func, target, additional_forward_args, **shown)
         results = [upsampler.redistribute(one, scores, size) for one in maps]
     else:
         results = [upsampler(one, inputs, forward_func, target, additional_forward_args, size) for one in maps]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from captum_ext.core.warn import warn_caller
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images import check_normalisation
 from captum_ext.segmentation import Segment, Segmenter, check_labels, seen
+from captum_ext.upsampling.empty_cells import scored_where_mass_is
 from captum_ext.upsampling.known_outputs import KnownOutputs, KnownRows
 from captum_ext.upsampling.redistribution import POTENTIALS, REDISTRIBUTIONS, as_maps, redistribute
 from captum_ext.upsampling.refinement import Refinement, nested, refine
@@ -33,6 +34,7 @@ from captum_ext.upsampling.settings import (
 )
 
 _Segments = Segmenter | Segment | str | Tensor | None
+Score = Callable[[Tensor], list[Tensor]]
 _PAPER_TEMPERATURE = 0.1
 _PAPER_REFINEMENT = Refinement(kernel="diagonal")
 
@@ -76,6 +78,10 @@ class USUUpsampler:
             parameters, buffers, modules, modes and hooks are what they were; what else a function depends on is not
             seen. Of models without `additional_forward_args` that return up to 65,536 numbers for each row, which are
             kept on their device; others are asked again.
+        skip_empty: score only segments that lie, in part at least, in cells with mass: the others get none whatever
+            their scores. All others of an image count as one segment, and scores are scaled by the least and the
+            largest of those that are scored, so that a map may be less or more peaked than without. Needs
+            `redistribution` other than "global-area", no refinement, and maps of the inputs' size.
 
     Within a call, equal images (with several targets) share their passes, whatever `remember` is.
 
@@ -115,6 +121,7 @@ class USUUpsampler:
         show_progress: bool = False,
         allow_batch_statistics: bool = False,
         remember: int = 0,
+        skip_empty: bool = False,
     ) -> None:
         self.temperature = check_positive("temperature", temperature)
         self.potential = check_choice("potential", potential, POTENTIALS)
@@ -136,6 +143,10 @@ class USUUpsampler:
         self.allow_batch_statistics = check_bool("allow_batch_statistics", allow_batch_statistics)
         self.remember = check_count("remember", remember)
         self._remembered = KnownOutputs()
+        self.skip_empty = check_bool("skip_empty", skip_empty)
+        if self.skip_empty and (self.redistribution == "global-area" or self.refinement is not None):
+            expected = 'False where segments are refined, or with redistribution="global-area", which gives mass to all'
+            raise ArgumentError("skip_empty", expected, "True")
 
     @classmethod
     def paper(
@@ -313,7 +324,8 @@ class USUUpsampler:
         if len(maps) != len(inputs):
             raise ArgumentError("coarse", f"of {len(inputs)} rows like the inputs", describe(coarse))
         size = None if size is None else check_size("size", size, dims)
-        scores = self.score_map(inputs, forward_func, target, additional_forward_args)
+        shown = [maps] if size in (None, tuple(inputs.shape[2:])) else None
+        scores = self.score_map(inputs, forward_func, target, additional_forward_args, shown)
         return self.redistribute(maps, scores, size)
 
     @own_precision
@@ -344,11 +356,17 @@ class USUUpsampler:
 
     @own_precision
     def score_map(
-        self, inputs: Tensor, forward_func: ForwardFunc, target: Target = None, additional_forward_args: Any = None
+        self,
+        inputs: Tensor,
+        forward_func: ForwardFunc,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        maps: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """Scores (N, 1, H, W) in [0, 1] of the segments of each image, shown at their pixels.
 
-        Of volumes they are (N, 1, D, H, W), of signals (N, 1, T).
+        Of volumes they are (N, 1, D, H, W), of signals (N, 1, T). `maps` are those that will be redistributed by them
+        at the inputs' size: with `skip_empty`, segments without mass in all of them are not scored, and are shown as 0.
         """
         images = _images(inputs).detach()
         warn_of_frames((images,))
@@ -376,13 +394,17 @@ class USUUpsampler:
         levels = self._levels(images)
         _warn_of_undivided(levels[-1])
         try:
-            return self._shown(images, levels, score)[:, None]
+            return self._shown(images, levels, score, maps if self.skip_empty else None)[:, None]
         finally:
             self._remembered.trim(self.remember)
 
-    def _shown(self, images: Tensor, levels: list[Tensor], score: Callable[[Tensor], list[Tensor]]) -> Tensor:
-        """Scores (N, H, W) in [0, 1] of the segments of nested label maps."""
-        shown = [one[label] for one, label in zip(unit_scores(score(levels[0])), levels[0], strict=True)]
+    def _shown(self, images: Tensor, levels: list[Tensor], score: Score, maps: Sequence[Tensor] | None) -> Tensor:
+        """Scores (N, H, W) in [0, 1] of the segments of nested label maps, or of those with mass in the maps."""
+        if maps:
+            given = [as_maps("maps", one, images.dim() - 2) for one in maps]
+            shown = scored_where_mass_is(levels[0], given, score)
+        else:
+            shown = [one[label] for one, label in zip(unit_scores(score(levels[0])), levels[0], strict=True)]
         score_map = torch.stack(shown).to(torch.promote_types(images.dtype, torch.float32))
         if self.refinement is not None:
             score_map = refine(score_map, levels, score, self.refinement)

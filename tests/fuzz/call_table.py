@@ -569,6 +569,7 @@ ENTRIES = {
             "show_progress": Flag(),
             "allow_batch_statistics": Flag(),
             "remember": Integer(0, 10**500),
+            "skip_empty": Flag(),
         },
         aliases={"inputs": ("segmenter", "coarse", "score_map")},
     ),

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.segmentation import Segmenter
 from captum_ext.upsampling import InterpolationUpsampler, USUUpsampler, redistribute
 
 host = pytest.importorskip("pytorch_grad_cam")
@@ -732,3 +733,25 @@ def test_several_targets_of_one_image_cost_the_scoring_passes_of_one(model, imag
     together = cam(images[:1].expand(3, -1, -1, -1), [TARGET(k) for k in (0, 2, 4)])
     assert sum(rows) == 3 + (sum(passes) - 3) // 3
     np.testing.assert_allclose(together, np.concatenate(alone), rtol=0, atol=1e-6)
+
+
+def test_segments_that_no_layer_has_mass_in_are_not_scored(model, images):
+    rows, layers = [], [model.first, model.second]
+    model.head.register_forward_hook(lambda module, given, output: rows.append(len(output)))
+    targets, options = [TARGET(1), TARGET(3)], {"normalize": False, "as_tensor": True}
+
+    def of(upsampler, layers=layers):
+        rows.clear()
+        return ours.GradCAM(model, layers, upsampler=upsampler, **options)(images, targets), sum(rows) - len(images)
+
+    nearest = [of("nearest", [layer])[0] for layer in layers]
+    labels = Segmenter("grid").of_inputs(images)
+    expected = 0
+    for row in range(len(images)):
+        has_mass = sum(one[row] for one in nearest) != 0
+        scored = len(labels[row][has_mass].unique())
+        expected += 2 * (scored + int(scored <= int(labels[row].max())))
+    maps, passes = of(usu(skip_empty=True))
+    assert passes == expected
+    assert passes <= of(usu())[1]
+    torch.testing.assert_close(maps.sum((1, 2)), sum(nearest).sum((1, 2)) / 2)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +83,11 @@ class KernelShap:
 
 @dataclass(frozen=True)
 class Way:
-    """A scorer, and how many segments it is asked about."""
+    """A scorer, how many segments it is asked about, and whether those without mass are left out."""
 
     scorer: str | Scorer
     asked: int = 50
+    skip_empty: bool = False
 
 
 def scorers(n_segments: int) -> dict[str, Way]:
@@ -114,7 +116,17 @@ def savings(n_segments: int) -> dict[str, Way]:
     }
 
 
-GROUPS = {"scorers": scorers, "savings": savings}
+def without_empty(n_segments: int) -> dict[str, Way]:  # noqa: ARG001
+    """The same without segments that lie in cells without mass."""
+    made: dict[str, str | Scorer] = {
+        "skip_empty": "deletion+insertion",
+        "skip_empty, settled=0.98": PerturbationScorer(settled=0.98),
+        "skip_empty, insertion": "insertion",
+    }
+    return {name: Way(scorer, skip_empty=True) for name, scorer in made.items()}
+
+
+GROUPS = {"scorers": scorers, "savings": savings, "skip_empty": without_empty}
 
 
 class Explained:
@@ -135,16 +147,20 @@ class Explained:
     def rows(self, group: str) -> list[Row]:
         """A row for each scorer, and with the scorers for what needs none."""
         segments = int(self.labels.max()) + 1
+        masks = [self.labels == k for k in range(segments)]
         plain = {name: self._cam(InterpolationUpsampler(name)) for name in OTHERS}
         rows: list[Row] = []
         if GROUPS[group] is scorers:
             rows = [{"method": name, **self._judged(maps, plain["nearest"])} for name, maps in plain.items()]
         for name, way in GROUPS[group](segments).items():
-            usu = USU(segmenter=self._labels(way.asked), scorer=way.scorer)
+            usu = USU(segmenter=self._labels(way.asked), scorer=way.scorer, skip_empty=way.skip_empty)
+            coarse = torch.nn.functional.adaptive_max_pool2d(plain["nearest"], 7)
             with measured_cost(self.network.model, 1) as cost:
-                scores = usu.score_map(self.image, self.network.model, self.target)
+                scores = usu.score_map(self.image, self.network.model, self.target, maps=[coarse])
             columns = self._judged(self._cam(USU(scorer=scores)), plain["nearest"])
-            of_segments = [float(scores[0, 0][self.labels == k].mean()) for k in range(segments)]
+            scored = [not way.skip_empty or bool(plain["nearest"][0, 0][one].any()) for one in masks]
+            means = [float(scores[0, 0][one].mean()) for one in masks]
+            of_segments = [mean if has else math.nan for mean, has in zip(means, scored, strict=True)]
             rows.append({"method": name, "segments": segments, "scores": of_segments, **vars(cost), **columns})
         return rows
 
@@ -172,15 +188,19 @@ class Explained:
 
 
 def agreement(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rank correlation (n, methods) of each image's scores with those of the default."""
+    """Rank correlation (n, methods) of each image's scores with those of the default, of segments that have both."""
     scored = rows.dropna(subset=["scores"])
     by_image = {sample: group.set_index("method")["scores"] for sample, group in scored.groupby("sample")}
     return pd.DataFrame(
         {
-            sample: {name: float(spearmanr(one, scores[DEFAULT]).statistic) for name, one in scores.items()}
+            sample: {name: _rank_correlation(one, scores[DEFAULT]) for name, one in scores.items()}
             for sample, scores in by_image.items()
         }
     ).T
+
+
+def _rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    return float(spearmanr(one, other, nan_policy="omit").statistic)
 
 
 def table_of_agreement(rows: pd.DataFrame) -> tuple[list[str], list[list[object]]]:
