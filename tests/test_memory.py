@@ -11,7 +11,7 @@ import torch
 
 from captum_ext.attr import RISE, SAMP, IntegratedGradients
 from captum_ext.core import memory
-from captum_ext.core.chunks import RowLimit
+from captum_ext.core.chunks import RowLimit, for_each_chunk
 from captum_ext.core.memory import hold_freed_memory
 from captum_ext.metrics import insertion
 
@@ -96,10 +96,10 @@ def held():
 @pytest.mark.parametrize(
     "call",
     [
-        lambda x: IntegratedGradients(Heavy()).attribute(x, target=0, n_steps=4),
-        lambda x: SAMP(Heavy()).attribute(x, target=0, n_steps=3),
-        lambda x: RISE(Heavy()).attribute(x, target=0, n_samples=4),
-        lambda x: insertion(Heavy(), x, x, 0),
+        lambda x: IntegratedGradients(Heavy()).attribute(x, target=0, n_steps=8, internal_batch_size=1),
+        lambda x: SAMP(Heavy()).attribute(x, target=0, n_steps=8, internal_batch_size=1),
+        lambda x: RISE(Heavy()).attribute(x, target=0, n_samples=20, internal_batch_size=2),
+        lambda x: insertion(Heavy(), x, x, 0, internal_batch_size=2),
     ],
     ids=["IntegratedGradients", "SAMP", "RISE", "insertion"],
 )
@@ -110,22 +110,30 @@ def test_what_holds_the_memory_goes_with_the_call_also_after_an_error(call, monk
     assert held() is None
     gc.disable()
     try:
-        call(torch.rand(1, 3, 256, 256))
-        assert seen
-        assert all(seen)
+        call(torch.rand(1, 3, 512, 512))
+        assert not seen[0]
+        assert seen[-1]
         assert held() is None
-        monkeypatch.setattr(Heavy, "forward", broken)
+        monkeypatch.setattr(
+            Heavy, "forward", lambda self, x: broken(self, x) if held() is not None else forward(self, x)
+        )
         with pytest.raises(RuntimeError, match="broken"):
-            call(torch.rand(1, 3, 256, 256))
+            call(torch.rand(1, 3, 512, 512))
         assert held() is None
     finally:
         gc.enable()
 
 
+def of_many_chunks(*arguments):
+    limit = RowLimit(*arguments)
+    for_each_chunk(5 * limit.rows, limit, lambda part: None)
+    return limit
+
+
 @on_glibc
 def test_all_limits_share_one_block_which_goes_with_the_last():
     inputs = (torch.zeros(1, 3, 256, 256),)
-    first, second = RowLimit(8, inputs), RowLimit(8, inputs)
+    first, second = (of_many_chunks(8, inputs) for _ in range(2))
     block = weakref.ref(first._memory)
     assert second.for_batch(3)._memory is block() is not None
     del first
@@ -137,8 +145,11 @@ def test_all_limits_share_one_block_which_goes_with_the_last():
 @on_glibc
 def test_nothing_is_held_where_it_is_not_worth_it_or_does_nothing(monkeypatch, tmp_path):
     heavy = (torch.zeros(1, 3, 256, 256),)
-    assert RowLimit(None, (torch.zeros(1, 1, 28, 28),))._memory is None
-    assert RowLimit(None, heavy, torch.device("meta"))._memory is None
+    assert of_many_chunks(None, (torch.zeros(1, 1, 28, 28),))._memory is None
+    assert of_many_chunks(None, heavy, torch.device("meta"))._memory is None
+    few = RowLimit(None, heavy)
+    for_each_chunk(3 * few.rows, few, lambda part: None)
+    assert few._memory is None
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(hold_freed_memory).result() is None
     (tmp_path / "overcommit").write_text("2\n")
@@ -149,6 +160,6 @@ def test_nothing_is_held_where_it_is_not_worth_it_or_does_nothing(monkeypatch, t
         full.setattr(memory, "_empty", lambda: torch.empty(2**62, dtype=torch.uint8))
         assert hold_freed_memory() is None
     monkeypatch.setenv("CAPTUM_EXT_HOLD_MEMORY", "0")
-    assert RowLimit(None, heavy)._memory is None
+    assert of_many_chunks(None, heavy)._memory is None
     monkeypatch.delenv("CAPTUM_EXT_HOLD_MEMORY")
-    assert RowLimit(None, heavy)._memory is not None
+    assert of_many_chunks(None, heavy)._memory is not None

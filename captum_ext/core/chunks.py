@@ -23,7 +23,7 @@ _ACCELERATOR_ROWS = 64
 _REFERENCE_NUMEL = 3 * 224 * 224
 _MOST_CPU_ROWS = 256
 _MOST_ROWS = 1024
-_HEAVY_NUMEL = 2**18  # numbers in a chunk from which holding its memory (0.2 ms a call) is worth it
+_HEAVY_NUMEL, _UNTIL_HELD = 2**18, 4  # numbers in a chunk, and chunks, from which holding memory pays
 _NO_LIMIT = 2**40  # more than any plan has; sums of larger ones overflow
 
 
@@ -49,7 +49,8 @@ class RowLimit:
         )
         self.batch = len(inputs[0])
         self.indivisible = False
-        self._memory = hold_freed_memory() if _is_heavy(inputs, device, self.rows) else None
+        self._until_held = _UNTIL_HELD if _is_heavy(inputs, device, self.rows) else -1
+        self._memory: Tensor | None = None
 
     def of_batches(self) -> int:
         """Rows at once of points that are whole batches, step by step: as many batches as fit.
@@ -71,6 +72,12 @@ class RowLimit:
         other = copy.copy(self)
         other.batch, other.indivisible = n_rows, False
         return other
+
+    def chunk_done(self) -> None:
+        """Count a chunk: in a call of many, memory that the next ones free is held."""
+        self._until_held -= 1
+        if self._until_held == 0:
+            self._memory = hold_freed_memory()
 
     def lower(self, failed: int) -> bool:
         """Lower the limit to half of the rows that did not fit; False if it may not be, or cannot be, lowered."""
@@ -130,6 +137,7 @@ def for_each_chunk(
             if not limit.lower(stop - start):
                 raise
         else:
+            limit.chunk_done()
             if on_done is not None:
                 on_done(stop - start)
             start = stop
