@@ -238,13 +238,14 @@ class RowMaker:
             kwargs["generator"] = [generator_of(self.settings.seed, index) for index in indices]
         if with_delta:
             kwargs["return_convergence_delta"] = True
+        given = inputs.detach().clone()  # a method may change it, and what it returns is scored on what it was
         if isinstance(self.method, GradientAttribution) and not self._takes_generator:
-            inputs = inputs.detach().requires_grad_()  # else Captum's methods warn that they do it
+            given.requires_grad_()  # else Captum's methods warn that they do it
         with _kept_rules(getattr(self.method, "model", None)):
             if hasattr(self.method, "attribute"):
-                returned = self.method.attribute(inputs, target=target, **kwargs)
+                returned = self.method.attribute(given, target=target, **kwargs)
             else:
-                returned = self.method(inputs.clone(), target)
+                returned = self.method(given, target)
         attributions, delta = returned if with_delta else (returned, None)
         if not isinstance(attributions, Tensor):  # a CAM gives an array
             attributions = torch.as_tensor(np.asarray(attributions))

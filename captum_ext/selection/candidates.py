@@ -139,7 +139,7 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
 )
 
 
-def candidate_of(name: str, value: Any = None) -> Candidate:
+def candidate_of(argument: str, name: str, value: Any = None, known: Mapping[str, Candidate] = CANDIDATES) -> Candidate:
     """A candidate by what the caller gives: a name, MODULE:CLASS, a class, an object or a function.
 
     Raises:
@@ -148,18 +148,18 @@ def candidate_of(name: str, value: Any = None) -> Candidate:
     value = name if value is None else value
     if isinstance(value, Candidate):
         return value
-    if isinstance(value, str) and value in CANDIDATES:
-        return CANDIDATES[value]
+    if isinstance(value, str) and value in known:
+        return known[value]
     if isinstance(value, str) and ":" not in value and value not in METHODS:
         raise ArgumentError(
-            "methods", f"some of {', '.join(CANDIDATES)}, names of attr.METHODS, or MODULE:CLASS", value
+            argument, f"some of {', '.join(known)}, names of attr.METHODS, or MODULE:CLASS", repr(value)
         )
     if isinstance(value, str | type):
         return _of_class(method_class(value), method_settings(value))
     attribute = getattr(value, "attribute", None)
     if not callable(attribute) and not callable(value):
         raise ArgumentTypeError(
-            f"methods[{name!r}]", "a name, a class, an object with attribute(...), or a function", describe(value)
+            f"{argument}[{name!r}]", "a name, a class, an object with attribute(...), or a function", describe(value)
         )
     options = _steps_of(attribute) if callable(attribute) else lambda _: {}
     return Candidate(lambda _: value, options, line="the caller's own")

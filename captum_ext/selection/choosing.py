@@ -130,8 +130,7 @@ def _by_name(argument: str, given: Any, known: Mapping[str, Candidate], least: i
     for name, value in named.items():
         if not isinstance(name, str) or not name.strip() or name.startswith("."):
             raise ArgumentTypeError(argument, "names", describe(name))
-        is_known = name in known and value is None
-        found[name] = known[name] if is_known else candidate_of(name, value)
+        found[name] = candidate_of(argument, name, value, known)
     return found
 
 

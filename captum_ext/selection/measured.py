@@ -49,7 +49,7 @@ class Measured:
 
     def attribute(self, inputs: Tensor, target: Any = None, *, generator: Sequence[torch.Generator] = ()) -> Any:
         """Attributions of a copy of the inputs."""
-        given = inputs.detach().clone()
+        given = inputs.detach().clone()  # again: what is asked below is whether the method has changed it
         if self._wants_gradient:
             given.requires_grad_()
         options = {**self.options, **({"generator": list(generator)} if self._takes_generator and generator else {})}

@@ -64,7 +64,11 @@ def subjects_of(
     check_tensors("dataset", images, finite=False)
     if images.dim() != 4:
         raise ArgumentError("dataset", "of images (C, H, W)", f"samples of shape {tuple(images.shape[1:])}")
-    targets = _targets(model, images, read.batch.labels, target)
+    finite = images.isfinite().flatten(1).all(1).nonzero()[:, 0].tolist()
+    if not finite:
+        raise ArgumentError("dataset", "of images without NaN and infinity", f"none among the first {len(images)}")
+    images, labels = images[finite], read.batch.labels  # others have no row in the runs
+    targets = _targets(model, images, None if labels is None else [labels[row] for row in finite], target)
     adapted, why_not = _adapted(model, images, mean, std)
     if adapted is not None and mean is None and adapted.mean is not None and adapted.std is not None:
         mean, std = adapted.mean, adapted.std
@@ -81,10 +85,8 @@ def subjects_of(
         adapted=adapted,
         why_not_adapted=why_not,
     )
-    finite = images.isfinite().flatten(1).all(1).nonzero()
-    first = int(finite[0]) if len(finite) else 0
-    first_target = target if callable(target) else targets[first]
-    return Subjects(dataset, len(samples), target, setting, images[first : first + 1], first_target)
+    first_target = target if callable(target) else targets[0]
+    return Subjects(dataset, len(samples), target, setting, images[:1], first_target)
 
 
 def _targets(model: ForwardFunc, images: Tensor, labels: list[int] | None, target: Any) -> list[Any]:

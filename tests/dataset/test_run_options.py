@@ -5,7 +5,7 @@ import pytest
 
 from captum_ext.dataset import RunOptions, attribute_dataset
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
-from tests.dataset.toy import Images, linear
+from tests.dataset.toy import Images, Linear, linear
 
 
 def test_options_are_those_of_a_run_that_nobody_asked_anything_of():
@@ -62,3 +62,22 @@ def test_a_run_that_is_limited_goes_on_with_the_rows_of_one_that_is_not(tmp_path
 def test_a_limit_of_no_samples_is_refused():
     with pytest.raises(ArgumentError, match="`limit` to be an integer of at least 1, but got 0"):
         RunOptions(limit=0)
+
+
+class Emptying:
+    """A method that changes the images that it is given, after it has explained them."""
+
+    def __init__(self):
+        self.forward_func = Linear().eval()
+
+    def attribute(self, inputs, target=None):
+        maps = inputs * Linear().weight.detach()[0].reshape(1, 2, 2, 1)
+        inputs.zero_()
+        return maps
+
+
+def test_a_method_that_changes_its_images_is_scored_on_what_they_were(tmp_path):
+    rows = {"fields": ("deletion",), "target": 0, "run": RunOptions(show_progress=False)}
+    changed = attribute_dataset(Emptying(), Images(4), tmp_path / "changed", **rows)
+    undisturbed = attribute_dataset(linear(), Images(4), tmp_path / "undisturbed", **rows)
+    assert changed.table(["deletion"]) == undisturbed.table(["deletion"])

@@ -1,0 +1,313 @@
+"""`choose` on a model whose best map is known: the answers, what is left out and why, and what it leaves as it was."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from captum_ext.attr import IntegratedGradients
+from captum_ext.dataset import DatasetAttributions
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError, RunFolderError
+from captum_ext.selection import ChooseOptions, Kind, choose
+from captum_ext.selection.controls import Edges, RandomMaps, randomised
+
+QUIET = ChooseOptions(gradients=4, decide_by=("deletion", "diff_id"), beside=(), show_progress=False)
+CONTROLS = ["random", "edges"]
+
+
+class Corner(nn.Module):
+    """Two classes of images (N, 1, 8, 8): the sum of the upper left quarter, weighted, and its opposite."""
+
+    def __init__(self):
+        super().__init__()
+        weight = torch.zeros(1, 1, 8, 8)
+        weight[..., :4, :4] = torch.linspace(0.5, 2.0, 16).reshape(4, 4)
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, images):
+        score = (images * self.weight).sum((1, 2, 3))
+        return torch.stack([score, -score], 1)
+
+
+def images(count=30, seed=0):
+    return TensorDataset(0.5 + torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(seed)))
+
+
+def worst(inputs, target):
+    """The gradient the wrong way round."""
+    weight = Corner().weight.detach()
+    return -(inputs * weight)
+
+
+def test_the_method_that_is_right_is_to_be_used(tmp_path):
+    found = choose(
+        Corner().eval(), images(), tmp_path, methods={"ig": "ig", "worst": worst}, controls=CONTROLS, options=QUIET
+    )
+    assert found.answer.kind is Kind.USE
+    assert found.answer.methods == ("ig",)
+    assert found.answer.n_images < 30
+    assert str(found).startswith(
+        f"Use ig. On {found.answer.n_images} of 30 images it is significantly better than the other"
+    )
+    assert found.costs["ig"]["gradients"] == 4
+    assert found.answer.standing("worst").unbeaten == ("random", "edges")
+
+
+def test_an_edge_detector_that_is_registered_as_a_method_is_named_as_not_beating_its_control(tmp_path):
+    methods = {"broken": "captum_ext.selection.controls:Edges"}
+    with pytest.raises(ArgumentError, match="MODULE:CLASS"):
+        choose(Corner().eval(), images(), tmp_path, methods={"broken": "captum_ext.selection:Edges"}, options=QUIET)
+    methods = {"ig": "ig", "broken": Edges()}
+    found = choose(Corner().eval(), images(), tmp_path, methods=methods, controls=CONTROLS, options=QUIET)
+    assert found.answer.methods == ("ig",)
+    assert "edges" in found.answer.standing("broken").unbeaten
+    assert "broken does not beat its controls" in str(found)
+
+
+def test_where_no_method_says_anything_none_beats_its_controls(tmp_path):
+    methods = {"luck": RandomMaps(), "worst": worst}
+    found = choose(Corner().eval(), images(20), tmp_path, methods=methods, controls=CONTROLS, options=QUIET)
+    assert found.answer.kind is Kind.NONE
+    assert str(found).startswith("None of the 2 methods beats its controls (random and edges) on all 20 images: luck")
+
+
+def test_methods_that_give_the_same_maps_cannot_be_told_apart_and_the_cheapest_is_named(tmp_path):
+    methods = {"ig": "ig", "gradient": lambda inputs, target: inputs * Corner().weight.detach()}
+    found = choose(Corner().eval(), images(), tmp_path, methods=methods, controls=CONTROLS, options=QUIET)
+    assert found.answer.kind is Kind.TIED
+    assert found.answer.methods == ("gradient", "ig")
+    assert str(found).startswith(
+        "gradient and ig cannot be told apart on all 30 images; gradient is the cheapest (0 gradi"
+    )
+
+
+def test_a_method_that_optimises_what_decides_is_said_to(tmp_path):
+    methods = {"samp": "samp", "worst": worst}
+    options = ChooseOptions(gradients=8, decide_by=("deletion", "diff_id"), beside=(), show_progress=False)
+    found = choose(Corner().eval(), images(), tmp_path, methods=methods, controls=CONTROLS, options=options)
+    assert found.answer.methods == ("samp",)
+    assert "samp itself optimises deletion, of the 2 criteria that decide; by diff_id alone it is significantly" in str(
+        found
+    )
+
+
+def test_a_comparison_goes_on_with_its_rows_and_gives_the_same_answer(tmp_path):
+    arguments = {"methods": {"ig": "ig", "worst": worst}, "controls": CONTROLS, "options": QUIET}
+    one = choose(Corner().eval(), images(), tmp_path, **arguments)
+    rows = DatasetAttributions(tmp_path / "methods" / "ig").table().to_pydict()
+    other = choose(Corner().eval(), images(), tmp_path, **arguments)
+    assert str(one) == str(other)
+    assert DatasetAttributions(tmp_path / "methods" / "ig").table().to_pydict() == rows
+
+
+class Fails:
+    """A method that works for a batch and no more."""
+
+    def __init__(self, model):
+        self.model, self.calls = model, 0
+
+    def attribute(self, inputs, target=None):
+        self.calls += 1
+        if self.calls > 1:
+            raise ZeroDivisionError("no more")
+        return inputs
+
+
+class Changes:
+    """A method that changes the images that it is given."""
+
+    def __init__(self, model):
+        self.forward_func = model
+
+    def attribute(self, inputs, target=None):
+        maps = inputs * Corner().weight.detach()
+        inputs.zero_()
+        return maps
+
+
+def test_a_method_that_fails_is_left_out_and_named(tmp_path):
+    found = choose(
+        Corner().eval(), images(), tmp_path, methods={"ig": "ig", "mine": Fails}, controls=CONTROLS, options=QUIET
+    )
+    assert found.answer.left_out == {"mine": "ZeroDivisionError: no more"}
+    assert "mine is left out: ZeroDivisionError: no more." in str(found)
+    assert [one.name for one in found.answer.standings] == ["ig"]
+
+
+def test_a_method_that_needs_references_is_left_out_without_them(tmp_path):
+    found = choose(Corner().eval(), images(), tmp_path, methods=["ig", "eg"], controls=["random"], options=QUIET)
+    assert "`references` to be images for eg" in found.answer.left_out["eg"]
+    references = 0.1 * torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    found = choose(
+        Corner().eval(),
+        images(),
+        tmp_path / "other",
+        methods=["ig", "eg"],
+        controls=["random"],
+        references=references,
+        options=QUIET,
+    )
+    assert not found.answer.left_out
+
+
+def test_a_method_that_changes_its_images_is_given_copies_and_named(tmp_path):
+    given = images()
+    before = given.tensors[0].clone()
+    with pytest.warns(UserWarning, match="mine changes the images that it is given in place"):
+        found = choose(Corner().eval(), given, tmp_path, methods={"mine": Changes}, controls=CONTROLS, options=QUIET)
+    assert found.answer.methods == ("mine",)
+    assert torch.equal(given.tensors[0], before)
+
+
+def test_an_image_with_nan_does_not_count(tmp_path):
+    given = images(20)
+    given.tensors[0][0, 0, 0, 0] = torch.nan
+    found = choose(
+        Corner().eval(), given, tmp_path, methods={"ig": "ig", "worst": worst}, controls=["random"], options=QUIET
+    )
+    assert found.answer.methods == ("ig",)
+    assert "On 1 of these images no method has a score: they do not count." in str(found)
+
+
+def test_the_model_and_the_global_random_state_are_left_as_they_were(tmp_path):
+    model = Corner().eval()
+    before, state = model.weight.detach().clone(), torch.get_rng_state()
+    controls = ["random", "random-network", "other-image"]
+    choose(model, images(10), tmp_path, methods=["ig", "rise", "gradcam"], controls=controls, options=QUIET)
+    assert torch.equal(model.weight.detach(), before)
+    assert model.weight.grad is None
+    assert not model.training
+    assert not model._forward_pre_hooks
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_all_methods_have_the_budget(tmp_path):
+    options = ChooseOptions(gradients=12, decide_by=("deletion",), beside=(), show_progress=False)
+    names = ["ig", "ig-mean", "ig-blur-zero", "ig-adaptive", "samp", "samp++", "samp++-insertion", "idgi", "rise"]
+    found = choose(Corner().eval(), images(5), tmp_path, methods=names, controls=["random"], options=options)
+    for name in names:
+        assert 0.5 * 12 <= found.costs[name]["gradients"] + 0.4 * found.costs[name]["forwards"] <= 1.1 * 12, name
+    budgets = json.loads((tmp_path / "plan.json").read_text())["budgets"]
+    assert all(budgets[name]["fits"] for name in names)
+
+
+def test_a_budget_in_seconds_is_kept_for_a_comparison_that_goes_on(tmp_path):
+    options = ChooseOptions(seconds=0.05, decide_by=("deletion",), beside=(), show_progress=False)
+    arguments = {"methods": ["ig"], "controls": ["random"], "options": options}
+    choose(Corner().eval(), images(5), tmp_path, **arguments)
+    plan = (tmp_path / "plan.json").read_text()
+    choose(Corner().eval(), images(5), tmp_path, **arguments)
+    assert (tmp_path / "plan.json").read_text() == plan
+
+
+def test_rows_of_other_images_targets_or_budgets_are_refused(tmp_path):
+    model, arguments = Corner().eval(), {"methods": ["ig"], "controls": ["random"]}
+    choose(model, images(10), tmp_path, **arguments, options=QUIET)
+    with pytest.raises(RunFolderError, match="holds a run with other settings"):
+        choose(model, images(10, seed=1), tmp_path, **arguments, options=QUIET)
+    with pytest.raises(RunFolderError, match="holds a run with other settings"):
+        choose(model, images(10), tmp_path, target=1, **arguments, options=QUIET)
+    other = ChooseOptions(gradients=5, decide_by=("deletion",), show_progress=False)
+    with pytest.raises(RunFolderError, match=r"holds a comparison with other settings \(gradients\)"):
+        choose(model, images(10), tmp_path, **arguments, options=other)
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(RunFolderError, match=r"plan.json is damaged"):
+        choose(model, images(10), tmp_path, **arguments, options=QUIET)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"dataset": images(4)}, ArgumentError, "`dataset` to be of at least 5 images"),
+        ({"dataset": TensorDataset(torch.rand(6, 3))}, ArgumentError, r"`dataset` to be of images \(C, H, W\)"),
+        ({"model": 3}, ArgumentTypeError, "`model` to be a module or a function"),
+        ({"methods": "ig"}, ArgumentTypeError, "`methods` to be a sequence of names, or a mapping"),
+        ({"methods": []}, ArgumentError, "`methods` to be at least 1"),
+        ({"methods": ["igg"]}, ArgumentError, "`methods` to be some of ig, ig-mean"),
+        ({"methods": {"mine": 3}}, ArgumentTypeError, r"`methods\['mine'\]` to be a name, a class"),
+        ({"controls": ["nothing"]}, ArgumentError, "`controls` to be some of random, edges"),
+        ({"controls": ["random"], "methods": {"random": "ig"}}, ArgumentError, "`controls` to be under names"),
+        ({"target": "label"}, ArgumentError, '`target` to be not "label"'),
+        ({"target": 7}, ArgumentError, "`target`"),
+        ({"mean": (0.5,)}, ArgumentError, "`std` to be given together"),
+        ({"references": torch.rand(3, 1, 4, 4)}, ArgumentError, "`references` to be of shape"),
+        (
+            {"references": images().tensors[0][:3]},
+            ArgumentError,
+            "`references` to be images none of which is explained",
+        ),
+        ({"options": {"gradients": 3}}, ArgumentTypeError, "`options` to be ChooseOptions"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(tmp_path, change, error, match):
+    arguments = {
+        "model": Corner().eval(),
+        "dataset": images(6),
+        "methods": ["ig"],
+        "controls": ["random"],
+        "options": QUIET,
+    }
+    with pytest.raises(error, match=match):
+        choose(out=tmp_path, **{**arguments, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"gradients": 0.5}, ArgumentError, "`gradients` to be a budget of 1 to"),
+        ({"gradients": "many"}, ArgumentTypeError, "`gradients`"),
+        ({"seconds": 0}, ArgumentError, "`seconds` to be seconds above 0"),
+        ({"decide_by": ()}, ArgumentError, "`decide_by` to be at least 1"),
+        ({"decide_by": "insertion"}, ArgumentTypeError, "`decide_by` to be a sequence of names"),
+        ({"decide_by": ("beauty",)}, ArgumentError, "`decide_by` to be some of insertion"),
+        ({"beside": ("beauty",)}, ArgumentError, "`beside` to be some of"),
+        ({"group_size": 0}, ArgumentError, "`group_size`"),
+        ({"alpha": 1.0}, ArgumentError, "`alpha`"),
+        ({"seed": -1}, ArgumentError, "`seed`"),
+        ({"map_size": 0}, ArgumentError, "`map_size`"),
+        ({"show_progress": None}, ArgumentTypeError, "`show_progress`"),
+    ],
+)
+def test_options_that_cannot_be_used_say_so(change, error, match):
+    with pytest.raises(error, match=match):
+        ChooseOptions(**change)
+
+
+def test_tables_and_the_paragraph_say_what_was_done(tmp_path):
+    found = choose(
+        Corner().eval(), images(), tmp_path, methods={"i_g": "ig", "worst": worst}, controls=CONTROLS, options=QUIET
+    )
+    assert found.table.loc["i_g", "role"] == "method"
+    assert found.table.loc["random", "role"] == "control"
+    assert found.to_csv().splitlines()[0].startswith("method,role,n,score,deletion,diff_id,gradients")
+    assert r"i\_g & method" in found.to_latex()
+    said = found.paragraph()
+    assert f"on {found.answer.n_images} images (of 30) with python" in said
+    assert "budget of 4 gradients" in said
+    assert "Lan and DeMets" in said
+    assert r"i\_g" in found.paragraph(latex=True)
+    assert found.plot().axes[0].get_yticklabels()[0].get_text() == "i_g"
+
+
+def test_weights_in_random_order_are_the_same_numbers(tmp_path):
+    model = Corner()
+    copied = randomised(model, 0)
+    assert not torch.equal(copied.weight, model.weight)
+    assert torch.equal(copied.weight.sort().values.flatten().sort().values, model.weight.flatten().sort().values)
+    assert torch.equal(randomised(model, 0).weight, copied.weight)
+
+
+def test_edges_are_where_the_image_changes():
+    image = torch.zeros(1, 1, 4, 6)
+    image[..., 3:] = 1.0
+    assert (Edges().attribute(image)[0, 0] > 0).nonzero()[:, 1].unique().tolist() == [2, 3]
+
+
+def test_ones_own_object_with_attribute_is_taken_as_it_is(tmp_path):
+    model = Corner().eval()
+    methods = {"mine": IntegratedGradients(model)}
+    found = choose(model, images(), tmp_path, methods=methods, controls=CONTROLS, options=QUIET)
+    assert found.answer.methods == ("mine",)
+    assert found.costs["mine"]["gradients"] == 4
