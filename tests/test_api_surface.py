@@ -113,6 +113,7 @@ PUBLIC = {
     captum_ext.dataset: ["DatasetAttributions", "MapFormat", "RunOptions", "attribute_dataset"],
     captum_ext.selection: [
         "CANDIDATES",
+        "CHECKS",
         "CONTROLS",
         "CRITERIA",
         "Answer",

@@ -9,6 +9,7 @@ from captum_ext.core.lazy import on_first_use
 if TYPE_CHECKING:
     from captum_ext.selection.answers import Answer, Kind, Standing
     from captum_ext.selection.candidates import CANDIDATES, Candidate
+    from captum_ext.selection.checks import CHECKS
     from captum_ext.selection.choice import Choice
     from captum_ext.selection.choosing import choose
     from captum_ext.selection.controls import CONTROLS
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CANDIDATES",
+    "CHECKS",
     "CONTROLS",
     "CRITERIA",
     "Answer",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CHECKS": "captum_ext.selection.checks",
     "CANDIDATES": "captum_ext.selection.candidates",
     "CONTROLS": "captum_ext.selection.controls",
     "CRITERIA": "captum_ext.selection.criteria",

@@ -43,9 +43,10 @@ class Budget:
 
 def fitted(candidate: Candidate, setting: Setting, image: Tensor, target: Any, seconds: float | None) -> Budget:
     """The largest budget of gradients whose cost on an image, in gradients or in seconds, is what was asked for."""
-    found = _tried(candidate, setting, image, target, seconds)
+    most = replace(setting, gradients=max(setting.gradients, candidate.least))
+    found = _tried(candidate, most, image, target, seconds, setting.gradients)
     for _ in range(_TRIES):
-        fewer = max(1, _fewer(found, float(setting.gradients), seconds))
+        fewer = max(candidate.least, _fewer(found, float(setting.gradients), seconds))
         if found.fits or candidate.steps(fewer) == found.options:
             break
         found = _tried(candidate, replace(setting, gradients=fewer), image, target, seconds, setting.gradients)

@@ -33,12 +33,16 @@ class Candidate:
         steps: arguments of `attribute` for a budget of gradients.
         optimises: criteria that the method itself optimises.
         line: what it is.
+        remade: whether it can be made for another model; an object of the caller's is for one.
+        least: gradients with which it still is what it is.
     """
 
     build: Callable[[Setting], Any]
     steps: Steps = field(default=lambda budget: {"n_steps": budget})
     optimises: tuple[str, ...] = ()
     line: str = ""
+    remade: bool = True
+    least: int = 1
 
 
 class FromBaselines:
@@ -121,7 +125,10 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
         "eg": Candidate(_with_references("eg"), line="Expected Gradients: the mean over references"),
         "lpi": Candidate(_with_references("lpi"), line="Local Path Integration: references weighted by density"),
         "weighted-ig": Candidate(
-            _weighted, optimises=("deletion",), line="Weighted Integrated Gradients over the standard baselines"
+            _weighted,
+            optimises=("deletion",),
+            line="Weighted Integrated Gradients over the standard baselines",
+            least=21,  # three for each of seven baselines, which the order of their pixels needs
         ),
         "samp": Candidate(_named("samp"), _half, _GAMES, "Salient Manipulation Path, both directions"),
         "samp++": Candidate(_samp(2), _half, _GAMES, "SAMP with momentum and a step bound"),
@@ -133,7 +140,9 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
         "gradcam-usu": Candidate(_cam("usu"), lambda _: {}, _GAMES, "GradCAM, upsampled by USU"),
         "xrai": Candidate(_named("xrai"), _half, line="XRAI: regions by Integrated Gradients"),
         "rise": Candidate(
-            _named("rise"), lambda budget: {"n_samples": max(1, round(budget / FORWARD_SHARE))}, line="RISE"
+            lambda setting: method_class("rise")(setting.forward_func, seed=setting.seed),
+            lambda budget: {"n_samples": max(1, round(budget / FORWARD_SHARE))},
+            line="RISE: random masks, of the scores as they are",
         ),
     }
 )
@@ -162,7 +171,7 @@ def candidate_of(argument: str, name: str, value: Any = None, known: Mapping[str
             f"{argument}[{name!r}]", "a name, a class, an object with attribute(...), or a function", describe(value)
         )
     options = _steps_of(attribute) if callable(attribute) else lambda _: {}
-    return Candidate(lambda _: value, options, line="the caller's own")
+    return Candidate(lambda _: value, options, line="the caller's own", remade=False)
 
 
 def _of_class(kind: type[Any], settings: Mapping[str, Any]) -> Candidate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from captum_ext.core.optional import require
 from captum_ext.core.text import shown
 from captum_ext.selection import reports
 from captum_ext.selection.answers import Answer, Kind, mean_of
+from captum_ext.selection.checks import in_words
 from captum_ext.selection.criteria import deciding_scores
 from captum_ext.selection.deciding import Race
 from captum_ext.selection.entrants import Entrant
@@ -41,6 +42,7 @@ class Choice:
         over_budget: methods that cannot be as cheap as was asked for -> their cost in gradients.
         options: as they were given.
         folder: of the rows: `folder`/methods and `folder`/controls.
+        checks: methods in the answer -> `CHECKS`, means over the first images, which do not decide.
     """
 
     answer: Answer
@@ -50,6 +52,7 @@ class Choice:
     over_budget: Mapping[str, float]
     options: ChooseOptions
     folder: Path
+    checks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return str(self.answer)
@@ -59,8 +62,8 @@ class Choice:
         """One row for each method, the best first, then the controls.
 
         Columns: role; n images with a score; score, what decides; each criterion, its mean; gradients, forwards,
-        seconds of a map; beats_controls; dropped_by and after so many images. A method that was dropped has means over
-        fewer images than the others.
+        seconds of a map; beats_controls; dropped_by and after so many images; `CHECKS` of the methods in the answer. A
+        method that was dropped has means over fewer images than the others.
         """
         pandas = require("pandas", _EXTRA)
         rows = {one.name: self._row(one.name, "method") for one in self.answer.standings}
@@ -94,7 +97,7 @@ class Choice:
         decisive = self.decisive[name]
         row: dict[str, Any] = {"role": role, "n": int(np.isfinite(decisive).sum()), "score": mean_of(decisive)}
         row |= {criterion: mean_of(column) for criterion, column in self.scores[name].items()}
-        return row | dict(self.costs[name])
+        return row | dict(self.costs[name]) | dict(self.checks.get(name, {}))
 
 
 def choice_of(race: Race, entrants: Mapping[str, Entrant], options: ChooseOptions, folder: Path) -> Choice:
@@ -114,6 +117,16 @@ def choice_of(race: Race, entrants: Mapping[str, Entrant], options: ChooseOption
     over = {name: equivalents[name] for name in race.methods if name in entrants and not entrants[name].budget.fits}
     notes = [*_optimised(answer, scores, options), *answer.notes, *_dear(answer, over, options), *_left_out(answer)]
     return Choice(replace(answer, notes=tuple(notes)), scores, decisive, costs, over, options, folder)
+
+
+def with_checks(choice: Choice, checks: Mapping[str, Mapping[str, float]]) -> Choice:
+    """The same with a closer look at the methods in the answer, of which the first one's is said."""
+    if not checks:
+        return choice
+    name, numbers = next(iter(checks.items()))
+    note = f"{shown(name)}: {in_words(numbers, choice.options.n_checked)}."
+    answer = replace(choice.answer, notes=(*choice.answer.notes, note))
+    return replace(choice, answer=answer, checks=checks)
 
 
 def _optimised(answer: Answer, scores: Mapping[str, Mapping[str, Numbers]], options: ChooseOptions) -> list[str]:

@@ -17,7 +17,8 @@ from captum_ext.dataset.run import progress
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, CaptumExtError, RunFolderError
 from captum_ext.selection.budgets import Budget, fitted, keep_plan, kept_plan
 from captum_ext.selection.candidates import CANDIDATES, Candidate, candidate_of
-from captum_ext.selection.choice import Choice, choice_of
+from captum_ext.selection.checks import checked
+from captum_ext.selection.choice import Choice, choice_of, with_checks
 from captum_ext.selection.controls import CONTROLS
 from captum_ext.selection.deciding import Race
 from captum_ext.selection.entrants import Entrant
@@ -26,6 +27,7 @@ from captum_ext.selection.said import Said
 from captum_ext.selection.subjects import Subjects, subjects_of
 
 _RESERVED = "/\\:"
+_MOST_CHECKED = 5
 
 
 def choose(
@@ -110,11 +112,13 @@ def choose(
             race.look(scores, scores)
             if race.decided or not race.active:
                 break
+    choice = choice_of(race, entrants, options, folder)
+    choice = with_checks(choice, {name: _checked(entrants[name], subjects, said) for name in _finalists(choice)})
     said.tell()
     for name, entrant in entrants.items():
         if entrant.mutates:
             warn_caller(f"{name} changes the images that it is given in place; it was given copies.")
-    return choice_of(race, entrants, options, folder)
+    return choice
 
 
 def _by_name(argument: str, given: Any, known: Mapping[str, Candidate], least: int) -> dict[str, Candidate]:
@@ -175,6 +179,16 @@ def _go_on(entrant: Entrant, look: int, race: Race, entrants: dict[str, Entrant]
     except Exception as error:  # whatever a caller's method raises: it is named
         race.leave_out(entrant.name, _reason(error))
         del entrants[entrant.name]
+
+
+def _finalists(choice: Choice) -> list[str]:
+    """Methods in the answer that are looked at more closely."""
+    return list(choice.answer.methods[:_MOST_CHECKED]) if choice.options.n_checked else []
+
+
+def _checked(entrant: Entrant, subjects: Subjects, said: Said) -> dict[str, float]:
+    with said.of(entrant.name):
+        return checked(entrant.candidate, entrant.budget, subjects.setting, entrant.n_checked)
 
 
 def _reason(error: Exception) -> str:

@@ -53,6 +53,11 @@ class Entrant:
         """Whether the method has changed the images that it was given."""
         return self._measured.mutates
 
+    @property
+    def n_checked(self) -> int:
+        """Images on which it is looked at more closely."""
+        return min(self._options.n_checked, len(self._subjects.setting.others))
+
     def run(self, n_images: int) -> None:
         """Explain and score the first images that have no row yet."""
         options, side = self._options, min(self._subjects.first.shape[2:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from captum_ext.core.checks import check_number, check_positive_int, check_seed, describe
+from captum_ext.core.checks import check_count, check_number, check_positive_int, check_seed, describe
 from captum_ext.dataset.run_options import OnDone
 from captum_ext.exceptions import ArgumentTypeError
 from captum_ext.selection.criteria import CRITERIA, DECIDING, check_criteria
@@ -25,6 +25,8 @@ class ChooseOptions:
         group_size: images between two looks; more where there would be more than 20 looks.
         alpha: the chance, over all looks and methods, that a method is called the best which is not.
         seed: of random points, maps, masks and weights, from 0 to 2^63 - 1.
+        n_checked: images on which the methods in the answer are looked at for noise, seeds, rounding, sanity and
+            completeness (`CHECKS`), which does not decide; 0: none.
         map_size: side of the maps that are kept. None: 56 where an image is larger, else as they are.
         show_progress: show a bar of the images; or a function of the numbers of done and of all images.
 
@@ -44,6 +46,7 @@ class ChooseOptions:
     group_size: int = 5
     alpha: float = 0.05
     seed: int = 0
+    n_checked: int = 3
     map_size: int | None = None
     show_progress: bool | OnDone = True
 
@@ -59,6 +62,7 @@ class ChooseOptions:
         check_positive_int("group_size", self.group_size)
         check_number("alpha", self.alpha, "a level between 0 and 1", lambda value: 0 < value < 1)
         object.__setattr__(self, "seed", check_seed("seed", self.seed))
+        object.__setattr__(self, "n_checked", check_count("n_checked", self.n_checked))
         if self.map_size is not None:
             check_positive_int("map_size", self.map_size)
         if not callable(self.show_progress) and not isinstance(self.show_progress, bool):

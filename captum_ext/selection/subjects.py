@@ -69,7 +69,7 @@ def subjects_of(
         raise ArgumentError("dataset", "of images without NaN and infinity", f"none among the first {len(images)}")
     images, labels = images[finite], read.batch.labels  # others have no row in the runs
     targets = _targets(model, images, None if labels is None else [labels[row] for row in finite], target)
-    adapted, why_not = _adapted(model, images, mean, std)
+    adapted, why_not = adapted_to(model, images, mean, std)
     if adapted is not None and mean is None and adapted.mean is not None and adapted.std is not None:
         mean, std = adapted.mean, adapted.std
     given = None if references is None else _references(references, images)
@@ -118,7 +118,7 @@ def _references(references: Any, images: Tensor) -> Tensor:
     return given.to(images.device, images.dtype)
 
 
-def _adapted(model: Any, images: Tensor, mean: Any, std: Any) -> tuple[AdaptedModel | None, str]:
+def adapted_to(model: Any, images: Tensor, mean: Any, std: Any) -> tuple[AdaptedModel | None, str]:
     """The model with its layers, or why there are none."""
     if isinstance(model, AdaptedModel):
         return model, ""

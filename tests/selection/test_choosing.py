@@ -311,3 +311,39 @@ def test_ones_own_object_with_attribute_is_taken_as_it_is(tmp_path):
     found = choose(model, images(), tmp_path, methods=methods, controls=CONTROLS, options=QUIET)
     assert found.answer.methods == ("mine",)
     assert found.costs["mine"]["gradients"] == 4
+
+
+def test_the_method_in_the_answer_is_looked_at_for_noise_seeds_rounding_sanity_and_completeness(tmp_path):
+    methods = {"ig": "ig", "worst": worst}
+    found = choose(Corner().eval(), images(), tmp_path, methods=methods, controls=CONTROLS, options=QUIET)
+    checks = found.checks["ig"]
+    assert set(found.checks) == {"ig"}
+    assert checks["seed"] == 1.0
+    assert 0.9 < checks["noise"] < 1
+    assert checks["rounding"] > 0.999
+    assert checks["sanity_all"] < 0.6  # the map of weights at other places
+    assert checks["gap"] < 1e-6
+    assert f"ig: on 3 images the rank correlation with its own map is {checks['noise']:.2g} with noise" in str(found)
+    assert found.table.loc["ig", "seed"] == 1.0
+
+
+def test_an_object_of_ones_own_has_no_sanity_check_since_it_is_for_one_model(tmp_path):
+    model = Corner().eval()
+    methods = {"mine": IntegratedGradients(model)}
+    found = choose(model, images(), tmp_path, methods=methods, controls=CONTROLS, options=QUIET)
+    assert found.checks["mine"]["sanity_all"] != found.checks["mine"]["sanity_all"]
+    assert found.checks["mine"]["noise"] > 0.9
+
+
+def test_a_method_that_does_not_look_at_the_model_is_alike_for_random_weights(tmp_path):
+    from captum_ext.selection import Candidate
+
+    ignorant = Candidate(lambda setting: lambda inputs, target: inputs * Corner().weight.detach(), lambda budget: {})
+    found = choose(Corner().eval(), images(), tmp_path, methods={"it": ignorant}, controls=CONTROLS, options=QUIET)
+    assert found.checks["it"]["sanity_all"] == 1.0
+
+
+def test_another_seed_changes_what_is_random(tmp_path):
+    options = ChooseOptions(gradients=20, decide_by=("deletion",), beside=(), show_progress=False)
+    found = choose(Corner().eval(), images(), tmp_path, methods=["rise"], controls=["random"], options=options)
+    assert found.checks["rise"]["seed"] < 1
