@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from captum_ext.selection.controls import CONTROLS
     from captum_ext.selection.criteria import CRITERIA, Criterion
     from captum_ext.selection.deciding import decide
+    from captum_ext.selection.difference import Difference
+    from captum_ext.selection.diffing import DiffOptions, diff
     from captum_ext.selection.options import ChooseOptions
     from captum_ext.selection.setting import Setting
+    from captum_ext.selection.similarity import map_similarity
     from captum_ext.selection.spending import boundaries
 
 __all__ = [
@@ -29,12 +32,16 @@ __all__ = [
     "Choice",
     "ChooseOptions",
     "Criterion",
+    "DiffOptions",
+    "Difference",
     "Kind",
     "Setting",
     "Standing",
     "boundaries",
     "choose",
     "decide",
+    "diff",
+    "map_similarity",
 ]
 
 _HOMES = {
@@ -46,6 +53,10 @@ _HOMES = {
     "Choice": "captum_ext.selection.choice",
     "ChooseOptions": "captum_ext.selection.options",
     "Criterion": "captum_ext.selection.criteria",
+    "DiffOptions": "captum_ext.selection.diffing",
+    "Difference": "captum_ext.selection.difference",
+    "diff": "captum_ext.selection.diffing",
+    "map_similarity": "captum_ext.selection.similarity",
     "Setting": "captum_ext.selection.setting",
     "choose": "captum_ext.selection.choosing",
     "Answer": "captum_ext.selection.answers",

@@ -357,6 +357,62 @@ def view(
     return code
 
 
+@app.command(short_help="Whether explanations changed between two runs.", epilog=example("diff"))
+@with_messages
+@with_groups
+def diff(
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder of run.", show_default=False)],
+    run_b: Annotated[
+        Path, typer.Argument(metavar="RUN_B", help="Another one, over the same images.", show_default=False)
+    ],
+    *,
+    noise: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="A repeat of RUN_A with another --seed or --batch-size and nothing else; more are better.",
+        ),
+    ] = None,
+    least_correlation: Annotated[
+        float | None, typer.Option(help="Exit code 1 if the mean rank correlation is lower.")
+    ] = None,
+    least_overlap: Annotated[
+        float | None, typer.Option(help="Exit code 1 if the mean overlap of the largest pixels is lower.")
+    ] = None,
+    most_moved: Annotated[
+        float | None,
+        typer.Option(help="Exit code 1 if mass has moved further on average, in longer sides of an image."),
+    ] = None,
+    fail_on_difference: Annotated[
+        bool, typer.Option("--fail-on-difference", help="Exit code 1 if there is a difference beyond the noise.")
+    ] = False,
+    top: Annotated[float, typer.Option(help="Share of the pixels whose overlap is measured.")] = 0.05,
+    alpha: Annotated[float, typer.Option(help="Chance of finding a difference where there is none.")] = 0.05,
+    margin: Annotated[float, typer.Option(help="A smaller mean drop is no difference, however sure it is.")] = 0.01,
+    most: Annotated[int, typer.Option(min=0, help="Images that changed most, to be shown.")] = 10,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also tables and the answer as files.")] = None,
+) -> int:
+    """Compare the explanations of two runs image by image: rank correlation, overlap of the largest pixels, and how far
+    mass has moved; beside what noise alone changes.
+
+    The exit code is 1 beyond a limit that is given, and 2 where runs cannot be compared.
+    """
+    differing = computing("differing")
+    job = differing.DiffJob(
+        run_a=run_a,
+        run_b=run_b,
+        noise=tuple(noise or ()),
+        least_correlation=least_correlation,
+        least_overlap=least_overlap,
+        most_moved=most_moved,
+        fail_on_difference=fail_on_difference,
+        most=most,
+        out=out,
+    )
+    code: int = differing.compare(job, differing.DiffOptions(top=top, alpha=alpha, margin=margin))
+    return code
+
+
 @app.command("list", short_help="The names of methods, metrics and upsamplers.", epilog=example("list"))
 @with_messages
 @with_groups

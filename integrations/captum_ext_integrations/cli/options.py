@@ -67,6 +67,7 @@ EXAMPLES = {
         "--size 56 --out attributions",
     ),
     "view": ("captum-ext view attributions --images photos --export page",),
+    "diff": ("captum-ext diff before after --noise repeat", "--least-correlation 0.9 --out difference"),
     "list": ("captum-ext list",),
 }
 

@@ -27,6 +27,11 @@ def test_the_example_in_the_help_of_a_command_works_as_it_stands(command, here):
         succeed(*shlex.split(" ".join(EXAMPLES["run"]))[1:])
     if command == "choose":
         more_photographs(here)
+    if command == "diff":
+        more_photographs(here)
+        words = shlex.split(" ".join(EXAMPLES["run"]))[1:]
+        for place, folder in enumerate(("before", "after", "repeat")):
+            succeed(*words[:-1], folder, "--seed", place)
     output = succeed(*shlex.split(shown)[1:])
     made = {
         "choose": ["choice/answer.txt", "choice/methods.csv", "choice/methods.tex", "choice/ranks.png"],
@@ -36,6 +41,7 @@ def test_the_example_in_the_help_of_a_command_works_as_it_stands(command, here):
         "fit-references": ["references.safetensors"],
         "run": ["attributions/manifest.json"],
         "view": ["page/index.html", "page/samples.csv"],
+        "diff": ["difference/answer.txt", "difference/summary.csv", "difference/images.csv"],
         "list": [],
     }
     for path in made[command]:
