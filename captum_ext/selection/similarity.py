@@ -105,7 +105,7 @@ def _maps(name: str, given: Any) -> Numbers:
 
 def _varies(values: Numbers) -> NDArray[np.bool_]:
     """Which rows (N,) of values (N, P) are finite and not constant."""
-    finite = np.isfinite(values).all(axis=1)
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
     kept = np.where(finite[:, None], values, 0.0)
     return np.asarray(np.ptp(kept, axis=1) > 0)
 

@@ -73,4 +73,5 @@ ELSEWHERE = {
     "ranking": "how Weighted IG ranks pixels",
     "saliency_agreement": "agreement with another package",
     "choosing": "which method to choose",
+    "differences": "whether explanations changed",
 }
