@@ -18,9 +18,9 @@ LAYERS = [
     ["segmentation"],
     ["models"],
     ["references"],
+    ["visualize"],
     ["attr.paths", "metrics", "upsampling"],
     ["attr"],
-    ["visualize"],
     ["dataset"],
     ["selection"],
     ["testing"],
@@ -98,6 +98,13 @@ def test_importing_the_package_loads_no_host_and_no_heavy_library():
     )
     loaded = in_fresh_process(f"{everything}; print(sorted({hosts} & set(sys.modules)))")
     assert loaded.strip() == "[]"
+
+
+def test_whoever_compares_loads_what_draws_only_when_it_is_drawn():
+    code = "import sys, captum_ext.metrics as m; c = m.compare({'a': [1.0, 2.0], 'b': [2.0, 3.5]}, 'a'); "
+    code += "drawing = {'captum_ext.visualize', 'matplotlib'}; before = drawing & set(sys.modules); c.plot()"
+    loaded = in_fresh_process(f"{code}; print(sorted(before), sorted(drawing & set(sys.modules)))")
+    assert loaded.strip() == "[] ['captum_ext.visualize', 'matplotlib']"
 
 
 def test_a_fit_that_loads_scikit_learn_leaves_pythons_random_numbers_alone():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from captum_ext.core.checks import MOST_STEPS, check_number, check_positive_int, check_seed, describe
 from captum_ext.core.optional import require
-from captum_ext.core.text import in_figure, in_markdown
+from captum_ext.core.text import in_markdown
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.metrics.curves import PerturbationCurve
 
@@ -53,44 +53,16 @@ class Comparison:
         return "\n".join(lines)
 
     def plot(self) -> Figure:
-        """Mean curves (where there are any), scores, and paired differences from the control with their mean."""
-        matplotlib = require("matplotlib", _EXTRA)
-        figure_module = require("matplotlib.figure", _EXTRA)
-        n_panels = 2 + bool(self.curves)
-        figure = figure_module.Figure(figsize=(5 * n_panels, 0.5 * len(self.scores) + 2.5), layout="constrained")
-        axes = list(figure.subplots(1, n_panels))
-        colors = {method: matplotlib.colormaps["tab10"](k % 10) for k, method in enumerate(self.scores)}
-        if self.curves:
-            axis = axes.pop(0)
-            for method, (fractions, means) in self.curves.items():
-                axis.plot(fractions, means, color=colors[method], label=in_figure(method))
-            axis.set_xlabel("share of the pixels")
-            axis.set_ylabel("mean score")
-            axis.legend(fontsize=8)
-        methods = list(self.scores)[::-1]
-        self._intervals(axes[0], methods, colors)
-        self._differences(axes[1], [method for method in methods if method != self.control], colors)
-        return figure  # type: ignore[no-any-return]
+        """Mean curves (where there are any), scores, and paired differences from the control with their mean.
 
-    def _intervals(self, axis: Any, methods: list[str], colors: dict[str, Any]) -> None:
-        for place, method in enumerate(methods):
-            row = self.table.loc[method]
-            axis.plot(
-                self.scores[method], np.full(len(self.scores[method]), place), ".", color=colors[method], alpha=0.3
-            )
-            axis.plot([row["ci_low"], row["ci_high"]], [place, place], color=colors[method], linewidth=3)
-            axis.plot(row["mean"], place, "o", color=colors[method])
-        axis.set_yticks(range(len(methods)), [in_figure(method) for method in methods])
-        axis.set_xlabel(f"score ({'higher' if self.higher_is_better else 'lower'} is better), mean and interval")
+        `captum_ext.visualize.show_scores` draws it, which takes several comparisons, too.
 
-    def _differences(self, axis: Any, methods: list[str], colors: dict[str, Any]) -> None:
-        axis.axvline(0, color="0.6", linewidth=1)
-        for place, method in enumerate(methods):
-            difference = self.scores[method] - self.scores[self.control]
-            axis.plot(difference, np.full(len(difference), place), ".", color=colors[method], alpha=0.3)
-            axis.plot(difference.mean(), place, "o", color=colors[method])
-        axis.set_yticks(range(len(methods)), [in_figure(method) for method in methods])
-        axis.set_xlabel(f"score minus that of\n{in_figure(self.control)}, sample by sample")
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        from captum_ext.visualize import show_scores  # here, since whoever compares need not draw
+
+        return show_scores({"score": self})
 
 
 def compare(

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from captum_ext.visualize.arrays import Outside, colorize, outline, overlay, share_outside, symmetric_limits
     from captum_ext.visualize.cams import show_cam_on_image
     from captum_ext.visualize.figures import show_comparison, show_errors, show_maps
+    from captum_ext.visualize.forest import Effect, ForestLine, Mark, show_forest
     from captum_ext.visualize.lines import show_curves, show_path
-    from captum_ext.visualize.looks import Caption, Look, save_figure
+    from captum_ext.visualize.looks import Caption, Look, figure_pixels, save_figure
     from captum_ext.visualize.palettes import PALETTES, Palette
     from captum_ext.visualize.scores import show_scores
     from captum_ext.visualize.segments import show_segments
@@ -29,10 +30,14 @@ if TYPE_CHECKING:
 __all__ = [
     "PALETTES",
     "Caption",
+    "Effect",
+    "ForestLine",
     "Look",
+    "Mark",
     "Outside",
     "Palette",
     "colorize",
+    "figure_pixels",
     "outline",
     "overlay",
     "save_figure",
@@ -41,6 +46,7 @@ __all__ = [
     "show_comparison",
     "show_curves",
     "show_errors",
+    "show_forest",
     "show_maps",
     "show_path",
     "show_scores",
@@ -62,10 +68,15 @@ _HOMES = {
     "show_comparison": "captum_ext.visualize.figures",
     "show_errors": "captum_ext.visualize.figures",
     "show_maps": "captum_ext.visualize.figures",
+    "Effect": "captum_ext.visualize.forest",
+    "ForestLine": "captum_ext.visualize.forest",
+    "Mark": "captum_ext.visualize.forest",
+    "show_forest": "captum_ext.visualize.forest",
     "show_curves": "captum_ext.visualize.lines",
     "show_path": "captum_ext.visualize.lines",
     "Caption": "captum_ext.visualize.looks",
     "Look": "captum_ext.visualize.looks",
+    "figure_pixels": "captum_ext.visualize.looks",
     "save_figure": "captum_ext.visualize.looks",
     "PALETTES": "captum_ext.visualize.palettes",
     "Palette": "captum_ext.visualize.palettes",

@@ -137,7 +137,9 @@ def colorize(
     """
     numbers = as_numbers("values", values)
     finite = np.isfinite(numbers)
-    if nonfinite is None and not finite.all():
+    if nonfinite is not None:
+        _check_colour(nonfinite)
+    elif not finite.all():
         raise NonFiniteError("values", "finite, or nonfinite= a colour", f"{int((~finite).sum())} NaN or infinite")
     colours, low, high = _scale(numbers, limits, palette)
     size = max(abs(low), abs(high))  # divided by it, no range is too long or too short for float64
@@ -147,6 +149,14 @@ def colorize(
     if nonfinite is not None:
         found[~finite] = nonfinite
     return found
+
+
+def _check_colour(nonfinite: Any) -> None:
+    expected = "None or red, green and blue from 0 to 255"
+    if not isinstance(nonfinite, tuple | list) or len(nonfinite) != 3:
+        raise ArgumentTypeError("nonfinite", expected, describe(nonfinite))
+    for one in nonfinite:
+        check_number("nonfinite", one, expected, lambda value: 0 <= value <= 255)
 
 
 def _scale(numbers: Array, limits: Limits | None, palette: Any) -> tuple[Palette, float, float]:
@@ -285,7 +295,7 @@ def outline(maps: Any, share: float = 0.1, width: int = 1) -> NDArray[np.bool_]:
     check_number("share", share, "a number in (0, 1]", lambda value: 0 < value <= 1)
     inside = np.stack([_largest(one, share) for one in values])
     within = np.pad(inside, ((0, 0), (1, 1), (1, 1)))
-    for _ in range(check_positive_int("width", width)):
+    for _ in range(min(check_positive_int("width", width), max(values.shape[1:]))):  # after so many nothing is left
         kept = within.copy()
         kept[:, 1:-1, 1:-1] &= within[:, :-2, 1:-1] & within[:, 2:, 1:-1] & within[:, 1:-1, :-2] & within[:, 1:-1, 2:]
         within = kept

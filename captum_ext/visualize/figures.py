@@ -11,7 +11,7 @@ from captum_ext.core.checks import check_choice, check_positive_int
 from captum_ext.exceptions import ArgumentError, ArgumentsConflictError
 from captum_ext.visualize.arrays import Limits
 from captum_ext.visualize.inputs import Array, named_maps, photographs, pixel_maps
-from captum_ext.visualize.looks import Caption, Look
+from captum_ext.visualize.looks import Caption, Look, check_words
 from captum_ext.visualize.panels import Range, check_places, check_titles, prepared_maps, range_of
 from captum_ext.visualize.sheet import Sheet
 
@@ -82,8 +82,9 @@ def show_maps(
         >>> len(figure.axes)  # two photographs, four maps, one colour bar
         7
     """
+    check_words(caption, look)
     check_choice("scale", scale, SCALES)
-    check_positive_int("columns", columns)
+    columns = check_positive_int("columns", columns)
     if limits is not None and scale != "all":
         raise ArgumentsConflictError(("limits", "scale"), f'one range is that of scale="all", not of "{scale}"')
     pixels, sentence = (None, "") if images is None else photographs(images, model)
@@ -213,6 +214,7 @@ def show_comparison(
         >>> "correlation -1, largest difference 2" in " ".join(figure.get_supxlabel().split())
         True
     """
+    check_words(caption, look)
     names = _two_names(names)
     (one, channels), (other, _) = (named_maps(value)[""] for value in (first, second))
     if one.shape != other.shape:

@@ -32,7 +32,7 @@ def as_numbers(name: str, value: Any) -> Array:
         (value,) = value
     if isinstance(value, Tensor):
         known = value.to(torch.uint8) if value.dtype == torch.bool else value
-        array = check_numbers(name, known).detach().cpu().double().numpy()
+        array = check_numbers(name, known).detach().cpu().double().resolve_neg().numpy()
     else:
         array = _array(name, value)
     if array.size == 0:
@@ -192,7 +192,8 @@ def seen_volume(volume: Any, model: Any = None) -> tuple[Array, str]:
     else:
         array = as_numbers("volume", volume)
         array = array[None] if array.ndim == 3 else array
-        shown = np.moveaxis(array if array.ndim == 5 else array[None], 1, -1)
+        array = array[None] if array.ndim == 4 else array
+        shown = np.moveaxis(array, 1, -1) if array.ndim == 5 else array
     if shown.ndim != 5 or len(shown) != 1 or shown.shape[-1] not in _COLOURS:
         expected = "one volume (D, H, W), (C, D, H, W) or (1, C, D, H, W) of 1 or 3 channels"
         raise ArgumentError("volume", expected, describe(volume) if np.ndim(volume) == 0 else f"{tuple(volume.shape)}")

@@ -12,7 +12,7 @@ from captum_ext.core.checks import describe
 from captum_ext.core.text import shown
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.visualize.inputs import Array, as_numbers
-from captum_ext.visualize.looks import Caption, name_of, new_figure, wrapped, write_around
+from captum_ext.visualize.looks import Caption, check_words, name_of, new_figure, wrapped, write_around
 from captum_ext.visualize.panels import check_titles
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ _BESIDE = 6  # lines, beyond which the legend is beside the panel
 class _Line:
     x: Array
     y: Array
-    rows: int = 1
+    count: int = 1
     left_out: int = 0
+    rows: Array | None = None
 
 
 def show_curves(
@@ -65,18 +66,39 @@ def show_curves(
         >>> figure.get_supxlabel()
         'Means of 4 rows.'
     """
+    check_words(caption)
     if not isinstance(curves, Mapping) or not curves:
         raise ArgumentTypeError("curves", "a dictionary of name and curve, with one at least", describe(curves))
+    figure = new_figure(7 + 2.5 * (len(curves) > _BESIDE), max(4.2, 0.2 * len(curves)))
+    return write_around(figure, caption, draw_curves(figure.subplots(), curves, x_label, caption.unit))
+
+
+def draw_curves(axis: Axes, curves: Mapping[str, Any], x_label: str, unit: str, *, rows: bool = False) -> list[str]:
+    """The panel of `show_curves`, in a figure of somebody else.
+
+    Args:
+        axis: that is drawn on.
+        curves: as of `show_curves`, one at least.
+        x_label: below the panel.
+        unit: beside it.
+        rows: draw the rows that a mean is of, too, thin and in grey.
+
+    Returns:
+        Sentences for the caption, without full stops.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: as `show_curves`.
+    """
     lines = {str(name): _lines(f"curves[{name!r}]", given) for name, given in curves.items()}
-    beside = len(lines) > _BESIDE
-    figure = new_figure(7 + 2.5 * beside, max(4.2, 0.2 * len(lines)))
-    axis = figure.subplots()
+    for line in [line for given in lines.values() for line in given] if rows else []:
+        if line.rows is not None:
+            axis.plot(line.x, line.rows.T, color="0.8", linewidth=0.8)
     _draw(axis, lines)
     axis.set_xlabel(wrapped(x_label, 80, 150))
-    axis.set_ylabel(wrapped(caption.unit, 50, 90))
-    place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {"loc": "best"}
+    axis.set_ylabel(wrapped(unit, 50, 90))
+    place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(lines) > _BESIDE else {"loc": "best"}
     axis.legend(fontsize=8, **place)
-    return write_around(figure, caption, _about_rows(lines))
+    return [*_about_rows(lines), *(["Thin grey lines: the rows"] if rows else [])]
 
 
 def _draw(axis: Axes, lines: Mapping[str, list[_Line]]) -> None:
@@ -123,19 +145,19 @@ def _line(label: str, given: Any) -> _Line:
     if valid is not None:
         kept &= as_numbers(label, valid).astype(bool)
     mean = y[kept].mean(0) if kept.any() else np.full(len(x), np.nan)
-    return _Line(x, mean, int(kept.sum()), int((~kept).sum()))
+    return _Line(x, mean, int(kept.sum()), int((~kept).sum()), y[kept])
 
 
 def _about_rows(lines: Mapping[str, list[_Line]]) -> list[str]:
     parts = []
     for name, (line, *_) in lines.items():
-        if line.rows != 1 or line.left_out:
-            parts.append(f"{shown(name, 40)} {line.rows}" + f" ({line.left_out} left out)" * bool(line.left_out))
+        if line.count != 1 or line.left_out:
+            parts.append(f"{shown(name, 40)} {line.count}" + f" ({line.left_out} left out)" * bool(line.left_out))
     said = [f"Means of rows: {'; '.join(parts)}"] if parts else []
-    counts = {(line.rows, line.left_out) for line, *_ in lines.values()}
+    counts = {(line.count, line.left_out) for line, *_ in lines.values()}
     if len(parts) > 1 and len(counts) == 1:
-        rows, left_out = counts.pop()
-        said = [f"Means of {rows} rows" + f" ({left_out} left out)" * bool(left_out)]
+        count, left_out = counts.pop()
+        said = [f"Means of {count} rows" + f" ({left_out} left out)" * bool(left_out)]
     if any(len(given) > 1 for given in lines.values()):
         said.append("Solid: the first curve of a method, dashed: its others")
     return said
@@ -170,6 +192,7 @@ def show_path(
         >>> len(show_path(paths).axes)
         1
     """
+    check_words(caption)
     read = _paths(paths)
     count = len(next(iter(read.values()))[0])
     names = check_titles(titles, count)

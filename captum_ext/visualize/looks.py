@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from captum_ext.core.atomic import replaced
-from captum_ext.core.checks import check_bool, check_number
+from captum_ext.core.checks import check_bool, check_number, describe
 from captum_ext.core.optional import require
 from captum_ext.core.text import in_figure, shown
+from captum_ext.exceptions import ArgumentTypeError
 from captum_ext.visualize.palettes import Palette, palette_of
 
 if TYPE_CHECKING:
@@ -69,6 +74,18 @@ class Look:
         check_number("smoothing", self.smoothing, "a number from 0 to 1,000", lambda value: 0 <= value <= 1000)
 
 
+def check_words(caption: Any, look: Any = Look()) -> None:
+    """What is written around a figure, and how its maps are drawn.
+
+    Raises:
+        ArgumentTypeError: something else than a Caption and a Look.
+    """
+    if not isinstance(caption, Caption):
+        raise ArgumentTypeError("caption", "a Caption", describe(caption))
+    if not isinstance(look, Look):
+        raise ArgumentTypeError("look", "a Look", describe(look))
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of that many inches, which pyplot does not know, so that nothing is shown or left open."""
     return require("matplotlib.figure", EXTRA).Figure(figsize=(width, height), layout="constrained")  # type: ignore[no-any-return]
@@ -123,7 +140,9 @@ def save_figure(figure: Figure, file: str | Path | io.BytesIO, *, dpi: float = 1
         dpi: pixels in an inch.
         format: of an open file; None: PNG.
 
-    Letters that no font here has are drawn as boxes, without a warning for each.
+    Letters that no font here has are drawn as boxes, without a warning for each. A picture as SVG keeps its text as
+    text. It does not
+    have the time at which it was written: what is drawn anew from the same numbers gives the same bytes.
 
     Raises:
         ArgumentTypeError, ArgumentError: another number of pixels.
@@ -141,15 +160,41 @@ def save_figure(figure: Figure, file: str | Path | io.BytesIO, *, dpi: float = 1
     drawn = io.BytesIO()
     path = Path(file) if isinstance(file, str | Path) else None
     kind = format or (path.suffix.removeprefix(".") if path is not None else "") or "png"
-    with warnings.catch_warnings():
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "captum-ext"}
+    undated = {"svg": {"Date": None}, "svgz": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind.lower())
+    with warnings.catch_warnings(), require("matplotlib", EXTRA).rc_context(settings):
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(drawn, format=kind, dpi=dpi)
+        figure.savefig(drawn, format=kind, dpi=dpi, metadata=undated)
     if path is None:
         file.write(drawn.getvalue())  # type: ignore[union-attr]
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as temporary:
         temporary.write_bytes(drawn.getvalue())
+
+
+def figure_pixels(figure: Figure, *, dpi: float = 120) -> NDArray[np.uint8]:
+    """A figure as an image, for whatever takes images: TensorBoard, MLflow, a report.
+
+    Args:
+        figure: of this package, or any of matplotlib's.
+        dpi: pixels in an inch.
+
+    Returns:
+        (H, W, 3) red, green and blue, 8 bits.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: another number of pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> from captum_ext.visualize import figure_pixels, show_maps
+        >>> figure_pixels(show_maps(np.eye(3)), dpi=50).shape[2]
+        3
+    """
+    file = io.BytesIO()
+    save_figure(figure, file, dpi=dpi)
+    return np.array(Image.open(file).convert("RGB"))
 
 
 def listed(parts: dict[str, Any]) -> str:

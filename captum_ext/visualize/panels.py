@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from captum_ext.core.checks import describe
 from captum_ext.core.optional import require
 from captum_ext.core.text import shown
-from captum_ext.exceptions import ArgumentError, NonFiniteError
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from captum_ext.visualize.arrays import (
     Limits,
     brightness,
@@ -258,12 +259,21 @@ def check_titles(titles: Any, count: int) -> list[str]:
     """One title for each image.
 
     Raises:
-        ArgumentError: another number.
+        ArgumentTypeError, ArgumentError: no texts, or another number of them.
     """
-    given = [titles] if isinstance(titles, str) else list(titles or [])
+    given = [titles] if isinstance(titles, str) else _listed("titles", () if titles is None else titles)
     if given and len(given) != count:
         raise ArgumentError("titles", f"{count}, one for each", f"{len(given)}")
     return [str(one) for one in given] or [""] * count
+
+
+def _listed(name: str, values: Any) -> list[Any]:
+    try:
+        if isinstance(values, Mapping | bytes):
+            raise TypeError
+        return list(values)
+    except Exception as error:  # of what a caller's object does
+        raise ArgumentTypeError(name, "a list of one for each", describe(values)) from error
 
 
 def check_places(places: Any, count: int) -> list[Array | None]:
@@ -272,7 +282,7 @@ def check_places(places: Any, count: int) -> list[Array | None]:
     Raises:
         ArgumentTypeError, ArgumentError: another number of them, or something else.
     """
-    given = [None] * count if places is None else list(places)
+    given = [None] * count if places is None else _listed("places", places)
     if len(given) != count:
         raise ArgumentError("places", f"{count}, one for each", f"{len(given)}")
     read: list[Array | None] = []

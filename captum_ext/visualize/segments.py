@@ -13,7 +13,7 @@ from captum_ext.exceptions import ArgumentError
 from captum_ext.visualize.arrays import LUMINANCE
 from captum_ext.visualize.figures import show_maps
 from captum_ext.visualize.inputs import Array, as_numbers, photographs
-from captum_ext.visualize.looks import Caption, Look, name_of, new_figure, write_around
+from captum_ext.visualize.looks import Caption, Look, check_words, name_of, new_figure, write_around
 from captum_ext.visualize.panels import check_titles, draw_line, frame
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def show_segments(
         >>> figure.get_supxlabel().split(". ")[0]
         'Segments: 4'
     """
+    check_words(caption, look)
     regions = _labels(labels)
     counts = ", ".join(str(len(np.unique(one))) for one in regions)
     caption = Caption(caption.title, caption.unit, (*caption.notes, f"Segments: {counts}"))
@@ -122,7 +123,7 @@ def _score_maps(scores: Any, regions: NDArray[np.int64]) -> Array:
     numbers = as_numbers("scores", scores)
     if numbers.shape[-2:] == regions.shape[-2:] and numbers.ndim >= 2 and numbers.size == regions.size:
         return numbers.reshape(regions.shape)
-    if numbers.ndim > 2 or (numbers.ndim == 2 and len(numbers) != len(regions)):
+    if numbers.ndim not in (1, 2) or (numbers.ndim == 2 and len(numbers) != len(regions)):
         expected = f"(S,), (N, S) or maps of the labels' shape {regions.shape}"
         raise ArgumentError("scores", expected, f"shape {numbers.shape}")
     columns = np.broadcast_to(numbers, (len(regions), numbers.shape[-1]))

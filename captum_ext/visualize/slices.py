@@ -11,7 +11,7 @@ from captum_ext.core.checks import check_choice, check_positive_int, describe
 from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, ArgumentTypeError
 from captum_ext.visualize.arrays import Limits
 from captum_ext.visualize.inputs import Array, seen_volume, volume_maps
-from captum_ext.visualize.looks import Caption, Look, listed, percent
+from captum_ext.visualize.looks import Caption, Look, check_words, listed, percent
 from captum_ext.visualize.panels import prepared, range_of, summed_over
 from captum_ext.visualize.sheet import Sheet
 
@@ -61,10 +61,11 @@ def show_slices(
         >>> [axis.get_title() for axis in figure.axes[:4]]
         ['slice 0', 'slice 7', 'IG', 'IG']
     """
+    check_words(caption, look)
     check_choice("scale", scale, ("all", "method"))
     if limits is not None and scale != "all":
         raise ArgumentsConflictError(("limits", "scale"), f'one range is that of scale="all", not of "{scale}"')
-    if axis not in (0, 1, 2) or isinstance(axis, bool):
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or axis not in (0, 1, 2):
         raise ArgumentError("axis", _AXES, describe(axis))
     given = maps if isinstance(maps, Mapping) else {"": maps}
     if not given:

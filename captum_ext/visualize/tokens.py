@@ -14,7 +14,7 @@ from captum_ext.core.text import in_figure, shown
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.visualize.arrays import LUMINANCE, colorize
 from captum_ext.visualize.inputs import Array, as_numbers
-from captum_ext.visualize.looks import Caption, Look, listed, new_figure, percent, write_around
+from captum_ext.visualize.looks import Caption, Look, check_words, listed, new_figure, percent, write_around
 from captum_ext.visualize.panels import Range, beyond, check_titles, range_of
 from captum_ext.visualize.sheet import draw_bar
 
@@ -70,6 +70,7 @@ def show_tokens(
         >>> [text.get_text() for text in figure.axes[0].texts]
         ['IG', 'a', 'good', 'film']
     """
+    check_words(caption, look)
     check_choice("scale", scale, ("all", "text"))
     texts = _texts(tokens)
     named, summed = _named(maps, texts)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from captum_ext.core.atomic import replaced
 from examples.benchmarks.engine.claims import Claim, Fact, Judged, judge
+from examples.benchmarks.engine.forests import forest, png
 from examples.benchmarks.engine.page import page
 from examples.benchmarks.engine.store import room_for
 from examples.benchmarks.engine.summary import summary
@@ -123,7 +124,7 @@ def write(rows: Rows, about: Mapping[str, Any], page_path: Path | None, summary_
     introductions = introductions_of(judged, rows)
     written = []
     if page_path is not None:
-        _write(page_path, page(judged, tables, galleries(rows), about, introductions))
+        _write(page_path, page(judged, tables, galleries(rows), about, introductions).encode())
         written.append(page_path)
     if summary_path is not None:
         paths, images = _users_experiments(rows)
@@ -134,13 +135,28 @@ def write(rows: Rows, about: Mapping[str, Any], page_path: Path | None, summary_
             for one in paper_tables
             if one.view.key in _IN_SUMMARY or any(name in one.view.key for name in users_data)
         ]
-        _write(summary_path, summary(judged, chosen, about, introductions))
+        pictures = _forests(judged)
+        links = {paper: f"images/{_picture_name(paper)}" for paper in pictures}
+        _write(summary_path, summary(judged, chosen, about, introductions, links).encode())
         written.append(summary_path)
+        for paper, picture in pictures.items():
+            written.append(summary_path.parent / links[paper])
+            _write(written[-1], picture)
     return written
 
 
-def _write(path: Path, text: str) -> None:
+def _forests(judged: Mapping[str, Sequence[Judged]]) -> dict[str, bytes]:
+    """The forest plots by paper, where something was compared."""
+    drawn = {paper: forest(found) for paper, found in judged.items()}
+    return {paper: png(one[0]) for paper, one in drawn.items() if one is not None}
+
+
+def _picture_name(paper: str) -> str:
+    return f"verdicts_{paper.lower()}.png"
+
+
+def _write(path: Path, content: bytes) -> None:
     with room_for(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(content)

@@ -19,6 +19,9 @@ from captum_ext.core.types import Baselines
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images import Blur
 from captum_ext.metrics import PerturbationCurve
+from captum_ext.visualize import Caption
+from captum_ext.visualize.lines import draw_curves
+from captum_ext.visualize.looks import write_around
 from captum_ext_integrations.quantus_explain import is_ours
 
 _quantus: Any = require("quantus", "quantus")
@@ -248,13 +251,13 @@ def plot_curves(y_batch: Any = None, scores: Any = None) -> Any:  # noqa: ARG001
     if curves.ndim != 2:
         raise ArgumentError("scores", "curves (N, S), from return_auc_per_sample=False", f"shape {curves.shape}")
     figure = require("matplotlib.pyplot", "quantus").gcf()  # Quantus saves and shows the current figure
-    axis = figure.gca()
+    if figure.get_layout_engine() is None:
+        figure.set_layout_engine("constrained")  # or the caption would be over the panel
     shares = np.linspace(0, 1, curves.shape[1])
-    axis.plot(shares, curves.T, color="0.8", linewidth=0.8)
-    axis.plot(shares, np.nanmean(curves, axis=0), linewidth=2)
-    axis.set_xlabel("points of the curve, first to last")
-    axis.set_ylabel("score (each sample, and their mean)")
-    return figure
+    said = draw_curves(
+        figure.gca(), {"mean": (shares, curves)}, "points of the curve, first to last", "score", rows=True
+    )
+    return write_around(figure, Caption(), said)
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def test_a_table_has_intervals_costs_failures_and_its_control():
     assert list(found.comparisons) == ["insertion", "deletion"]
     assert found.failed == {"broken": N}
     assert found.costs["ours"] == {"gradients": 20.0, "forwards": 2.0, "seconds": 0.5}
-    text = summary({"SAMP": verdict(table)}, [found], ABOUT, {"SAMP": "Two words."})
+    text = summary({"SAMP": verdict(table)}, [found], ABOUT, {"SAMP": "Two words."}, {})
     assert "Two words." in text
     assert "| ours | 1* [" in text
     assert "20 + 2 | 0.5 |" in text
@@ -121,7 +121,7 @@ def test_a_table_has_intervals_costs_failures_and_its_control():
 
 def test_a_cell_may_hold_what_ends_a_cell_in_markdown():
     fact = Fact("SAMP", "Figure 1", "|x|", lambda _: ("1 | 2", 1, "holds", Kind.HOLDS))
-    text = summary({"SAMP": judge([fact], {})}, [], ABOUT, {})
+    text = summary({"SAMP": judge([fact], {})}, [], ABOUT, {}, {})
     assert r"| Figure 1 | \|x\| | 1 \| 2 | 1 | **holds** |" in text
 
 
@@ -159,7 +159,7 @@ def test_a_verdict_says_on_how_many_networks_it_holds():
 def test_no_line_of_the_summary_is_too_long_to_read():
     controls = tuple(f"control number {k}" for k in range(30))
     table = rows(ours=0.5, theirs=0.0, **dict.fromkeys(controls, 0.1))
-    text = summary({"SAMP": verdict(table, controls=controls)}, [], ABOUT, {})
+    text = summary({"SAMP": verdict(table, controls=controls)}, [], ABOUT, {}, {})
     assert max(map(len, text.splitlines())) < 400
     assert sum("| control number" in line for line in text.splitlines()) == 30
 

@@ -72,7 +72,7 @@ def test_a_name_is_text_on_the_page():
 
 
 def test_a_name_is_text_in_the_summary_and_no_cell_of_its_own():
-    text = summary(verdicts(), [table()], ABOUT, {})
+    text = summary(verdicts(), [table()], ABOUT, {}, {})
     assert "\x1b" not in text
     assert "<!--" not in text.replace("\\<!--", "")
     rows = [line for line in text.splitlines() if line.startswith("|")]
@@ -84,14 +84,14 @@ def test_a_name_is_text_in_the_summary_and_no_cell_of_its_own():
 def test_half_of_a_page_takes_no_other_page_away(tmp_path, monkeypatch):
     target = tmp_path / "page.html"
     target.write_text("what was there before")
-    really = Path.write_text
+    really = Path.write_bytes
 
-    def half(self, text, **options):
-        really(self, text[: len(text) // 2], **options)
+    def half(self, content):
+        really(self, content[: len(content) // 2])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(OSError, match=f"No space left for {target}"):
-        report._write(target, "a new page")
+        report._write(target, b"a new page")
     assert target.read_text() == "what was there before"
     assert list(tmp_path.iterdir()) == [target]

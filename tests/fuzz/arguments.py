@@ -3,7 +3,7 @@
 Each kind has `odd(random, usual)`, a name and a value to try, and `judge(name, value, usual)`, what has to happen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from numbers import Real
 
@@ -26,6 +26,17 @@ class Same:
     """The result has to be that of another value."""
 
     value: object
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A function of keyword arguments, their usual values, and what they take."""
+
+    call: object
+    usual: dict
+    kinds: dict
+    aliases: dict = field(default_factory=dict)  # what an error may call an argument
+    nan_is_right: bool = False  # where a number is not defined
 
 
 def any_scalar(random):

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 
@@ -70,8 +70,9 @@ from captum_ext.upsampling import (
 )
 from tests.core.device_entries import model_with
 from tests.core.entries import SEGMENTS, numbers
-from tests.fuzz.arguments import Choice, Dense, Flag, Integer, Number, Verdict
+from tests.fuzz.arguments import Choice, Dense, Entry, Flag, Integer, Number, Verdict
 from tests.fuzz.forms import Anything, Refused, Sequence, Size, Target
+from tests.fuzz.picture_table import PICTURES
 
 STEPS = 1_000_000  # the most that a call may be asked for
 IMAGES, REFERENCES, MAPS = numbers(2, 3, 4, 4), numbers(4, 3, 4, 4) * 0.5 + 0.1, numbers(2, 3, 4, 4).flip(3)
@@ -101,17 +102,6 @@ RULES = (
     "riemann_graded",
     "stratified",
 )
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A function of keyword arguments, their usual values, and what they take."""
-
-    call: object
-    usual: dict
-    kinds: dict
-    aliases: dict = field(default_factory=dict)  # what an error may call an argument
-    nan_is_right: bool = False  # where a number is not defined
 
 
 DIMS = Integer(1, 2, none=True)  # of what has two, an image
@@ -298,6 +288,7 @@ INSIDE["NeuronWeightedIntegratedGradients"].kinds["score"] = Choice(None, "logit
 
 ENTRIES = {
     **INSIDE,
+    **PICTURES,
     "IntegratedGradients": method(IntegratedGradients),
     "ExpectedGradients": method(
         ExpectedGradients, ("references",), {"references": REFERENCES_KIND}, {"references": REFERENCES}

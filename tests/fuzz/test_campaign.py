@@ -13,6 +13,7 @@ import captum_ext.dataset
 import captum_ext.metrics
 import captum_ext.references
 import captum_ext.upsampling
+import captum_ext.visualize
 from tests.fuzz import engine, kind_calls
 from tests.fuzz.call_table import ENTRIES
 from tests.fuzz.kinds import KINDS
@@ -33,6 +34,11 @@ ELSEWHERE = {
     "upsample_maps": "its arguments are those of an upsampler",
     "attribute_dataset": "reads and writes files: the kinds about run folders",
     "DatasetAttributions": "reads files: the kinds about run folders",
+    **dict.fromkeys(("Caption", "ForestLine"), "texts, which are shown as they are, and what show_forest checks"),
+    **dict.fromkeys(("Mark", "Palette"), "words and a table of colours: tests/visualize"),
+    "Outside": "a result",
+    "PALETTES": "a table of names",
+    **dict.fromkeys(("figure_pixels", "save_figure"), "they take any figure of matplotlib's: tests/visualize"),
 }
 # Arguments that are functions, or go to the caller's functions as they are.
 CALLERS = {"forward_func", "additional_forward_args", "self", "cls", "feature_mask", "score", "fill", "upsampler"}
@@ -74,6 +80,7 @@ def test_an_odd_value_is_refused_by_name_or_gives_the_right_value(name, data):
 
 def public():
     modules = (captum_ext.attr, captum_ext.metrics, captum_ext.upsampling, captum_ext.references, captum_ext.dataset)
+    modules += (captum_ext.visualize,)
     return {name: getattr(module, name) for module in modules for name in module.__all__}
 
 

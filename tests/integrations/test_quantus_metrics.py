@@ -188,6 +188,9 @@ def test_curves_are_returned_and_plotted_on_request(data, tmp_path):
     assert np.shape(scores) == (6, 5)
     figure = metric.default_plot_func(y_batch=data["y"], scores=scores)
     figure.savefig(tmp_path / "curves.png")
+    assert len(figure.axes[0].lines) == 7  # every row, and their mean
+    np.testing.assert_allclose(figure.axes[0].lines[-1].get_ydata(), np.mean(scores, axis=0))
+    assert "Means of rows: mean 6" in " ".join(figure.get_supxlabel().split())
     with pytest.raises(ArgumentError, match="from return_auc_per_sample=False"):
         qm.plot_curves(scores=[0.1, 0.2])
 

@@ -77,7 +77,11 @@ def test_curves_are_compared_by_their_areas_and_direction(tmp_path):
     assert comparison.table.loc["right", "better_on"] == 5
     assert comparison.curves["right"][1].shape == (11,)
     figure = comparison.plot()
-    assert len(figure.axes) == 3
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == ["score, curves", "score (higher is better)", "score, less that of wrong"]
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), comparison.curves["right"][1])
+    assert [text.get_text() for text in figure.axes[1].get_yticklabels()] == ["right", "wrong"]
+    assert [text.get_text() for text in figure.axes[2].get_yticklabels()] == ["", ""]
     figure.savefig(tmp_path / "comparison.png")
 
 
@@ -155,4 +159,4 @@ def test_names_are_plain_text_in_the_table_and_in_the_figure():
     assert rows[0].replace("\\|", "").count("|") == head.count("|") == rule.count("|")
     figure = comparison.plot()
     figure.canvas.draw()
-    assert figure.axes[0].get_yticklabels()[1].get_text() == "a|b <!-- \\$\\frac\\$ \\x1b[2J\\n"
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "a|b <!-- \\$\\frac\\$ \\x1b[2J\\n"

@@ -86,7 +86,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference: `method` minus `against`, with its BCa interval and tests."""
+    """A paired difference: `method` minus `against`, with its BCa interval, standard deviation and tests."""
 
     claim: Claim
     against: str
@@ -98,6 +98,7 @@ class Difference:
     p: float
     cohens_d: float
     ranks: float
+    spread: float
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,7 @@ def _difference(claim: Claim, against: str, rows: Rows) -> Difference | None:
         float(statistics["p"]),
         float(statistics["cohens_d"]),
         signed_ranks(ours - theirs),
+        float((ours - theirs).std(ddof=1)),
     )
 
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from captum_ext.core.text import shown
 from examples.benchmarks.engine.claims import LEVEL, Judged, Kind
+from examples.benchmarks.engine.forests import forest, svg
 from examples.benchmarks.engine.pictures import comparison_figure, curves_figure
 from examples.benchmarks.engine.summary import (
     PAPERS,
@@ -57,6 +58,7 @@ def page(
             "title": title,
             "introduction": introductions.get(paper, ""),
             "networks": networks_table(judged.get(paper, ())),
+            "forest": _forest(paper, judged.get(paper, ())),
             "facts": [one for one in judged.get(paper, ()) if not one.comparisons],
             "claims": [
                 {"rows": verdict_rows([one]), "kind": one.kind} for one in judged.get(paper, ()) if one.comparisons
@@ -81,6 +83,13 @@ def page(
 def _shown(value: Any) -> Any:
     """Text as a page can have it: HTML has no control characters, and UTF-8 no bytes that are not UTF-8."""
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _forest(paper: str, judged: Sequence[Judged]) -> Markup:
+    """The forest plot of a paper; its texts are escaped as those of XML."""
+    drawn = forest(judged)
+    alt = f"Forest plot of the claims of {paper}; the table below it has the same numbers"
+    return Markup("" if drawn is None else svg(*drawn, f"{paper}-", alt))
 
 
 _TONES = {Kind.HOLDS: "holds", Kind.PARTLY: "mixed", Kind.NOT_REPRODUCED: "not", Kind.OPPOSITE: "not"}

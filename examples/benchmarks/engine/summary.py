@@ -24,8 +24,9 @@ def summary(
     tables: Sequence[Table],
     about: Mapping[str, Any],
     introductions: Mapping[str, str],
+    forests: Mapping[str, str],
 ) -> str:
-    """The whole text; `introductions` stand at the beginning of a paper's section."""
+    """The whole text; `introductions` begin the section of a paper, then come links to pictures, `forests`."""
     lines = [
         "# What holds of the papers, on this machine and these data",
         "",
@@ -48,6 +49,7 @@ def summary(
                 "",
                 introductions.get(paper, ""),
                 "",
+                *([f"![Forest plot of the claims of {paper}]({forests[paper]})", ""] if paper in forests else []),
                 *_of_networks(verdicts),
                 *fact_lines(verdicts),
                 "",
