@@ -86,7 +86,7 @@ class DatasetAttributions:
         return list(self.manifest["failures"])
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows in the order of their index; None: all columns but the maps.
+        """The rows in the order of their index; None: all columns but maps and curves.
 
         `.to_pandas()` makes a data frame of it.
 
@@ -101,8 +101,8 @@ class DatasetAttributions:
                 raise ArgumentError("columns", "None, since no sample has a row", str(list(columns)))
             return pa.table({})
         with self._run.opened(shards[0], known) as shard:
-            names = shard.names
-        wanted = [name for name in names if name != "map"] if columns is None else list(columns)
+            names, not_told = shard.names, {"map", *shard.curves}
+        wanted = [name for name in names if name not in not_told] if columns is None else list(columns)
         unknown = [name for name in wanted if name not in names]
         if unknown:
             raise ArgumentError("columns", "some of " + ", ".join(names), ", ".join(unknown))

@@ -23,6 +23,7 @@ from captum_ext.core.request import Request
 from captum_ext.core.target_functions import check_functions
 from captum_ext.core.types import ForwardFunc, TargetFunc
 from captum_ext.dataset.map_format import MapFormat
+from captum_ext.dataset.shard_files import curve_of
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from captum_ext.metrics import PerturbationCurve, curves, deletion, diff_id, insertion
 from captum_ext.metrics.sweep import is_curve
@@ -35,7 +36,7 @@ METRICS: dict[str, Metric] = {"insertion": insertion, "deletion": deletion, "dif
 # Whose NaN or infinity belongs to a sample; that of references, say, is the caller's mistake.
 _OF_SAMPLES = ("dataset", "attributions", "forward_func", "forward_func(inputs)")
 _NO_MATTER = ("internal_batch_size", "show_progress")  # for the rows
-FIELDS = ("prediction", "score", "delta", "map", *METRICS)
+FIELDS = ("prediction", "score", "delta", "map", "curves", *METRICS)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class Settings:
         for name in self.metrics:
             if name in (*FIELDS, "index", "name", "target", "map_scale"):
                 raise ArgumentError("metrics", "functions under names of their own", describe(name))
+        if "curves" in self.fields and not self.scores:
+            raise ArgumentError("fields", 'a metric of a curve beside "curves"', str(self.fields))
+        for name in self.scores:
+            if "curves" in self.fields and curve_of(name) in self.scores:
+                raise ArgumentError("metrics", f"without {curve_of(name)!r}, where the curve of {name!r} is", "it")
         object.__setattr__(self, "seed", check_seed("seed", self.seed))
         for name in ("target", "return_convergence_delta", "generator", "inputs"):
             if name in self.attribute_kwargs:
@@ -186,6 +192,8 @@ class RowMaker:
             check_finite("attributions", attributions)
         for name, value in _scores(settings.scores, (self.forward_func, inputs, attributions, target)):
             columns[name] = _numbers(name, value, len(inputs))
+            if "curves" in settings.fields and isinstance(value, PerturbationCurve):
+                columns[curve_of(name)] = _points(value)
         return columns
 
     def _outputs(self, inputs: Tensor) -> Tensor | None:
@@ -296,6 +304,13 @@ def _numbers(name: str, value: PerturbationCurve | Tensor, n_rows: int) -> Any:
     if numbers.shape != (n_rows,):
         raise ArgumentError("fields", f"one number of {name} for each of the {n_rows} rows", describe(numbers))
     return numbers.numpy()
+
+
+def _points(curve: PerturbationCurve) -> Any:
+    """Points (N, 2, S) of curves: shares of the pixels, and scores there, NaN where a curve is not valid."""
+    scores = torch.where(curve.valid[:, None], curve.scores, torch.nan).detach().cpu().double()
+    shares = curve.fractions.detach().cpu().double().expand_as(scores)
+    return torch.stack([shares, scores], 1).numpy()
 
 
 def _check_in_range(target: Sequence[int], batch: Batch, n_classes: int) -> None:

@@ -71,8 +71,9 @@ def attribute_dataset(
             (`captum_ext.models.targets`), of which a run is continued with one that does and holds the same.
         fields: what is stored beside index, target (where it is a class) and, for folders of images, name: "prediction"
             (class), "score" (of the target), "delta" (convergence delta), "map", "insertion", "deletion", "diff_id"
-            (areas; null where the curve is not valid). None: score, map, prediction if there is a class, delta if the
-            method has one.
+            (areas; null where the curve is not valid), "curves" (the points of every metric's curve beside its area, in
+            `insertion_curve` and so on: (2, S), shares of the pixels and scores there). None: score, map, prediction
+            if there is a class, delta if the method has one.
         metrics: further numbers by name: functions of (forward_func, inputs, attributions, target) that return a
             `PerturbationCurve`, whose area is stored, or one number (N,) for each row. Curves of `captum_ext.metrics`,
             also with options by `functools.partial`, are computed in one sweep with those of `fields`; see

@@ -38,6 +38,11 @@ _WITHOUT_NULLS = ("index", "target", "prediction", "map", "map_scale")
 _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
 
 
+def curve_of(metric: str) -> str:
+    """The column with the points of a metric's curves, (2, S) in each row: shares of the pixels, and scores there."""
+    return f"{metric}_curve"
+
+
 class ShardDamagedError(RunFolderError):
     """A shard that is not what was written, or what no shard can be."""
 
@@ -77,11 +82,11 @@ def write_shard(path: Path, columns: Columns, run: str) -> str:
 
 
 def table_of(columns: Columns) -> pa.Table:
-    """Columns as an arrow table; maps are tensors of one shape, numbers that are not defined are null."""
+    """Columns as an arrow table; maps and curves are tensors of one shape, numbers that are not defined are null."""
     pa = require("pyarrow", "dataset")
     arrays = {}
     for name, values in columns.items():
-        if name == "map":
+        if name == "map" or getattr(values, "ndim", 1) > 1:
             arrays[name] = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(values))
         else:
             arrays[name] = pa.array(values, from_pandas=True)
@@ -128,6 +133,7 @@ class Shard:
 
     Attributes:
         names: of its columns.
+        curves: names of those with points of curves.
         map_shape: shape of its maps; None where it has none.
         digest: of what it says of itself; None in those of version 0.1.
         run: that it belongs to; None in those of version 0.1.
@@ -150,6 +156,7 @@ class Shard:
             self.names: list[str] = list(schema.names)
             self._about = _about_of(schema)
             self._check_footer()
+        self.curves = [one.name for one in schema if one.name != "map" and _is_tensor(one.type)]
         self.map_shape = tuple(schema.field("map").type.shape) if "map" in self.names else None
         self.digest = None if self._about is None else _digest_of_about(self._about)
         self.run: str | None = None if self._about is None else self._about["run"]
@@ -172,7 +179,7 @@ class Shard:
             if table.num_rows != self._n_rows:
                 raise ValueError("its columns have another number of rows than it says")
             for place, name in enumerate(table.column_names):
-                if name in _WITHOUT_NULLS and table[name].null_count:
+                if (name in _WITHOUT_NULLS or name in self.curves) and table[name].null_count:
                     raise ValueError(f"`{name}` of some rows is missing")
                 if pa.types.is_dictionary(table[name].type):
                     table = table.set_column(place, name, _texts(table[name], self._allowed))
@@ -218,6 +225,15 @@ class Shard:
         table = (table if wanted is None or wanted.all() else table.filter(wanted)).combine_chunks()
         scale = table["map_scale"].to_numpy() if "map_scale" in columns else None
         return table["map"].chunk(0).to_numpy_ndarray(), scale
+
+    def points(self, wanted: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+        """Points of curves (n, 2, S) of some rows, by the name of their column.
+
+        Raises:
+            ShardDamagedError: they are not what was written.
+        """
+        table = self.read(self.curves).filter(wanted).combine_chunks()
+        return {name: table[name].chunk(0).to_numpy_ndarray() for name in self.curves}
 
     def verify(self, n_samples: int) -> NDArray[np.int64]:
         """Compare every column with its digest, one after another; the indices, which are below `n_samples`.
@@ -359,12 +375,15 @@ def _values_of_a_row(field: pa.Field) -> int:
     kind, texts = field.type, {pa.string(), pa.dictionary(pa.int32(), pa.string())}
     expected = {"index": {pa.int64()}, "target": {pa.int64()}, "prediction": {pa.int64()}, "name": texts}
     expected["map_scale"] = {pa.float32(), pa.float64()}
-    if field.name == "map":
+    is_curve = field.name.endswith(curve_of("")) and _is_tensor(kind)
+    if field.name == "map" or is_curve:
         if not _is_tensor(kind) or kind.value_type not in {pa.float16(), pa.float32(), pa.float64()}:
-            raise ValueError(f"`map` of type {kind}")
+            raise ValueError(f"`{field.name}` of type {kind}")
         shape, order = list(kind.shape), kind.permutation
         if len(shape) > 32 or min(shape, default=1) < 1 or (order is not None and list(order) != sorted(order)):
-            raise ValueError(f"`map` of shape {shape[:32]}")
+            raise ValueError(f"`{field.name}` of shape {shape[:32]}")
+        if is_curve and (len(shape) != 2 or shape[0] != 2 or kind.value_type != pa.float64()):
+            raise ValueError(f"`{field.name}` of shape {shape}, which no curve has")
         return math.prod(shape)
     if kind not in expected.get(field.name, {pa.float64(), pa.int64(), pa.null()}):
         raise ValueError(f"`{field.name}` of type {kind}")

@@ -60,6 +60,22 @@ def test_what_packs_too_well_is_written_as_it_is_and_read(tmp_path, monkeypatch)
         assert opened.verify(4).tolist() == [0, 1, 2, 3]
 
 
+def test_points_of_curves_are_written_and_read_and_other_shapes_are_none(tmp_path):
+    path = tmp_path / "rows-000000000-000000003-00000000.parquet"
+    points = np.random.default_rng(0).random((4, 2, 11))
+    points[1, 1] = np.nan
+    write_shard(path, {"index": np.arange(4), "insertion_curve": points, "score": np.arange(4.0)}, "0" * 32)
+    with opened_shard(path, Expected(4)) as opened:
+        assert opened.verify(4).tolist() == [0, 1, 2, 3]
+        assert opened.curves == ["insertion_curve"]
+        found = opened.points(np.array([False, True, False, True]))["insertion_curve"]
+    np.testing.assert_array_equal(found, points[[1, 3]])
+    for name, wrong in (("points", points), *(("insertion_curve", one) for one in (points[:, :1], points[..., 0]))):
+        pq.write_table(shard_files.table_of({"index": np.arange(4), name: wrong}), path)
+        with pytest.raises(RunFolderError, match=f"`{name}` of (type|shape)"):
+            read_shard(path, 4)
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

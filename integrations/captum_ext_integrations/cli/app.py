@@ -32,6 +32,7 @@ from captum_ext_integrations.cli.options import (
     Metrics,
     Seed,
     Upsampler,
+    check_curves,
     check_engine,
     check_maps,
     example,
@@ -227,6 +228,7 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder of results; a run in it is continued.")] = Path("attributions"),
     method: Method = "ig",
     metric: Metrics = None,
+    curves: Annotated[bool, typer.Option(help="Store the points of the curves of --metric, too.")] = False,
     maps: Annotated[bool, typer.Option(help="Store the maps.")] = True,
     size: Annotated[
         int | None, typer.Option(min=1, help="Side of the stored maps, which keep their sum; without: as they are.")
@@ -267,6 +269,7 @@ def run(
     check_engine(engine, Engine.local, {"num_workers": num_workers, "rank": rank, "world_size": world_size})
     check_maps(maps, {"size": size, "dtype": dtype})
     metrics = tuple(metrics_of(metric or []))
+    check_curves(curves, metrics)
     chosen = settings.spec(method, model.spec)
     runs = computing("folder_runs")
     job = runs.FolderRun(
@@ -275,6 +278,7 @@ def run(
         target=target.spec,
         out=out,
         metrics=metrics,
+        curves=curves,
         maps=maps,
         size=size,
         dtype=dtype,

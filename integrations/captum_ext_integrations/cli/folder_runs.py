@@ -38,6 +38,7 @@ class FolderRun:
     target: TargetSpec | Target
     out: Path
     metrics: tuple[str, ...] = ()
+    curves: bool = False
     maps: bool = True
     size: int | None = None
     dtype: str | None = None
@@ -69,7 +70,7 @@ class FolderRun:
         fields = [name for name in default_fields(method, target) if self.maps or name != "map"]
         return {
             "target": target,
-            "fields": (*fields, *self.metrics),
+            "fields": (*fields, *self.metrics, *(["curves"] if self.curves else [])),
             "map_format": MapFormat(None if self.size is None else (self.size, self.size), self.dtype or "float16"),
             "attribute_kwargs": self.method.attribute_kwargs,
         }

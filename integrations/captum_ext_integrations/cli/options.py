@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -298,6 +298,16 @@ def check_maps(maps: bool, given: dict[str, Any]) -> None:
     for option, value in given.items():
         if value is not None and not maps:
             raise ArgumentError(option, "given without --no-maps, which stores no maps", str(value))
+
+
+def check_curves(curves: bool, metrics: Sequence[str]) -> None:
+    """Refuse curves of no metric.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    if curves and not metrics:
+        raise ArgumentError("curves", "given with --metric, whose curves they are", "no metric")
 
 
 def numbers(option: str, text: str | None) -> tuple[float, ...] | None:

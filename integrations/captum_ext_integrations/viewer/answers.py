@@ -12,10 +12,13 @@ from captum_ext.visualize.palettes import PALETTES
 from captum_ext_integrations.viewer.collection import OF_CLASSES, Collection
 from captum_ext_integrations.viewer.questions import Question
 
+_POINTS = ("shares", "scores")
 _LONGEST_NAME, _LONGEST_ERROR = 200, 400
 NO_CURVES = (
-    "A run keeps the areas of curves, not the curves: what the model scores on the pixels that are kept is not known."
+    "These runs keep the areas of curves, not the curves (captum-ext run --curves does): what the model scores on the "
+    "pixels that are kept is not known."
 )
+SOME_CURVES = "What the model scores on them is at the curves on the page of a sample."
 
 
 def about(collection: Collection, photographs: str | None) -> dict[str, Any]:
@@ -37,7 +40,8 @@ def about(collection: Collection, photographs: str | None) -> dict[str, Any]:
         "notices": collection.notices,
         "photographs": photographs,
         **colours(),
-        "no_curves": NO_CURVES,
+        "curves": any(run.has_curves for run in collection.runs),
+        "no_curves": SOME_CURVES if any(run.has_curves for run in collection.runs) else NO_CURVES,
         "compared": collection.comparisons.share,
         "complete": all(run.is_complete for run in collection.runs),
     }
@@ -115,6 +119,27 @@ def _rows(collection: Collection, places: list[int]) -> list[dict[str, Any]]:
         }
         for k, place in enumerate(places)
     ]
+
+
+def curves(collection: Collection, place: int) -> list[dict[str, Any]]:
+    """The curves of one sample in each run: metric -> shares of the pixels, and the scores there.
+
+    Raises:
+        RunFolderError: a file is damaged.
+    """
+    return [
+        {
+            shown(metric, 60): {
+                name: [_finite(one) for one in line] for name, line in zip(_POINTS, points, strict=True)
+            }
+            for metric, points in collection.curves_of(run, place).items()
+        }
+        for run in range(len(collection.runs))
+    ]
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def _shown_name(name: str | None) -> str | None:

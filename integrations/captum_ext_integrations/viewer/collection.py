@@ -16,6 +16,7 @@ from captum_ext.core.text import shown
 from captum_ext.exceptions import ArgumentError, RunFolderError
 from captum_ext_integrations.viewer.classes import Classes
 from captum_ext_integrations.viewer.comparisons import Comparisons
+from captum_ext_integrations.viewer.matching import match
 from captum_ext_integrations.viewer.questions import Question
 from captum_ext_integrations.viewer.run_rows import RunRows
 
@@ -38,7 +39,7 @@ class Column:
 
 
 class Collection:
-    """Runs over the same samples.
+    """Runs over the same samples, or those samples of runs that all of them have.
 
     Args:
         folders: of the runs.
@@ -51,7 +52,7 @@ class Collection:
         comparisons: disagreement of each pair of runs, computed in the background.
 
     Raises:
-        ArgumentError: no run, too many, or runs over other samples.
+        ArgumentError: no run, too many, or runs without a sample that all have.
         RunFolderError: a folder that holds no run.
     """
 
@@ -62,7 +63,7 @@ class Collection:
         self.labels = _labels(self.runs)
         self._given_classes = classes
         self._lock = threading.Lock()
-        self._doubt = _check_same(self.runs, self.labels)
+        self._doubt = match(self.runs, self.labels)
         self.comparisons = Comparisons(self.runs)
         self._join()
 
@@ -70,7 +71,7 @@ class Collection:
         """Read what the runs have written since."""
         for run in self.runs:
             run.read()
-        _check_same(self.runs, self.labels)
+        self._doubt = match(self.runs, self.labels)
         self.comparisons.stop()
         self.comparisons = Comparisons(self.runs)
         self._join()
@@ -89,8 +90,9 @@ class Collection:
         said = [notice for run in self.runs for notice in run.notices]
         for label, run in zip(self.labels, self.runs, strict=True):
             if not run.is_complete:
-                done = len(run.index) + len(run.failures)
-                said.append(f"{label} has {done:,} of {run.n_samples:,} samples: it is still written, or was stopped.")
+                said.append(
+                    f"{label} has {run.n_done:,} of {run.n_samples:,} samples: it is still written, or was stopped."
+                )
             if run.map_shape is None and len(run.index):
                 said.append(f"{label} has no maps.")
         return said + ([self._doubt] if self._doubt else [])
@@ -164,6 +166,15 @@ class Collection:
         if row is None or self.runs[number].map_shape is None:
             return None
         return self.runs[number].map_of(row)
+
+    def curves_of(self, number: int, place: int) -> dict[str, Numbers]:
+        """Points (2, S) of the curves of a sample in a run by metric; none where the run has none.
+
+        Raises:
+            RunFolderError: its file is damaged.
+        """
+        row = self.row(number, place)
+        return {} if row is None else self.runs[number].curves_of(row)
 
     def order(self, question: Question) -> Rows:
         """Places of the samples that are asked for, in their order; those without a number come last."""
@@ -265,24 +276,6 @@ def _labels(runs: Sequence[RunRows]) -> list[str]:
         seen[label] = seen.get(label, 0) + 1
         made.append(label if labels.count(label) == 1 else f"{label} ({seen[label]})")
     return made
-
-
-def _check_same(runs: Sequence[RunRows], labels: Sequence[str]) -> str:
-    """A sentence where it cannot be known whether runs are over the same samples.
-
-    Raises:
-        ArgumentError: they are not.
-    """
-    datasets = [dict(run.manifest["configuration"].get("dataset") or {}) for run in runs]
-    for label, run, dataset in zip(labels[1:], runs[1:], datasets[1:], strict=True):
-        files = (datasets[0].get("files"), dataset.get("files"))
-        if run.n_samples != runs[0].n_samples or (None not in files and files[0] != files[1]):
-            expected = f"over the same samples as {labels[0]}, {runs[0].n_samples:,} of its files"
-            raise ArgumentError("runs", expected, f"{label}, of {run.n_samples:,} samples of others")
-    unknown = len(runs) > 1 and any(dataset.get("files") is None for dataset in datasets)
-    return (
-        "The runs have no names of files: that they are over the same samples is taken for granted." if unknown else ""
-    )
 
 
 def opened(folders: Sequence[Path], classes: Classes | None = None) -> Collection:

@@ -87,6 +87,7 @@ def _data(page: Page, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What the server would answer about these rows."""
     maps: list[dict[int, Any]] = [{} for _ in page.collection.runs]
     photographs: dict[int, str] = {}
+    curves: dict[int, Any] = {}
     why: dict[int, str] = {}
     for row in rows:
         index = int(row["index"])
@@ -100,12 +101,17 @@ def _data(page: Page, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 found = None
             if found is not None:
                 held[index] = map_as_json(found)
+        try:
+            curves[index] = answers.curves(page.collection, place)
+        except RunFolderError:
+            curves[index] = []
         if page.photographs is not None:
             try:
                 photographs[index] = jpeg_as_link(page.photographs.jpeg(index, page.collection.name(place)))
             except NoPhotographError as error:
                 why[index] = str(error)
-    return {"about": page.about(), "rows": list(rows), "maps": maps, "photographs": photographs, "why": why}
+    inside: dict[str, Any] = {"maps": maps, "curves": curves, "photographs": photographs, "why": why}
+    return {"about": page.about(), "rows": list(rows), **inside}
 
 
 def _csv(about: dict[str, Any], rows: Sequence[dict[str, Any]]) -> bytes:

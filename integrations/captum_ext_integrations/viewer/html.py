@@ -15,6 +15,7 @@ STATIC = {
     "page.css": "text/css; charset=utf-8",
     "maps.js": "text/javascript; charset=utf-8",
     "sources.js": "text/javascript; charset=utf-8",
+    "curves.js": "text/javascript; charset=utf-8",
     "keys.js": "text/javascript; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
 }

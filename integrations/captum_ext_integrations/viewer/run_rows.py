@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from captum_ext.core.optional import require
 from captum_ext.core.text import shown
 from captum_ext.dataset.manifest import MANIFEST, read_manifest, run_of
-from captum_ext.dataset.shard_files import Expected, Shard, ShardDamagedError, opened_shard
+from captum_ext.dataset.shard_files import Expected, Shard, ShardDamagedError, curve_of, opened_shard
 from captum_ext.exceptions import RunFolderError
 
 Numbers = NDArray[np.float64]
@@ -25,13 +26,17 @@ _MOST_NAMED = 3  # files in a notice
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of one file: index (n,), columns of numbers (n,), and names (an arrow array), if it has any."""
+    """The rows of one file: index (n,), columns of numbers (n,), and names (an arrow array), if it has any.
+
+    Maps and points of curves are read when they are asked for.
+    """
 
     path: Path
     index: Indices
     columns: dict[str, Numbers]
     names: Any
     map_shape: tuple[int, ...] | None
+    has_curves: bool = False
 
 
 class RunRows:
@@ -49,6 +54,7 @@ class RunRows:
         failures: index -> the name of a sample without a row, if it has one, and its error.
         notices: sentences about what could not be read.
         map_shape: of the stored maps; None: there are none.
+        n_done: samples with a row or a failure.
 
     Raises:
         RunFolderError: the folder holds no run, or one that this version cannot read.
@@ -83,9 +89,14 @@ class RunRows:
         return int(self.manifest["n_samples"])
 
     @property
+    def has_curves(self) -> bool:
+        """Whether there are points of curves in it."""
+        return any(part.has_curves for part in self._order)
+
+    @property
     def is_complete(self) -> bool:
         """Whether each sample has a row or has failed."""
-        return len(self.index) + len(self.failures) >= self.n_samples
+        return self.n_done >= self.n_samples
 
     def map_of(self, row: int) -> NDArray[Any]:
         """The map of a row, (...) on its true scale.
@@ -93,12 +104,29 @@ class RunRows:
         Raises:
             RunFolderError: its file is damaged or gone.
         """
+        with self._file_of(row) as (shard, wanted):
+            return np.asarray(shard.maps(wanted)[0])
+
+    def curves_of(self, row: int) -> dict[str, Numbers]:
+        """Points (2, S) of the curves of a row by metric: shares of the pixels, and scores there.
+
+        Raises:
+            RunFolderError: its file is damaged or gone.
+        """
+        if not self._order[self._part_of[row]].has_curves:
+            return {}
+        with self._file_of(row) as (shard, wanted):
+            return {name.removesuffix(curve_of("")): points[0] for name, points in shard.points(wanted).items()}
+
+    @contextmanager
+    def _file_of(self, row: int) -> Iterator[tuple[Shard, NDArray[np.bool_]]]:
+        """The open file of a row, and which of its rows that is."""
         part = self._order[self._part_of[row]]
+        wanted = np.zeros(len(part.index), dtype=bool)
+        wanted[self._place_of[row]] = True
         try:
             with self._opened(part.path) as shard:
-                wanted = np.zeros(len(part.index), dtype=bool)
-                wanted[self._place_of[row]] = True
-                return np.asarray(shard.maps(wanted)[0])
+                yield shard, wanted
         except FileNotFoundError as error:
             raise RunFolderError(f"{part.path} is gone.") from error
 
@@ -184,18 +212,31 @@ class RunRows:
             for one in self.manifest["failures"]
             if int(one["index"]) not in have
         }
+        self.n_done = len(self.index) + len(self.failures)
+
+    def renumber(self, numbers: Mapping[int, int]) -> None:
+        """Leave out all samples but those of `numbers`, and give these the numbers there, until it is read again."""
+        pa = require("pyarrow", "view")
+        with self._lock:
+            found = np.array([numbers.get(index, -1) for index in self.index.tolist()], dtype=np.int64)
+            kept = np.flatnonzero(found >= 0)
+            order = kept[np.argsort(found[kept])]
+            self.index, self._part_of, self._place_of = found[order], self._part_of[order], self._place_of[order]
+            self.columns = {name: values[order] for name, values in self.columns.items()}
+            self.names = None if self.names is None else self.names.take(pa.array(order))
+            self.failures = {numbers[index]: one for index, one in self.failures.items() if index in numbers}
 
 
 def _part_of(path: Path, shard: Shard) -> Part:
     """The rows of an open file, without their maps."""
     index = shard.indices()
-    names = [name for name in shard.names if name not in _NO_NUMBERS]
+    names = [name for name in shard.names if name not in (*_NO_NUMBERS, *shard.curves)]
     table = shard.read([*names, *(["name"] if "name" in shard.names else [])])
     columns = {name: _numbers(table[name]) for name in names}
     texts = table["name"].combine_chunks() if "name" in shard.names else None
     if texts is not None and hasattr(texts, "chunks"):  # of newer versions of arrow, which keep one chunk as such
         texts = require("pyarrow", "view").concat_arrays(texts.chunks)
-    return Part(path, index, columns, texts, shard.map_shape)
+    return Part(path, index, columns, texts, shard.map_shape, bool(shard.curves))
 
 
 def _numbers(column: Any) -> Numbers:

@@ -85,6 +85,7 @@ class Page:
             Route("/api/rows", self._rows),
             Route("/api/sample/{index:int}", self._row),
             Route("/api/map/{run:int}/{index:int}", self._map),
+            Route("/api/curves/{index:int}", self._curves),
             Route("/photograph/{index:int}", self._photograph),
             Route("/api/again", self._again, methods=["POST"]),
         ]
@@ -160,6 +161,15 @@ class Page:
         pixels = as_pixels(found)
         size = f"{pixels.shape[0]} {pixels.shape[1]}"
         return Response(pixels.tobytes(), media_type="application/octet-stream", headers={"X-Map-Size": size})
+
+    def _curves(self, request: Request) -> Response:
+        place = self.collection.place(request.path_params["index"])
+        if place is None:
+            return _not_found("No such sample.")
+        try:
+            return JSONResponse(answers.curves(self.collection, place))
+        except RunFolderError as error:
+            return _not_found(str(error))
 
     def _photograph(self, request: Request) -> Response:
         place = self.collection.place(request.path_params["index"])

@@ -44,12 +44,17 @@ def write_run(out, columns, n_samples, *, shard_rows=4, failures=(), **more):
     return out
 
 
-def small_run(out, n=12, *, seed=0, names=None, size=(4, 4), **more):
-    """Random maps of small images, two classes, of which every third is predicted wrongly."""
+def small_run(out, n=12, *, seed=0, names=None, size=(4, 4), curves=False, **more):
+    """Random maps of small images, two classes, of which every third is predicted wrongly; with `curves` in some."""
     chance = np.random.default_rng(seed)
     names = [f"{'ab'[k % 2]}/{k}.png" for k in range(n)] if names is None else names
     target = np.arange(n) % 2
     wrong = np.arange(n) % 3 == 0
     numbers = {"target": target, "prediction": np.where(wrong, 1 - target, target), "score": chance.normal(size=n)}
+    if curves:  # from the number of the sample to 1 more, bent by the seed
+        shares = np.linspace(0, 1, 5)
+        scores = np.arange(n)[:, None] + shares ** (seed + 1)
+        numbers["insertion"] = scores.mean(1)
+        numbers["insertion_curve"] = np.stack([np.broadcast_to(shares, scores.shape), scores], 1)
     columns = columns_of(range(n), chance.normal(size=(n, *size)), names, **numbers)
     return write_run(out, columns, n, **more)

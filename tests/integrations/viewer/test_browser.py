@@ -161,6 +161,28 @@ def test_the_slider_covers_all_but_the_largest_numbers(tab, address, page_of_run
     tab.wait_for_function("!location.search.includes('keep')")
 
 
+def test_the_page_of_a_sample_has_curves_and_the_score_of_what_is_kept(tab, tmp_path):
+    runs = [small_run(tmp_path / name, seed=seed, curves=seed < 2) for seed, name in enumerate(("ig", "lpi", "none"))]
+    page = Page(opened(runs))
+    with Serving(page) as serving:
+        shown(tab, f"{serving.url}sample/3?keep=50")
+        figure = tab.locator("#curves figure")
+        assert figure.count() == 1
+        assert tab.locator("#curves polyline").count() == 2
+        label = tab.locator("#curves svg[role=img]").get_attribute("aria-label")
+        assert label == "insertion: ig from 3 to 4, lpi from 3 to 4"
+        lines = [text.strip() for text in figure.locator("li").all_inner_texts()]
+        assert lines == ["ig: 3.5 at 50 %", "lpi: 3.25 at 50 %"]
+        tab.locator("#keep").fill("100")
+        assert [text.strip() for text in figure.locator("li").all_inner_texts()] == ["ig", "lpi"]
+        tab.screenshot(path=tmp_path / "curves.png")
+        found = Axe().run(tab).response["violations"]
+        assert [one["id"] for one in found] == []
+    export(page, tmp_path / "out", Question(), 2)
+    shown(tab, f"file://{tmp_path / 'out' / 'index.html'}#sample=1&keep=50")
+    assert figure.locator("li").first.inner_text().strip() == "ig: 1.5 at 50 %"
+
+
 def test_opacity_and_ranges_are_changed_and_said(tab, address):
     shown(tab, address + "?rows=2")
     assert tab.locator("#legend canvas").count() == 2

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from captum_ext.dataset.file_marks import MARKS, write_marks
 from captum_ext.exceptions import ArgumentError, RunFolderError
 from captum_ext_integrations.viewer import answers
 from captum_ext_integrations.viewer.classes import Classes
@@ -116,17 +117,63 @@ def test_a_sample_that_has_failed_in_one_run_is_there_with_its_error(tmp_path):
     assert np.isnan(found.values("disagreement@0-1")).tolist() == [False, False, False, True]
 
 
-def test_runs_over_other_samples_are_refused(tmp_path):
-    folders = [small_run(tmp_path / "a"), small_run(tmp_path / "b", n=8)]
-    with pytest.raises(
-        ArgumentError, match="`runs` to be over the same samples as a, 12 of its files, but got b, of 8"
-    ):
-        opened(folders)
-    other = small_run(tmp_path / "c", dataset={"class": "ImageFolder", "files": "2"})
-    with pytest.raises(ArgumentError, match="over the same samples as a"):
-        opened([folders[0], other])
-    unnamed = small_run(tmp_path / "d", dataset={"class": "TensorDataset"})
-    assert "taken for granted" in " ".join(opened([folders[0], unnamed]).notices)
+def test_runs_without_a_sample_in_common_are_refused(tmp_path):
+    first = small_run(tmp_path / "a")
+    dataset = {"class": "ImageFolder", "files": "2"}
+    other = small_run(tmp_path / "b", n=8, names=[f"other/{k}.png" for k in range(8)], dataset=dataset)
+    expected = (
+        r"`runs` to be over the same samples as a, or some of them, but got .*\(a of 12, b of 8\) without a sample"
+    )
+    with pytest.raises(ArgumentError, match=expected):
+        opened([first, other])
+    unnamed = small_run(tmp_path / "c", dataset={"class": "TensorDataset"})
+    assert "taken for granted" in " ".join(opened([first, unnamed]).notices)
+    with pytest.raises(ArgumentError, match="without a sample in common"):
+        opened([first, write_run(tmp_path / "d", columns_of(range(2), np.ones((2, 2, 2)), score=[1.0, 2.0]), 2)])
+
+
+def test_of_runs_over_other_samples_those_are_shown_that_all_have_by_name(tmp_path):
+    first = small_run(tmp_path / "all")
+    names = ["b/7.png", "b/1.png", "new.png", "a/4.png", "twice.png", "twice.png"]
+    failures = [{"index": 6, "name": "a/2.png", "error": "OSError: broken"}]
+    scores = [7.0, 1.0, 0.0, 4.0, 0.0, 0.0]
+    maps = np.random.default_rng(9).normal(size=(6, 4, 4))
+    dataset = {"class": "ImageFolder", "files": "2"}
+    other = write_run(
+        tmp_path / "some", columns_of(range(6), maps, names, score=scores), 7, failures=failures, dataset=dataset
+    )
+    found = opened([first, other])
+    assert indices(found) == [1, 2, 4, 7]
+    assert found.values("score@1")[[0, 2, 3]].tolist() == [1, 4, 7]
+    assert np.isnan(found.values("score@1")[1])
+    assert found.error(1, 1) == "OSError: broken"
+    assert [found.name(place) for place in range(4)] == ["b/1.png", "a/2.png", "a/4.png", "b/7.png"]
+    np.testing.assert_allclose(found.map_of(1, 3), maps[0], atol=2e-3)
+    np.testing.assert_array_equal(found.map_of(0, 3), opened([first]).map_of(0, 7))
+    found.comparisons.compute()
+    expected = disagreement(np.stack([found.map_of(0, k) for k in (0, 2, 3)]), maps[[1, 3, 0]])
+    np.testing.assert_allclose(found.values("disagreement@0-1")[[0, 2, 3]], expected, atol=1e-3)
+    (notice,) = found.notices
+    assert notice == (
+        "The runs are over other samples (all of 12, some of 7): shown are the 4 that all of them have, by name, with "
+        "the numbers of all."
+    )
+    found.read_again()
+    assert indices(found) == [1, 2, 4, 7]
+    assert indices(opened([other, first])) == [0, 1, 3, 6]
+
+
+def test_a_file_of_the_same_name_that_is_another_one_is_left_out(tmp_path):
+    first = small_run(tmp_path / "a")
+    other = small_run(tmp_path / "b", n=4, dataset={"class": "ImageFolder", "files": "2"})
+    write_marks(first / MARKS, np.arange(12))
+    write_marks(other / MARKS, np.array([0, -1, 2, 33]))
+    found = opened([first, other])
+    assert indices(found) == [0, 1, 2]
+    assert found.notices[-1].endswith("1 of the same name are other files.")
+    write_marks(other / MARKS, np.full(4, 99))
+    with pytest.raises(ArgumentError, match="without a sample in common. 4 of the same name are other files"):
+        opened([first, other])
 
 
 def test_a_run_that_is_still_written_is_shown_as_far_as_it_is_and_read_again(tmp_path):
@@ -187,6 +234,21 @@ def test_maps_of_several_channels_and_runs_without_maps_are_said(tmp_path):
     found = opened([write_run(tmp_path / "run", columns, 3, dataset={})])
     assert found.map_of(0, 1) is None
     assert "run has no maps." in found.notices
+
+
+def test_points_of_curves_are_read_when_a_sample_is_looked_at_and_are_no_columns(run, tmp_path):
+    found = opened([small_run(tmp_path / "lpi", curves=True), run])
+    assert found.curves_of(1, 5) == {}
+    assert found.curves_of(0, 5)["insertion"].tolist() == [[0, 0.25, 0.5, 0.75, 1], [5, 5.25, 5.5, 5.75, 6]]
+    keys = [column.key for column in found.columns()]
+    assert "insertion@0" in keys
+    assert not any("curve" in key for key in keys)
+    told = answers.curves(found, 5)
+    assert told[0]["insertion"] == {"shares": [0, 0.25, 0.5, 0.75, 1], "scores": [5, 5.25, 5.5, 5.75, 6]}
+    assert told[1] == {}
+    assert answers.about(found, None)["curves"]
+    assert "on the page of a sample" in answers.about(found, None)["no_curves"]
+    assert "keep the areas of curves" in answers.about(opened([run]), None)["no_curves"]
 
 
 def test_nothing_is_written_into_a_run(run):

@@ -48,6 +48,15 @@ def test_the_samples_on_which_methods_disagree_most_are_in_the_file(page, tmp_pa
     np.testing.assert_array_equal(numbers, page.collection.map_of(1, written[0]))
 
 
+def test_curves_are_inside_where_a_run_has_them(tmp_path):
+    collection = opened([small_run(tmp_path / "ig", curves=True), small_run(tmp_path / "lpi", seed=1)])
+    export(Page(collection), tmp_path / "out", Question(), 2, samples=[3])
+    found = embedded(tmp_path / "out" / "index.html")
+    assert found["about"]["curves"]
+    assert found["curves"]["3"][0]["insertion"]["scores"] == [3, 3.25, 3.5, 3.75, 4]
+    assert found["curves"]["3"][1] == {}
+
+
 def test_photographs_are_inside_or_the_reason_is(page, tmp_path):
     export(page, tmp_path / "out", Question(), 2, samples=[1, 0])
     found = embedded(tmp_path / "out" / "index.html")
@@ -65,7 +74,7 @@ def test_only_its_own_scripts_and_styles_may_run(page, tmp_path):
         r"<style>(.*?)</style>", text, re.DOTALL
     )
     digests = {base64.b64encode(hashlib.sha256(block.encode()).digest()).decode() for block in blocks}
-    assert len(digests) == 5
+    assert len(digests) == 6
     assert set(re.findall(r"'sha256-([^']*)'", policy)) == digests
     assert not re.search(r'(src|href)="(https?:)?//', text)
 
@@ -74,8 +83,8 @@ def test_texts_of_a_run_end_no_script_and_begin_no_formula(tmp_path):
     page = Page(opened([small_run(tmp_path / "run", n=8, names=HOSTILE)]))
     export(page, tmp_path / "out", Question(), 8)
     text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    assert text.count("<script") == 5
-    assert text.count("</script>") == 5
+    assert text.count("<script") == 6
+    assert text.count("</script>") == 6
     assert "<img" not in text
     assert [row["name"] for row in embedded(tmp_path / "out" / "index.html")["rows"]] == [shown(one) for one in HOSTILE]
     with (tmp_path / "out" / "samples.csv").open(encoding="utf-8", newline="") as file:

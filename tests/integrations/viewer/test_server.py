@@ -107,6 +107,20 @@ def test_maps_are_the_numbers_of_the_run(served):
     np.testing.assert_array_equal(np.frombuffer(content, "<f4").reshape(4, 4), expected)
 
 
+def test_curves_are_those_of_the_run_and_of_no_other_sample(served, tmp_path):
+    status, _, content = get(served, "api/curves/3")
+    assert (status, json.loads(content)) == (200, [{}, {}])
+    assert get(served, "api/curves/99")[0] == 404
+    run = small_run(tmp_path / "run", curves=True)
+    with Serving(Page(opened([run]))) as serving:
+        assert json.loads(get(serving, "api/curves/3")[2])[0]["insertion"]["scores"] == [3, 3.25, 3.5, 3.75, 4]
+        for path in run.glob("rows-*.parquet"):
+            path.write_bytes(b"nothing")
+        status, _, content = get(serving, "api/curves/3")
+    assert status == 404
+    assert b"is damaged" in content
+
+
 def test_photographs_are_read_where_they_are_and_the_reason_is_said_where_not(served):
     status, headers, content = get(served, "photograph/0")
     assert (status, headers["content-type"], content[:2]) == (200, "image/jpeg", b"\xff\xd8")

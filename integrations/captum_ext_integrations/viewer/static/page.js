@@ -6,7 +6,7 @@
   const source = window.captumSource;
   const ASKED = ["sort", "descending", "name", "target", "prediction", "right", "state", "least", "most", "page", "rows"];
   const LOOK = {opacity: "80", keep: "100", scale: "method"};
-  let about = null, state = null, shown = [], number = 0, sorted = "index";
+  let about = null, state = null, shown = [], curves = [], number = 0, sorted = "index";
 
   // The state is in the link: its query with a server, its fragment in a file.
   function readState() {
@@ -124,6 +124,15 @@
     document.body.classList.toggle("keeps", keep() < 1);
     document.body.style.setProperty("--opacity", Number(look("opacity")) / 100);
     drawLegend(found);
+    drawCurves();
+  }
+
+  // Where a run has them, on the page of a sample.
+  function drawCurves() {
+    const place = document.getElementById("curves");
+    if (!place) return;
+    const labels = about.runs.map((run) => run.label);
+    place.replaceChildren(...window.captumCurves.figures(curves, labels, keep()));
   }
 
   function sentence(text) {
@@ -308,7 +317,9 @@
       state.delete("sample");
       return showGrid(false);
     }
+    curves = about.curves ? await source.curves(index) : [];
     const {figures, entries} = largeFigures(row);
+    const below = make("section", {id: "curves", "aria-label": "Curves"});
     if (embedded) {
       const rows = (await source.rows(state.toString())).rows.map((one) => one.index);
       const at = rows.indexOf(index);
@@ -319,14 +330,14 @@
         if (other !== undefined) nav.append(make("a", {id, href: source.linkOf(other, back.toString())}, text));
       }
       const heading = make("h2", {}, about.single ? "" : `Sample ${row.index} `, named(row.name || ""));
-      main.replaceChildren(...(about.single ? [] : [nav]), heading, controls(false), figures, numberTable(row));
+      main.replaceChildren(...(about.single ? [] : [nav]), heading, controls(false), figures, below, numberTable(row));
     } else {
       for (const link of main.querySelectorAll(".pager a")) {
         const url = new URL(link.href);
         for (const name of Object.keys(LOOK)) if (state.get(name)) url.searchParams.set(name, state.get(name));
         link.href = url.href;
       }
-      document.getElementById("figure").replaceChildren(controls(false), figures);
+      document.getElementById("figure").replaceChildren(controls(false), figures, below);
     }
     await load(entries);
     main.dataset.ready = String(number);

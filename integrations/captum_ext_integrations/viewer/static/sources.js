@@ -20,6 +20,7 @@ window.captumSource = (() => {
         const [height, width] = response.headers.get("X-Map-Size").split(" ").map(Number);
         return maps.ofBytes(await response.arrayBuffer(), height, width);
       },
+      curves: async (index) => (await get(`api/curves/${index}`)).json(),
       photograph: (index) => new URL(`photograph/${index}`, base).href,
       why: async (index) => {
         const response = await fetch(new URL(`photograph/${index}`, base));
@@ -41,6 +42,7 @@ window.captumSource = (() => {
         if (!found) throw new Error("There is no map of this sample.");
         return maps.ofBase64(found.values, found.height, found.width);
       },
+      curves: async (index) => (data.curves && data.curves[index]) || [],
       photograph: (index) => data.photographs[index] || null,
       why: async (index) => data.why[index] || "There is no photograph of this sample.",
       linkOf: (index, query) => `#${query ? query + "&" : ""}sample=${index}`,
