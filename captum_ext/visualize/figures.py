@@ -160,6 +160,7 @@ def show_errors(
         >>> len(figure.axes)  # a photograph, three maps, one colour bar
         5
     """
+    check_words(caption, look)
     values, channels = pixel_maps("maps", maps)
     spread, several = pixel_maps("errors", errors)
     if several > 1 or spread.shape != values.shape:

@@ -17,6 +17,7 @@ from captum_ext.visualize import (
     show_cam_on_image,
     show_comparison,
     show_curves,
+    show_errors,
     show_forest,
     show_maps,
     show_path,
@@ -118,6 +119,12 @@ PICTURES = {
         {"first": MAPS, "second": MAPS.flip(2), "images": PHOTOGRAPHS},
         {"first": Seen(), "second": Seen(), "images": Seen(), "names": Anything(), **AROUND},
         {"first": ("maps", "second"), "second": ("maps",), "images": ("maps",)},
+    ),
+    "show_errors": figure_of(
+        show_errors,
+        {"maps": MAPS, "errors": MAPS[:, :1].abs(), "images": PHOTOGRAPHS},
+        {"maps": Seen(), "errors": Seen(), "images": Seen(), **AROUND},
+        {"maps": ("errors",), "images": ("maps",)},
     ),
     "show_forest": figure_of(
         show_forest,
