@@ -105,7 +105,8 @@ def test_fitted_references_serve_later_calls(here):
 
 
 def test_a_folder_is_explained_scored_and_gone_on_with(here):
-    arguments = ["run", "photos", *FEW_STEPS, "--metric", "deletion", "--size", 8, "--target", 1, "--out", "out"]
+    arguments = ["run", "photos", *FEW_STEPS, "--metric", "deletion", "--curves", "--size", 8, "--target", 1]
+    arguments += ["--out", "out"]
     assert "4 of 4 images in out" in succeed(*arguments)
     attributions = DatasetAttributions("out")
     rows = attributions.table().to_pydict()
@@ -113,6 +114,7 @@ def test_a_folder_is_explained_scored_and_gone_on_with(here):
     assert rows["target"] == [1] * 4
     assert {"score", "delta", "deletion", "map_scale"} < set(rows)
     assert attributions.maps().shape == (4, 8, 8)
+    assert attributions.table(["deletion_curve"])["deletion_curve"].type.shape == [2, 11]
     before = [path.stat().st_mtime_ns for path in sorted((here / "out").glob("rows-*"))]
     succeed(*arguments)
     assert before == [path.stat().st_mtime_ns for path in sorted((here / "out").glob("rows-*"))]
@@ -220,6 +222,10 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
         (
             ["run", "photos", *TINY, "--engine", "ray", "--num-workers", "0"],
             "--num-workers to be given with --engine local only, but got 0 with ray",
+        ),
+        (
+            ["run", "photos", *TINY, "--curves"],
+            "--curves to be given with --metric, whose curves they are, but got no metric",
         ),
         (
             ["run", "photos", *TINY, "--no-maps", "--size", "8"],
