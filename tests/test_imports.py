@@ -129,5 +129,5 @@ def test_attribution_loads_scikit_learn_only_when_it_clusters():
 
 def test_files_of_runs_images_and_palettes_are_read_without_torch():
     light = "captum_ext.dataset.manifest, captum_ext.dataset.shard_files, captum_ext.dataset.file_marks"
-    light += ", captum_ext.images.files, captum_ext.visualize.palettes"
+    light += ", captum_ext.images.files, captum_ext.visualize.palettes, captum_ext.core.memory"
     assert in_fresh_process(f"import sys, {light}; print('torch' in sys.modules)").strip() == "False"

@@ -9,9 +9,10 @@ import sys
 import threading
 import weakref
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -89,6 +90,8 @@ def _blocks() -> list[Tensor]:
 
 
 def _empty() -> Tensor:
+    import torch  # here: the shell sets what glibc keeps before it knows whether a command computes anything
+
     return torch.empty(_BLOCK, dtype=torch.uint8, device="cpu")
 
 
