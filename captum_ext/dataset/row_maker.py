@@ -88,6 +88,9 @@ class Settings:
         for name in ("target", "return_convergence_delta", "generator", "inputs"):
             if name in self.attribute_kwargs:
                 raise ArgumentError("attribute_kwargs", f"without {name!r}, which is set for each batch", "it")
+        for name, value in self.attribute_kwargs.items():
+            if name.startswith("return_") and value is not False:
+                raise ArgumentError("attribute_kwargs", "without what returns more than maps", repr(name))
 
     @property
     def scores(self) -> dict[str, Metric]:

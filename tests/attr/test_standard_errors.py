@@ -25,6 +25,7 @@ from captum_ext.attr.paths import Starts, stratified_points
 from captum_ext.attr.paths.contrasts import contrasts
 from captum_ext.core.fills import ConstantFill
 from captum_ext.core.request import Request
+from captum_ext.dataset import attribute_dataset
 from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, ArgumentTypeError
 from captum_ext.upsampling import CoalitionScorer
 from captum_ext.upsampling.scoring import MaskedImages
@@ -474,3 +475,16 @@ def test_half_precision_keeps_errors_in_float32():
     maps, error = method.attribute(numbers(2, 3).half(), n_steps=16, return_standard_error=True)
     assert maps.dtype == error.dtype == torch.float32
     assert bool(error.isfinite().all())
+
+
+def test_runs_over_data_sets_refuse_what_returns_more_than_maps(tmp_path):
+    pytest.importorskip("pyarrow")
+    method = ExpectedGradients(lambda x: x.pow(3), references=numbers(5, 3))
+    with pytest.raises(ArgumentError, match="`attribute_kwargs`.*more than maps.*return_standard_error"):
+        attribute_dataset(
+            method,
+            torch.utils.data.TensorDataset(numbers(4, 3, seed=1)),
+            tmp_path,
+            target=0,
+            attribute_kwargs={"return_standard_error": True},
+        )
