@@ -87,7 +87,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--cost", type=int, default=0, help="pairs of calls")
     parser.add_argument("--cache", type=Path, default=Path("outputs/networks"))
+    parser.add_argument("--fast", action="store_true", help="a smaller run that shows that everything works")
     arguments = parser.parse_args()
+    if arguments.fast:
+        arguments.images, arguments.repeats, arguments.cost = 1, 4, min(arguments.cost, 1)
     warnings.simplefilter("ignore", UserWarning)  # one point a path: an upper bound, as the table shows
     if arguments.repeats:
         networks = {"five layers, ReLU": load_network("five-layers", arguments.cache).model, "GELU": smooth_network()}

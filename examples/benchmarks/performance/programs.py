@@ -44,7 +44,7 @@ PROGRAMS = (
     Program("tolerance", "Gradients for a given completeness", ("--first", "150", "410"), timed=True),
     Program("accuracy", "Gap and map error against gradients", ("--networks", "EfficientNet-Lite0")),
     Program("adaptive", "Completeness at equal cost"),
-    Program("error_bars", "Error bars of maps"),
+    Program("error_bars", "Error bars of maps", ("--cost", "3"), timed=True),
     Program("rounding", "How far maps move by rounding"),
     Program("costs", "What the methods cost beside the model", timed=True),
     Program("rows", "Rows in flight", timed=True),
