@@ -38,8 +38,8 @@ def _origin(found: Mapping[str, Any], timed: bool) -> str:
     packages = ", ".join(f"{name} {versions[name]}" for name in ("captum-ext", "captum", "torch", "numpy", "python"))
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}"
     load = f", load {found['load']:.1f} before" if timed else ""
-    minutes = f"{found['seconds'] / 60:.1f} minutes"
-    return _filled(f"Measured {found['measured']} in {minutes} at commit {found['commit']}; {where}{load}; {packages}.")
+    minutes = f" in {found['seconds'] / 60:.1f} minutes" if timed else ""
+    return _filled(f"Measured {found['measured']}{minutes} at commit {found['commit']}; {where}{load}; {packages}.")
 
 
 def _filled(paragraph: str) -> str:
