@@ -47,9 +47,9 @@ def is_done(found: Mapping[str, Any] | None, program: Program, commit: str) -> b
 
 
 def commit_of_code() -> str:
-    """The commit of this checkout; files that this command writes are no changes of it."""
+    """The commit of this checkout; kept rows, and the page of them, are no changes of it."""
     commit = current_commit()
-    written = [str(path.relative_to(ROOT)) for path in (ROWS, PAGE)]
+    written = [str(path.relative_to(ROOT)) for path in (ROWS.parent, PAGE)]
     others = ["git", "status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in written)]
     try:
         changed = subprocess.run(others, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
