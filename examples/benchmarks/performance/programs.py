@@ -73,5 +73,6 @@ ELSEWHERE = {
     "ranking": "how Weighted IG ranks pixels",
     "saliency_agreement": "agreement with another package",
     "choosing": "which method to choose",
+    "viewing": "the page that looks through runs: docs/view.md",
     "differences": "whether explanations changed",
 }
