@@ -42,7 +42,14 @@ class Program:
 PROGRAMS = (
     Program("speed", "Integrated Gradients against Captum's", ("--runs", "3"), timed=True),
     Program("tolerance", "Gradients for a given completeness", ("--first", "150", "410"), timed=True),
-    Program("accuracy", "Gap and map error against gradients", ("--networks", "EfficientNet-Lite0")),
+    Program(
+        "accuracy",
+        "Gap and map error against gradients",
+        (
+            *("--networks", "EfficientNet-Lite1", "--images", "10", "--nodes", "10", "20", "30", "40", "50"),
+            *("--rules", "Captum, Gauss", "Captum, middle", "graded"),
+        ),
+    ),
     Program("adaptive", "Completeness at equal cost"),
     Program("error_bars", "Error bars of maps", ("--cost", "3"), timed=True),
     Program("rounding", "How far maps move by rounding"),
