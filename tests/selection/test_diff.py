@@ -14,7 +14,7 @@ from captum_ext.attr import ExpectedGradients, IntegratedGradients
 from captum_ext.dataset import RunOptions, attribute_dataset
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, RunFolderError
 from captum_ext.selection import DiffOptions, diff, map_similarity
-from captum_ext.selection.diffing import permuted_p
+from captum_ext.selection.diffing import permuted_p, summary_of
 from captum_ext.selection.similarity import moved
 
 pytest.importorskip("pyarrow")
@@ -121,6 +121,17 @@ def test_the_level_of_the_test_is_kept_for_skewed_similarities_and_several_repea
     for repeats in (1, 3):
         p = [permuted_p(-source.lognormal(sigma=1.5, size=(1 + repeats, 12)), options) for _ in range(400)]
         assert np.mean(np.array(p) <= 0.05) <= 0.08
+
+
+def test_a_difference_is_beyond_every_single_repeat():
+    level = np.array([0.70, 0.72, 0.69, 0.71])[:, None]  # noise that all images share
+    near = random(3).normal(size=(4, 40)) * 0.01 + level
+    measured = {"correlation": near, "overlap": np.full((4, 40), 0.9), "moved": np.full((4, 40), 0.01)}
+    one = {name: values[:2] for name, values in measured.items()}
+    assert summary_of(one, {}, DiffOptions())["correlation"]["differs"]  # one repeat cannot tell
+    assert not summary_of(measured, {}, DiffOptions(margin=0))["correlation"]["differs"]
+    near[0] -= 0.1
+    assert summary_of(measured, {}, DiffOptions())["correlation"]["differs"]
 
 
 def test_two_models_differ_and_the_images_that_changed_most_come_first(tmp_path):
