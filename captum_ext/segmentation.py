@@ -86,6 +86,9 @@ class Segmenter:
         """Labels (N, H, W) of images (N, C, H, W) in the model's space, of volumes and signals likewise, on the images'
         device.
 
+        Args:
+            images: (N, C, H, W), volumes (N, C, D, H, W) or signals (N, C, T), as the model takes them.
+
         Raises:
             ArgumentError: images that `mean` and `std` do not bring into [0, 1], or of another number of channels.
         """

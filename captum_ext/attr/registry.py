@@ -84,6 +84,9 @@ def method_class(name: str | type[Any]) -> type[Any]:
 def method_settings(name: str | type[Any]) -> dict[str, Any]:
     """What a name says beside its class, as arguments of the constructor; nothing for most.
 
+    Args:
+        name: a key of `METHODS`, or anything else, which has no settings.
+
     Example:
         >>> from captum_ext.attr import method_settings
         >>> method_settings("samp"), method_settings("SAMP")  # plain SAMP, as in the shell; the class's own defaults

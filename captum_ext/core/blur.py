@@ -154,7 +154,11 @@ class Blur:
 
     def of_located(self, values: Tensor) -> Tensor:
         """Blur images, volumes, or signals (N, C, T) that are known to be such, along all their dimensions unless
-        `dims` says otherwise."""
+        `dims` says otherwise.
+
+        Args:
+            values: (N, C, T), (N, C, H, W) or (N, C, D, H, W).
+        """
         return gaussian_blur(values, self.sigma, dims=values.dim() - 2 if self.dims is None else self.dims)
 
     def __repr__(self) -> str:

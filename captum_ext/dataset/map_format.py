@@ -55,6 +55,9 @@ class MapFormat:
     def encode(self, attributions: Tensor) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Attributions (N, ...) as they are stored, and the scale (N,) of each map where there is one.
 
+        Args:
+            attributions: (N, ...) of the inputs' shape.
+
         Raises:
             ArgumentError: a `size` for attributions that are not (N, C, H, W) or (N, H, W).
             NonFiniteError: NaN or infinity in the attributions.

@@ -86,9 +86,12 @@ class DatasetAttributions:
         return list(self.manifest["failures"])
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows in the order of their index; None: all columns but maps and curves.
+        """The rows in the order of their index.
 
         `.to_pandas()` makes a data frame of it.
+
+        Args:
+            columns: their names. None: all but maps and curves.
 
         Raises:
             ArgumentError: a column that the run does not have.
@@ -120,7 +123,10 @@ class DatasetAttributions:
         return table.take(order).select(wanted)
 
     def maps(self, indices: Sequence[int] | None = None) -> Tensor:
-        """Maps (n, ...) of these samples, in this order, on their true scale, float32 or float64; None: all.
+        """Maps (n, ...) of these samples, in this order, on their true scale, float32 or float64.
+
+        Args:
+            indices: numbers of samples. None: all that have a row.
 
         Raises:
             ArgumentError: the run has no maps, none of one of these samples, or maps of several shapes.

@@ -28,6 +28,12 @@ def display_range(images: Tensor, mean: Any = None, std: Any = None) -> Tensor:
         NonFiniteError: NaN or infinity in them.
         ArgumentError: another shape, only one of mean and std, numbers for another number of channels, or images
             that `mean` and `std` do not bring into [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.images import display_range
+        >>> display_range(torch.tensor([[[[-1.0, 1.0]]]]), mean=0.5, std=0.5)
+        tensor([[[[0., 1.]]]], dtype=torch.float64)
     """
     if (mean is None) != (std is None):
         raise ArgumentError("mean", "given together with std", "only one of them")

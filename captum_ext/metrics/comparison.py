@@ -44,7 +44,11 @@ class Comparison:
     curves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
 
     def to_markdown(self, digits: int = 3) -> str:
-        """The table in markdown, with `digits` significant digits."""
+        """The table in markdown.
+
+        Args:
+            digits: significant digits of its numbers.
+        """
         header = ["method", *self.table.columns]
         lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
         for method, row in self.table.iterrows():

@@ -187,8 +187,7 @@ def diff_id(
     \delta)$$
 
     Both inputs keep the same number of pixels. The curve is zero at 0 and 1, which are added to the area. Higher areas
-    are better. `fractions` are the values of delta; the other arguments and the errors are those of `insertion`, but
-    pixels are ranked by absolute values unless `ranking` says otherwise.
+    are better. Errors are those of `insertion`; pixels are ranked by absolute values unless `ranking` says otherwise.
 
     `normalize="input"` divides by F(x) and is valid where F(x) > 0; "none" gives differences of scores.
 
@@ -198,6 +197,18 @@ def diff_id(
     sorts the elements, may leave a part of one pixel's channels. Removed pixels become the mean of those kept in each
     channel; the code has one mean over all channels, which is `baselines="overall-mean"` and makes a difference
     (`python -m examples.benchmarks.measurements.fills`).
+
+    Args:
+        forward_func: the model; its outputs are scored as they are.
+        inputs: (N, ...) or a tuple of such tensors.
+        attributions: as for `insertion`.
+        target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
+        additional_forward_args: as in Captum.
+        fractions: the values of delta, increasing, between 0 and 1.
+        baselines: what replaces pixels, as for `insertion`; "mean" is that of the pixels that are kept.
+        normalize: "input" or "none", see above.
+        ranking: how the map orders pixels.
+        internal_batch_size: rows given to the model at once.
 
     Example:
         >>> import torch

@@ -49,7 +49,22 @@ def pixel_flipping(
     Relevance Propagation", PLOS ONE 2015): the deletion curve with `pixels_in_step` pixels a step.
 
     https://doi.org/10.1371/journal.pone.0130140. Whole pixels are flipped, with all their channels; Quantus flips
-    channels one by one, three times as many on RGB images. The other arguments are those of `deletion`.
+    channels one by one, three times as many on RGB images.
+
+    Args:
+        forward_func: the model; its outputs are scored as they are.
+        inputs: (N, ...) or a tuple of such tensors.
+        attributions: of the inputs' shape or with one channel; as for `insertion`.
+        target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
+        additional_forward_args: as in Captum.
+        baselines: what replaces pixels, as for `deletion`.
+        pixels_in_step: flipped at once; a divisor of the number of pixels.
+        normalize: what scores are divided by, as for `deletion`.
+        ranking: how the map orders pixels.
+        internal_batch_size: rows given to the model at once.
+
+    Returns:
+        A `PerturbationCurve` with a number and a curve for each row. Lower areas are better.
 
     Raises:
         ArgumentError: `pixels_in_step` that does not divide the number of pixels, or as `deletion`.

@@ -55,6 +55,10 @@ class AdaptedModel(nn.Module):
     Its numbers are the model's, bit for bit; mode, device and dtype are those of the model inside. `print` shows what
     is known, and where it is known from.
 
+    Args:
+        model: the model inside.
+        knowledge: what `adapt` found out; nobody else makes it.
+
     Attributes:
         model: the model inside.
         size: of the images, (H, W); of what `prepare` makes and the model was tried with.
@@ -161,6 +165,9 @@ class AdaptedModel(nn.Module):
 
     def class_name(self, index: int) -> str:
         """Name of a class, or its number where names are not known.
+
+        Args:
+            index: of the class, from 0.
 
         Raises:
             ArgumentError: no such class.

@@ -286,7 +286,11 @@ class ReferenceDistribution:
         )
 
     def references_as_tuple(self, neighborhood: int) -> Tensors:
-        """References of one neighbourhood as a tuple, also for a single input."""
+        """References of one neighbourhood as a tuple, also for a single input.
+
+        Args:
+            neighborhood: its number, from 0.
+        """
         tensors = self.references[neighborhood]
         return tensors if isinstance(tensors, tuple) else (tensors,)
 
@@ -299,8 +303,11 @@ class ReferenceDistribution:
     def is_fitted_to(self, outputs: Tensor, tolerance: float = 5e-3) -> bool:
         """Whether a model with these outputs (q, ...) at `probes` is the one that this was fitted to.
 
-        Differences up to `tolerance` of the largest output are rounding. Without kept outputs nothing can be said:
-        then it is True.
+        Without kept outputs nothing can be said: then it is True.
+
+        Args:
+            outputs: (q, ...) of the model at `probes`.
+            tolerance: differences up to this share of the largest output are rounding.
         """
         if self.probe_outputs is None:
             return True
@@ -315,6 +322,9 @@ class ReferenceDistribution:
     @own_precision
     def assign(self, outputs: Tensor) -> Tensor:
         """Index (N,), on the CPU, of the neighbourhood whose centre is nearest to each row of outputs (N, ...).
+
+        Args:
+            outputs: (N, ...) of the model that the distribution was fitted to.
 
         Raises:
             ArgumentError: another number of outputs than the distribution was fitted on.
@@ -332,6 +342,10 @@ class ReferenceDistribution:
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the distribution to one safetensors file, whole or not at all; its folder is made if there is none.
+
+        Args:
+            path: of the file.
+            overwrite: replace a file that is there.
 
         Raises:
             FileExistsError: the path exists and `overwrite` is off, or it is no file.

@@ -68,11 +68,24 @@ class ScoringUpsampler(Protocol):
     def score_map(
         self, inputs: Tensor, forward_func: ForwardFunc, target: Target = None, additional_forward_args: Any = None
     ) -> Tensor:
-        """Scores (N, 1, H, W) in [0, 1] of the images' pixels."""
+        """Scores (N, 1, H, W) in [0, 1] of the images' pixels.
+
+        Args:
+            inputs: images (N, C, H, W), volumes or signals.
+            forward_func: the model.
+            target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
+            additional_forward_args: as in Captum.
+        """
         ...
 
     def redistribute(self, coarse: Tensor, score_map: Tensor, size: tuple[int, ...] | None = None) -> Tensor:
-        """Upsample `coarse` to (N, 1, H, W) by a score map, without any pass through the model."""
+        """Upsample `coarse` to (N, 1, H, W) by a score map, without any pass through the model.
+
+        Args:
+            coarse: (N, h, w) or (N, 1, h, w).
+            score_map: what `score_map` returned.
+            size: (H, W) of the result. None: that of the score map.
+        """
         ...
 
 
@@ -102,6 +115,15 @@ def upsample_maps(
 
     Raises:
         ArgumentTypeError, ArgumentError: an upsampler that returns something else.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.upsampling import InterpolationUpsampler, upsample_maps
+        >>> maps = [torch.rand(2, 2, 2), torch.rand(2, 4, 4)]
+        >>> images, upsampler = torch.rand(2, 3, 8, 8), InterpolationUpsampler("nearest")
+        >>> fine = upsample_maps(upsampler, maps, images, lambda x: x.sum((1, 2, 3)))
+        >>> [tuple(one.shape) for one in fine]
+        [(2, 1, 8, 8), (2, 1, 8, 8)]
     """
     dims = inputs.dim() - 2
     fine_size = check_size("size", tuple(inputs.shape[2:]) if size is None else size, dims)

@@ -266,6 +266,14 @@ class CoalitionScorer:
 
     Raises:
         ArgumentTypeError, ArgumentError: no such number of passes, penalty or seed.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.upsampling import CoalitionScorer, USUUpsampler
+        >>> usu = USUUpsampler(segmenter=torch.tensor([[0, 0, 1, 1]]), scorer=CoalitionScorer(n_passes=16))
+        >>> image = torch.tensor([[[[1.0, 1.0, 5.0, 5.0]]]])
+        >>> usu(torch.ones(1, 1, 1), image, lambda x: x[..., 2:].sum((1, 2, 3))).squeeze()
+        tensor([0.0689, 0.0689, 1.9311, 1.9311])
     """
 
     def __init__(self, n_passes: int = 96, ridge: float = 0.01, seed: int = 0) -> None:

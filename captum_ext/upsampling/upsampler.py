@@ -330,10 +330,13 @@ class USUUpsampler:
 
     @own_precision
     def redistribute(self, coarse: Tensor, score_map: Tensor, size: tuple[int, ...] | None = None) -> Tensor:
-        """Redistribute by a score map (N, 1, H, W) that `score_map` gave, without any pass through the model.
+        """Redistribute by a score map, without any pass through the model.
 
-        Scores (N, 1, T) are those of signals where `coarse` is (N, t) or `size` is (T,), else those of images of one
-        row.
+        Args:
+            coarse: (N, h, w) or (N, 1, h, w); of volumes and signals likewise.
+            score_map: what `score_map` gave, (N, 1, H, W). (N, 1, T) are scores of signals where `coarse` is (N, t) or
+                `size` is (T,), else those of images of one row.
+            size: (H, W) of the result. None: that of the score map.
         """
         if size is None:
             dims = 1 if isinstance(coarse, Tensor) and coarse.dim() == 2 else None

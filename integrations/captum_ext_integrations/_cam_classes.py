@@ -22,11 +22,36 @@ _host: Any = require("pytorch_grad_cam", "grad-cam")
 _project: Any = require("pytorch_grad_cam.utils.svd_on_activations", "grad-cam").get_2d_projection
 _replace: Any = require("pytorch_grad_cam.utils.find_layers", "grad-cam").replace_layer_recursive
 
+_DOCUMENT = """`pytorch_grad_cam.{name}` with `upsampler`, `normalize` and `as_tensor`; see the module's text.
+
+    Args:
+        model: as the host's: returns class scores (N, K), or anything that the targets read.
+        target_layers: a list of modules of the model; None: `layer` of an adapted model.
+        reshape_transform: makes maps (N, C, h, w) of the layer's features; None: they are such maps, or `to_grid` of an
+            adapted model.
+        upsampler: a name, an object or a function; None: the host's own map.
+        normalize: with an upsampler, divide each map by its maximum.
+        as_tensor: return a tensor on the model's device instead of an array.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: a layer that is none of the model, is not called or has no gradients, another
+            number of targets than of images, a compiled model.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext_integrations.grad_cam import {name}
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...                             torch.nn.Flatten(), torch.nn.Linear(4, 5)).eval()
+        >>> cam = {name}(model, [model[1]], upsampler="bilinear")
+        >>> cam(torch.rand(2, 3, 8, 8), None).shape
+        (2, 8, 8)
+    """
+
 
 def _adapted(host_class: Any, narrow: tuple[torch.dtype, ...] = NOT_IN_NUMPY, reads_targets: bool = True) -> Any:
     """The host's class with the upsampler mixed in; it makes no maps of the dtypes `narrow`."""
     name = host_class.__name__
-    document = f"`pytorch_grad_cam.{name}` with `upsampler`, `normalize` and `as_tensor`; see the module's text."
+    document = _DOCUMENT.format(name=name)
     body = {"__doc__": document, "__module__": __name__, "_narrow": narrow, "_reads_targets": reads_targets}
     return type(name, (Redistributing, host_class), body)
 
@@ -44,7 +69,20 @@ SegEigenCAM = _adapted(_host.SegEigenCAM, HALF)
 
 
 class FEM(Redistributing, _host.FEM):  # type: ignore[misc]
-    """`pytorch_grad_cam.FEM` with `upsampler`, `normalize` and `as_tensor`; see the module's text."""
+    """`pytorch_grad_cam.FEM` with `upsampler`, `normalize` and `as_tensor`; see the module's text.
+
+    Args:
+        k: activations above their mean by so many standard deviations count.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext_integrations.grad_cam import FEM
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...                             torch.nn.Flatten(), torch.nn.Linear(4, 5)).eval()
+        >>> cam = FEM(model, [model[1]], upsampler="bilinear")
+        >>> cam(torch.rand(2, 3, 8, 8), None).shape
+        (2, 8, 8)
+    """
 
     _reads_targets = False
 
@@ -66,7 +104,21 @@ class FEM(Redistributing, _host.FEM):  # type: ignore[misc]
 
 
 class KPCA_CAM(Redistributing, _host.KPCA_CAM):  # type: ignore[misc]  # noqa: N801 (the host's name)
-    """`pytorch_grad_cam.KPCA_CAM` with `upsampler`, `normalize` and `as_tensor`; see the module's text."""
+    """`pytorch_grad_cam.KPCA_CAM` with `upsampler`, `normalize` and `as_tensor`; see the module's text.
+
+    Args:
+        kernel: of scikit-learn's `KernelPCA`.
+        gamma: of that kernel; None: scikit-learn's.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext_integrations.grad_cam import KPCA_CAM
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...                             torch.nn.Flatten(), torch.nn.Linear(4, 5)).eval()
+        >>> cam = KPCA_CAM(model, [model[1]], upsampler="bilinear")
+        >>> cam(torch.rand(2, 3, 8, 8), None).shape
+        (2, 8, 8)
+    """
 
     _reads_targets = False
 
@@ -94,6 +146,21 @@ class AblationCAM(Redistributing, _host.AblationCAM):  # type: ignore[misc]
     Without `ablation_layer` it is the host's `AblationLayer`, and where the features have their channels last, as
     tokens, its `AblationLayerVit`; the host's default takes positions for channels there. A target whose score is zero,
     as that of a box where nothing is found, is refused: weights are shares of the score.
+
+    Args:
+        ablation_layer: what leaves channels out; None: see above.
+        batch_size: channels left out at once.
+        ratio_channels_to_ablate: share of the channels that is tried, those that lie most inside of the
+            activations' first principal component.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext_integrations.grad_cam import AblationCAM
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...                             torch.nn.Flatten(), torch.nn.Linear(4, 5)).eval()
+        >>> cam = AblationCAM(model, [model[1]], upsampler="bilinear")
+        >>> cam(torch.rand(2, 3, 8, 8), None).shape
+        (2, 8, 8)
     """
 
     def __init__(
@@ -152,6 +219,15 @@ class ScoreCAM(Redistributing, _host.ScoreCAM):  # type: ignore[misc]
     """`pytorch_grad_cam.ScoreCAM` with `upsampler`, `normalize` and `as_tensor`; see the module's text.
 
     In half precision the masks are made in float32, and the masked images given to the model in its own dtype.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext_integrations.grad_cam import ScoreCAM
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...                             torch.nn.Flatten(), torch.nn.Linear(4, 5)).eval()
+        >>> cam = ScoreCAM(model, [model[1]], upsampler="bilinear")
+        >>> cam(torch.rand(2, 3, 8, 8), None).shape
+        (2, 8, 8)
     """
 
     def get_cam_weights(
@@ -178,6 +254,15 @@ class ShapleyCAM(Redistributing, _host.ShapleyCAM):  # type: ignore[misc]
     product of Hessian and activations) are computed here: in float32, with the graph kept for the next layer, and on
     the grid that `reshape_transform` gives, which the host leaves out. Operations that cannot be differentiated twice,
     as those of detectors with regions of interest, are refused.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext_integrations.grad_cam import ShapleyCAM
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...                             torch.nn.Flatten(), torch.nn.Linear(4, 5)).eval()
+        >>> cam = ShapleyCAM(model, [model[1]], upsampler="bilinear")
+        >>> cam(torch.rand(2, 3, 8, 8), None).shape
+        (2, 8, 8)
     """
 
     def get_cam_image(
@@ -225,6 +310,15 @@ class FullGrad(Redistributing, _host.FullGrad):  # type: ignore[misc]
     bias, whatever `target_layers` are; they can be left out of any model. Each bias is multiplied with the gradient of
     its own layer, whatever the order of calls, and layers that the score does not depend on add nothing; the host takes
     biases in the order of definition.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext_integrations.grad_cam import FullGrad
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...                             torch.nn.Flatten(), torch.nn.Linear(4, 5)).eval()
+        >>> cam = FullGrad(model, upsampler="bilinear")
+        >>> cam(torch.rand(2, 3, 8, 8), None).shape
+        (2, 8, 8)
     """
 
     _skips_layers = True

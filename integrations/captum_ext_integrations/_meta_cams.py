@@ -27,7 +27,27 @@ _base: Any = require("pytorch_grad_cam.base_cam", "grad-cam")
 
 
 class FinerCAM(_host.FinerCAM):  # type: ignore[misc]
-    """`pytorch_grad_cam.FinerCAM`, whose inner CAM gets the upsampler; `base_method` may be the host's or ours."""
+    """`pytorch_grad_cam.FinerCAM`, whose inner CAM gets the upsampler; `base_method` may be the host's or ours.
+
+    Args:
+        model: as the host's.
+        target_layers: a list of modules of the model; None: `layer` of an adapted model.
+        reshape_transform: makes maps (N, C, h, w) of the layer's features; None: they are such maps, or `to_grid` of an
+            adapted model.
+        base_method: the CAM inside, a class or a function that makes one.
+        upsampler: a name, an object or a function; None: the host's own map.
+        normalize: with an upsampler, divide each map by its maximum.
+        as_tensor: return a tensor on the model's device instead of an array.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext_integrations.grad_cam import FinerCAM
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...                             torch.nn.Flatten(), torch.nn.Linear(4, 5)).eval()
+        >>> cam = FinerCAM(model, [model[1]], upsampler="bilinear")
+        >>> cam(torch.rand(2, 3, 8, 8), None).shape
+        (2, 8, 8)
+    """
 
     def __init__(
         self,
@@ -68,6 +88,31 @@ class RefineCAM(_host.RefineCAM):  # type: ignore[misc]
     product. `base_method` may be the host's class or ours; the options that its classes take are named here, others go
     in by `functools.partial(base_method, ...)`. Without an upsampler `eigen_smooth` is what it is in the host: the base
     method's `aug_smooth`.
+
+    Args:
+        model: as the host's.
+        target_layers: a list of modules of the model; None: `layer` of an adapted model.
+        reshape_transform: makes maps (N, C, h, w) of the layer's features; None: they are such maps, or `to_grid` of an
+            adapted model.
+        base_method: the CAM inside, a class or a function that makes one.
+        ablation_layer: of AblationCAM as `base_method`.
+        ratio_channels_to_ablate: of AblationCAM.
+        k: of FEM.
+        kernel: of KPCA_CAM.
+        gamma: of KPCA_CAM.
+        batch_size: of AblationCAM and ScoreCAM.
+        upsampler: a name, an object or a function; None: the host's own map.
+        normalize: with an upsampler, divide each map by its maximum.
+        as_tensor: return a tensor on the model's device instead of an array.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext_integrations.grad_cam import RefineCAM
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...                             torch.nn.Flatten(), torch.nn.Linear(4, 5)).eval()
+        >>> cam = RefineCAM(model, [model[0], model[1]], upsampler="bilinear")
+        >>> cam(torch.rand(2, 3, 8, 8), None).shape
+        (2, 8, 8)
     """
 
     def __init__(
@@ -115,6 +160,42 @@ class SESS(_host.SESS):  # type: ignore[misc]
 
     `base_method` may be the host's class or ours; the options that its classes take are named here, others go in by
     `functools.partial(base_method, ...)`. `normalize` concerns the CAMs of patches, which SESS expects in [0, 1].
+
+    Args:
+        model: as the host's.
+        target_layers: a list of modules of the model; None: `layer` of an adapted model.
+        reshape_transform: makes maps (N, C, h, w) of the layer's features; None: they are such maps, or `to_grid` of an
+            adapted model.
+        base_method: the CAM inside, a class or a function that makes one.
+        scales: what the image's shorter side is resized to, in pixels, before patches are cut; None: `num_scales` of
+            them from the window's size on.
+        num_scales: number of scales.
+        scale_step_ratio: how much larger the next scale is, as a share of the window.
+        window_size: side of a patch; None: the image's shorter side.
+        step_size: from patch to patch; None: `window_size`.
+        pre_filter_ratio: share of the patches that is left out beforehand, those with the lowest scores.
+        theta: values of a patch's map up to this one do not count in the mean.
+        pool: "mean" or "max" over patches.
+        smooth: blur the map at the end.
+        use_softmax_scores: weigh patches by probabilities instead of scores.
+        batch_size: patches at once.
+        ablation_layer: of AblationCAM as `base_method`.
+        ratio_channels_to_ablate: of AblationCAM.
+        k: of FEM.
+        kernel: of KPCA_CAM.
+        gamma: of KPCA_CAM.
+        upsampler: a name, an object or a function; None: the host's own map.
+        normalize: with an upsampler, divide each map by its maximum.
+        as_tensor: return a tensor on the model's device instead of an array.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext_integrations.grad_cam import SESS
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...                             torch.nn.Flatten(), torch.nn.Linear(4, 5)).eval()
+        >>> cam = SESS(model, [model[1]], scales=[8], window_size=8, step_size=8)
+        >>> cam(torch.rand(2, 3, 8, 8), None).shape
+        (2, 8, 8)
     """
 
     def __init__(

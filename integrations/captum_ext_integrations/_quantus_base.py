@@ -62,7 +62,31 @@ class TorchMetric(_Metric):  # type: ignore[misc]
 
     Arguments after those of the subclass are those of every Quantus metric. `normalise` is off by default: Quantus
     divides by the maximum of the whole batch, so that a sample's numbers would depend on its neighbours; no metric here
-    needs it. `aggregate_func` leaves undefined samples out.
+    needs it.
+
+    Args:
+        abs: take absolute values of the attributions first.
+        normalise: let Quantus scale the attributions first.
+        normalise_func: by which function; None: Quantus's, by the largest value of the batch.
+        normalise_func_kwargs: its keywords.
+        return_aggregate: one number for the batch.
+        aggregate_func: of the samples' scores; None: their mean, without those that are not defined.
+        default_plot_func: draws the scores, where Quantus is asked to plot.
+        disable_warnings: of Quantus.
+        display_progressbar: of Quantus.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from captum_ext_integrations.quantus_metrics import TorchMetric
+        >>> class Largest(TorchMetric):
+        ...     name = "Largest"
+        ...     def score(self, forward, x, a, y, s):
+        ...         return a.flatten(1).amax(1)
+        >>> x = np.ones((2, 1, 2, 2), dtype=np.float32)
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> [float(one) for one in Largest(disable_warnings=True)(model, x, np.array([0, 1]), 3 * x)]
+        [3.0, 3.0]
     """
 
     model_applicability: ClassVar[Any] = {enums.ModelType.TORCH}
@@ -178,7 +202,15 @@ class TorchMetric(_Metric):  # type: ignore[misc]
         return list(scores.detach().cpu().double().tolist())
 
     def score(self, forward: Forward, x: Tensor, a: Tensor, y: Tensor, s: Tensor | None) -> Tensor:
-        """Scores (N,) or curves (N, S) of maps `a` of inputs `x` with labels `y` and segmentations `s`."""
+        """Scores (N,) or curves (N, S) of maps.
+
+        Args:
+            forward: the model, with softmax where the class says so: inputs to outputs (N, K).
+            x: inputs (N, ...), on the model's device.
+            a: their maps, (N, C, ...) or (N, 1, ...).
+            y: labels (N,).
+            s: segmentations (N, 1, H, W) where they were given.
+        """
         raise NotImplementedError
 
 
@@ -196,7 +228,7 @@ class CurveMetric(TorchMetric):
         return_auc_per_sample: the area under each curve rather than the curve.
         seed: of the order of pixels with equal importance.
         default_plot_func: None for `plot_curves`.
-        abs: as for every Quantus metric, like all that follow.
+        abs: take absolute values of the attributions first.
     """
 
     def __init__(
@@ -244,8 +276,19 @@ class CurveMetric(TorchMetric):
 def plot_curves(y_batch: Any = None, scores: Any = None) -> Any:  # noqa: ARG001 (Quantus's signature)
     """Plot the mean of the curves of a metric made with `return_auc_per_sample=False`; returns the figure.
 
+    Args:
+        y_batch: the labels, which Quantus hands on; not looked at.
+        scores: curves (N, S).
+
     Raises:
         ArgumentError: scores that are areas, not curves.
+
+    Example:
+        >>> from captum_ext_integrations.quantus_metrics import plot_curves
+        >>> figure = plot_curves(scores=[[1.0, 0.5, 0.0], [1.0, 0.2, 0.1]])
+        >>> len(figure.gca().lines)
+        3
+        >>> figure.clear()
     """
     curves = np.asarray(scores, dtype=float)
     if curves.ndim != 2:

@@ -47,7 +47,11 @@ class Source:
     channels: int = 3
 
     def inputs(self, images: NDArray[Any]) -> Tensor:
-        """The model's inputs of what a batch has in its column of images."""
+        """The model's inputs of what a batch has in its column of images.
+
+        Args:
+            images: (N, ...) of the batch: arrays, or images that are prepared one by one.
+        """
         if self.prepare is None:
             return _tensor(images)
         sample_format = SampleFormat(self.prepare, channels=self.channels)

@@ -58,8 +58,20 @@ _IMAGES = {enums.DataType.IMAGE}
 class Insertion(CurveMetric):
     """Insertion (Petsiuk et al., 2018): the area under the score while the most important pixels are inserted.
 
-    See `captum_ext.metrics.insertion`. `n_steps` is the number of steps; `baselines` defaults to the blurred input for
-    images, else zero; the other arguments are those of `CurveMetric`.
+    See `captum_ext.metrics.insertion`. `baselines` defaults to the blurred input for images, else zero.
+
+    Args:
+        n_steps: number of steps.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from captum_ext_integrations.quantus_metrics import Insertion
+        >>> x = np.arange(1.0, 33.0, dtype=np.float32).reshape(2, 1, 4, 4) / 32
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        >>> scores = Insertion(n_steps=4, baselines=0, disable_warnings=True)(model, x, np.array([0, 1]), x)
+        >>> len(scores)
+        2
     """
 
     name: ClassVar[str] = "Insertion"
@@ -98,8 +110,20 @@ class Insertion(CurveMetric):
 class Deletion(CurveMetric):
     """Deletion (Petsiuk et al., 2018): the area under the score while the most important pixels are deleted.
 
-    See `captum_ext.metrics.deletion`. `n_steps` is the number of steps; `baselines` defaults to zero; the other
-    arguments are those of `CurveMetric`.
+    See `captum_ext.metrics.deletion`. `baselines` defaults to zero.
+
+    Args:
+        n_steps: number of steps.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from captum_ext_integrations.quantus_metrics import Deletion
+        >>> x = np.arange(1.0, 33.0, dtype=np.float32).reshape(2, 1, 4, 4) / 32
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        >>> scores = Deletion(n_steps=4, disable_warnings=True)(model, x, np.array([0, 1]), x)
+        >>> len(scores)
+        2
     """
 
     name: ClassVar[str] = "Deletion"
@@ -137,9 +161,21 @@ class DiffID(CurveMetric):
     """DiffID (Yang et al., "Local Path Integration for Attribution", 2023): insertion minus deletion at equal numbers
     of kept pixels.
 
-    See `captum_ext.metrics.diff_id`. `fractions` are the shares that are removed; `baselines` defaults to the mean of
-    the kept pixels, `score_scale` to "input". `abs` is on: absolute values are taken before channels are summed, if
-    they are not yet.
+    See `captum_ext.metrics.diff_id`. `baselines` defaults to the mean of the kept pixels, `score_scale` to "input".
+    `abs` is on: absolute values are taken before channels are summed, if they are not yet.
+
+    Args:
+        fractions: the shares that are removed.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from captum_ext_integrations.quantus_metrics import DiffID
+        >>> x = np.arange(1.0, 33.0, dtype=np.float32).reshape(2, 1, 4, 4) / 32
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        >>> scores = DiffID(score_scale="none", disable_warnings=True)(model, x, np.array([0, 1]), x)
+        >>> len(scores)
+        2
     """
 
     name: ClassVar[str] = "DiffID"
@@ -177,8 +213,21 @@ class DiffID(CurveMetric):
 class PixelFlipping(CurveMetric):
     """Pixel flipping (Bach et al., 2015) by whole pixels: Quantus's class flips each channel by itself.
 
-    See `captum_ext.metrics.pixel_flipping`. `features_in_step` is a divisor of the number of pixels; `baselines`
-    defaults to zero; the other arguments are those of `CurveMetric`. Curves and areas begin with the unchanged input.
+    See `captum_ext.metrics.pixel_flipping`. `baselines` defaults to zero. Curves and areas begin with the unchanged
+    input.
+
+    Args:
+        features_in_step: pixels flipped at once, a divisor of their number.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from captum_ext_integrations.quantus_metrics import PixelFlipping
+        >>> x = np.arange(1.0, 33.0, dtype=np.float32).reshape(2, 1, 4, 4) / 32
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        >>> scores = PixelFlipping(features_in_step=4, disable_warnings=True)(model, x, np.array([0, 1]), x)
+        >>> len(scores)
+        2
     """
 
     name: ClassVar[str] = "Pixel-Flipping (whole pixels)"
@@ -216,9 +265,23 @@ class PixelFlipping(CurveMetric):
 class IROF(TorchMetric):
     """IROF (Rieger and Hansen, 2020) for images with maps of one channel or several, in [0, 1].
 
-    See `captum_ext.metrics.irof`, whose argument `segments` it takes; `seed` is that of the order of segments with
-    equal means. Quantus's class fails on RGB images with maps of one channel, and counts segments instead of their
-    share.
+    See `captum_ext.metrics.irof`. Quantus's class fails on RGB images with maps of one channel, and counts segments
+    instead of their share.
+
+    Args:
+        segments: as for `captum_ext.metrics.irof`: labels, a method's name, a function or a `Segmenter`.
+        seed: of the order of segments with equal means.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from captum_ext_integrations.quantus_metrics import IROF
+        >>> x = np.arange(1.0, 33.0, dtype=np.float32).reshape(2, 1, 4, 4) / 32
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        >>> segments = torch.arange(4).reshape(2, 2).repeat_interleave(2, 0).repeat_interleave(2, 1)
+        >>> scores = IROF(segments, disable_warnings=True)(model, x, np.array([0, 1]), x)
+        >>> len(scores)
+        2
     """
 
     name: ClassVar[str] = "IROF (share of segments)"
@@ -253,10 +316,25 @@ class IROF(TorchMetric):
 class ROAD(TorchMetric):
     """ROAD (Rong et al., 2022) for images with maps of one channel or several: mean score over the fractions.
 
-    See `captum_ext.metrics.road`, whose arguments `fractions` and `noise` it takes; `seed` is that of the noise and of
-    the order of pixels with equal importance. With `return_correct` it returns for each fraction whether the label is
-    still first, of which the paper's accuracy is the mean. Quantus's class fails on RGB images with maps of one
-    channel, and returns one accuracy for the whole data set.
+    See `captum_ext.metrics.road`. Quantus's class fails on RGB images with maps of one channel, and returns one
+    accuracy for the whole data set.
+
+    Args:
+        fractions: shares of the pixels that are removed.
+        noise: standard deviation of the noise in what replaces them.
+        return_correct: return for each fraction whether the label is still first, of which the paper's accuracy is the
+            mean.
+        seed: of the noise, and of the order of pixels with equal importance.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from captum_ext_integrations.quantus_metrics import ROAD
+        >>> x = np.arange(1.0, 33.0, dtype=np.float32).reshape(2, 1, 4, 4) / 32
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        >>> scores = ROAD(disable_warnings=True)(model, x, np.array([0, 1]), x)
+        >>> len(scores)
+        2
     """
 
     name: ClassVar[str] = "ROAD (per sample)"
@@ -296,8 +374,24 @@ class ROAD(TorchMetric):
 class ScaleFreeInfidelity(TorchMetric):
     """Infidelity (Yeh et al., 2019) with the best single factor for each sample, over the variance: in [0, 1].
 
-    See `captum_ext.metrics.infidelity`, whose arguments `n_samples`, `patch` and `seed` it takes; `raw=True` returns
-    the raw value, in squared units of the score. That, as Quantus's class, measures a map's scale before anything else.
+    See `captum_ext.metrics.infidelity`.
+
+    Args:
+        n_samples: number of perturbations.
+        patch: side of a square that is replaced, as a share of the shorter side.
+        raw: return the raw value, in squared units of the score; it measures a map's scale before anything else, as
+            Quantus's class does.
+        seed: of the perturbations.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from captum_ext_integrations.quantus_metrics import ScaleFreeInfidelity
+        >>> x = np.arange(1.0, 33.0, dtype=np.float32).reshape(2, 1, 4, 4) / 32
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        >>> scores = ScaleFreeInfidelity(n_samples=5, disable_warnings=True)(model, x, np.array([0, 1]), x)
+        >>> len(scores)
+        2
     """
 
     name: ClassVar[str] = "Scale-free Infidelity"
@@ -333,7 +427,20 @@ class ScaleFreeInfidelity(TorchMetric):
 class IoU(TorchMetric):
     """Intersection over union of the most attributed pixels and the segmentation `s_batch`.
 
-    See `captum_ext.metrics.iou`. `threshold` is "area" (as many pixels as the segmentation has) or "best".
+    See `captum_ext.metrics.iou`.
+
+    Args:
+        threshold: "area" (as many pixels as the segmentation has) or "best".
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from captum_ext_integrations.quantus_metrics import IoU
+        >>> x = np.arange(1.0, 33.0, dtype=np.float32).reshape(2, 1, 4, 4) / 32
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        >>> scores = IoU(disable_warnings=True)(model, x, np.array([0, 1]), x, s_batch=x > 0.5)
+        >>> len(scores)
+        2
     """
 
     name: ClassVar[str] = "IoU"
@@ -370,7 +477,15 @@ METRICS = (Deletion, DiffID, IROF, Insertion, IoU, PixelFlipping, ROAD, ScaleFre
 
 
 def register() -> None:
-    """Add the metrics to `quantus.AVAILABLE_METRICS` under their names; nothing that is there is replaced."""
+    """Add the metrics to `quantus.AVAILABLE_METRICS` under their names; nothing that is there is replaced.
+
+    Example:
+        >>> import quantus
+        >>> from captum_ext_integrations.quantus_metrics import register
+        >>> register()
+        >>> any("DiffID" in names for names in quantus.AVAILABLE_METRICS.values())
+        True
+    """
     for metric in METRICS:
         category = _quantus.AVAILABLE_METRICS[metric.evaluation_category.value]
         category.setdefault(metric.name, metric)

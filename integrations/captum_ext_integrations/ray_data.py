@@ -206,6 +206,11 @@ def fit_references(
         ArgumentTypeError: not a Ray data set.
         ArgumentError: fewer than two samples, a column that is not there, or an index that occurs twice.
         NonFiniteError: NaN or infinity in the outputs.
+
+    Example:
+        On a cluster, for a data set of which every row has an image and its index:
+
+        `fitted = fit_references(ray.data.read_parquet("images"), make_model, n_references=20, concurrency=4)`
     """
     if not isinstance(samples, ray_data.Dataset):
         raise ArgumentTypeError("samples", "a Ray data set; others go to ReferenceDistribution.fit", describe(samples))

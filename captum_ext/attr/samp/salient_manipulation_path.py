@@ -70,7 +70,7 @@ class SalientManipulationPath(PathMethod):
     the mean of the two.
 
     Its sum is NOT the score difference at usual settings. Moving thousands of pixels at once overshoots the first-order
-    gain by which they were picked: on 20 real images (`python -m examples.benchmarks.measurements.gaps`, README) the
+    gain by which they were picked: on 20 real images (`python -m examples.benchmarks.measurements.gaps`) the
     gap is tens of times the score difference, where Integrated Gradients with the same two baselines misses a fraction
     of it. Read these maps as rankings; the convergence delta is always available.
 
@@ -92,7 +92,7 @@ class SalientManipulationPath(PathMethod):
             gradient, which can be read in two ways. "gradient": it chooses pixels, and attributions add the true
             gradient times the move, so that they are estimates of changes of the score. "velocity": it is substituted
             there, too, and attributions add $v_k \odot d_k$. Measured (`python -m
-            examples.benchmarks.measurements.samp`, README): the sum comes nearer to the score difference and deletion
+            examples.benchmarks.measurements.samp`): the sum comes nearer to the score difference and deletion
             is better; insertion and DiffID are better on ImageNet images and worse on digits. Without momentum both are
             the same.
         feature_mask: integers as Captum's `FeatureAblation` takes them, broadcastable to the inputs (a tuple for
