@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo benchmark benchmark-speed fuzz compatibility test test-browser test-long test-gpu test-scale test-lowest lint wheel clean
+.PHONY: demo benchmark benchmark-speed fuzz compatibility test test-browser test-long test-gpu test-scale test-lowest lint lint-workflows wheel package changelog docs clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m examples.quickstart
@@ -36,9 +36,9 @@ compatibility: $(VENV)/.installed-test
 test-scale: $(VENV)/.installed-test $(VENV)/.installed-ray
 	$(BIN)/python -m pytest -q -m scale tests/scale
 
-# The page of runs in a real Chromium, which has to be installed (apt-get install chromium).
+# The page of runs, and the site if `make docs` has built it, in a real Chromium (apt-get install chromium).
 test-browser: $(VENV)/.installed-browser
-	$(BIN)/python -m pytest -q -m browser tests/integrations/viewer
+	$(BIN)/python -m pytest -q -m browser tests/integrations/viewer tests/docs
 
 # What only a GPU can show; without one, the same numbers on the CPU, which shows that the tests themselves work.
 test-gpu: $(VENV)/.installed-test
@@ -59,11 +59,28 @@ lint: $(VENV)/.installed-test $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# The site, in docs/_build/html: offline, the examples run, warnings are errors. FLAGS="-D plot_gallery=0" runs none.
+docs: $(VENV)/.installed-docs
+	OMP_NUM_THREADS=2 $(BIN)/python -m sphinx -W --keep-going -b html $(FLAGS) docs docs/_build/html
+
+# Wheel and sdist in dist/package, twice and bit for bit the same; what is in them, what PyPI says, what types it has, an SBOM.
+package: $(VENV)/.installed-release
+	$(BIN)/python .ci/package.py dist/package
+
+# The workflows of GitHub, without a network.
+lint-workflows: $(VENV)/.installed-release
+	$(BIN)/actionlint
+	$(BIN)/zizmor --offline --quiet .github
+
+# What the next release's entry in the changelog is so far.
+changelog: $(VENV)/.installed-release
+	$(BIN)/towncrier build --draft --version next
+
 wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) .venv-lowest dist outputs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest docs/_build docs/gallery docs/reference docs/messages.md dist outputs .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[$*]"

@@ -1,7 +1,11 @@
-"""Run what a README shows: its python blocks in order as one program, and the commands of its sh blocks.
+"""Run what pages show: the python blocks of each in order as one program, and the commands of its sh blocks.
 
+    python .ci/readme.py README.md docs/start.md ...
+
+All programs run in one process, each in a namespace of its own: a page stands alone, and torch is imported once.
 Commands of a block run in order, blocks beside each other: nothing is timed here. Commands that install something or
-were run before this script (make) are skipped; benchmarks run with --fast.
+were run before this script (make) are skipped, and so are benchmarks. Blocks of other languages (py, bash,
+console) are shown and not run.
 """
 
 from __future__ import annotations
@@ -11,13 +15,16 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 SKIPPED = ("#", "pip install", "make ", "git ")
-HAS_FAST = ("examples.benchmarks", "examples.quantus_evaluation")
+MEASURED = "examples.benchmarks"  # what takes hours; a test looks whether such commands exist
+HAS_FAST = ("examples.quantus_evaluation",)
 AT_ONCE = 2
+PROGRAMS = "--programs"
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -26,8 +33,20 @@ def blocks(text: str, language: str) -> list[str]:
 
 def commands(block: str) -> list[str]:
     lines = [line.strip() for line in block.splitlines()]
-    chosen = [line for line in lines if line and not line.startswith(SKIPPED) and "pip install" not in line]
+    chosen = [line for line in lines if line and not line.startswith(SKIPPED) and "pip install" not in line and MEASURED not in line]
     return [f"{line} --fast" if any(name in line for name in HAS_FAST) else line for line in chosen]
+
+
+def run_programs(paths: Sequence[str]) -> None:
+    """The python blocks of each page, in this process."""
+    sys.path.insert(0, os.getcwd())
+    warnings.simplefilter("error", UserWarning)
+    for path in paths:
+        start = time.perf_counter()
+        source = "\n".join(blocks(Path(path).read_text(), "python"))
+        if source:
+            exec(compile(source, f"<python blocks of {path}>", "exec"), {"__name__": "__main__"})
+            print(f"--- {path}, python: {time.perf_counter() - start:.0f} s\n", flush=True)
 
 
 def run(block: Sequence[str | list[str]]) -> None:
@@ -44,15 +63,15 @@ def run(block: Sequence[str | list[str]]) -> None:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        shown = command if isinstance(command, str) else "the python blocks"
+        shown = command if isinstance(command, str) else "python blocks"
         print(f"{found.stdout}--- {shown}: {time.perf_counter() - start:.0f} s\n", flush=True)
         found.check_returncode()
 
 
-def main() -> None:
-    text = Path(sys.argv[1]).read_text()
-    program = [sys.executable, "-W", "error::UserWarning", "-c", "\n".join(blocks(text, "python"))]
-    todo = [[program], *filter(None, map(commands, blocks(text, "sh")))]
+def main(paths: list[str]) -> None:
+    todo: list[list[str | list[str]]] = [[[sys.executable, __file__, PROGRAMS, *paths]]]
+    for path in paths:
+        todo += [list(chosen) for block in blocks(Path(path).read_text(), "sh") if (chosen := commands(block))]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
             for one in as_completed([pool.submit(run, block) for block in todo]):
@@ -63,4 +82,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if PROGRAMS in sys.argv:
+        run_programs(sys.argv[2:])
+    else:
+        main(sys.argv[1:])

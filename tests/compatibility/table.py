@@ -112,7 +112,7 @@ _INTRODUCTION = """# Which models
 library, of `examples/models`, where a segmentation network and a network of videos are, too; CI runs them with tiny
 checkpoints. They run as they stand here, with `main(...)` behind them; `prepare` takes a picture of yours, as an array
 or from `PIL.Image.open`, in place of scikit-image's. The shell (extra `cli`) does the same without code:
-`pip install ".[cli,timm]"`, then `captum-ext explain cat.png --model timm:NAME`, and so on, as the README says.
+`pip install ".[cli,timm]"`, then `captum-ext explain cat.png --model timm:NAME`; see [the command line](shell.md).
 """
 
 _EXAMPLES = {
