@@ -33,7 +33,11 @@ def blocks(text: str, language: str) -> list[str]:
 
 def commands(block: str) -> list[str]:
     lines = [line.strip() for line in block.splitlines()]
-    chosen = [line for line in lines if line and not line.startswith(SKIPPED) and "pip install" not in line and MEASURED not in line]
+    chosen = [
+        line
+        for line in lines
+        if line and not line.startswith(SKIPPED) and "pip install" not in line and MEASURED not in line
+    ]
     return [f"{line} --fast" if any(name in line for name in HAS_FAST) else line for line in chosen]
 
 

@@ -24,6 +24,7 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "captum_ext.references": ("References and baselines", ()),
     "captum_ext.upsampling": ("Upsampling", ()),
     "captum_ext.metrics": ("Metrics", ()),
+    "captum_ext.selection": ("Choosing a method", ()),
     "captum_ext.visualize": ("Figures", ()),
     "captum_ext.images": ("Images", ()),
     "captum_ext.segmentation": ("Segmentation", ("MultiScaleSegmenter", "Segmenter")),
@@ -63,6 +64,19 @@ class Public:
         return (self.home, self.title) != (self.module, self.name)
 
 
+@functools.cache
+def present() -> tuple[str, ...]:
+    """The modules that can be imported here: one that needs Ray, say, is left out where that is missing."""
+    found = []
+    for module in MODULES:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            continue
+        found.append(module)
+    return tuple(found)
+
+
 def exported(module: str) -> list[str]:
     """The names of a module that are public."""
     loaded = importlib.import_module(module)
@@ -83,7 +97,7 @@ def everything() -> tuple[Public, ...]:
     """All public names. What is imported from two places, or has a short name, has the page of its first place."""
     found: list[Public] = []
     homes: dict[int, tuple[str, str]] = {}
-    for module in MODULES:
+    for module in present():
         loaded = importlib.import_module(module)
         names = exported(module)
         for name in sorted(names, key=lambda one: (one != getattr(getattr(loaded, one), "__name__", one), one)):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from docstrings import of_prose
-from public_names import MODULES, Public, comment_of, everything, is_property, members, pages
+from public_names import MODULES, Public, comment_of, everything, is_property, members, pages, present
 
 FOLDER = "reference"
 
@@ -19,7 +19,7 @@ FOLDER = "reference"
 def write_pages(folder: Path) -> list[Path]:
     """Write all pages where they are not yet as they should be; what is left of another time is removed."""
     texts = {"index.rst": _index()}
-    texts |= {f"{module}.rst": _module_page(module) for module in MODULES}
+    texts |= {f"{module}.rst": _module_page(module) for module in present()}
     texts |= {f"{page}.rst": page_of(public) for page, public in pages().items()}
     folder.mkdir(exist_ok=True)
     for path in folder.glob("*.rst"):
@@ -105,7 +105,7 @@ def _index() -> str:
         ".. toctree::",
         "   :maxdepth: 1",
         "",
-        *(f"   {title} <{name}>" for name, (title, _) in MODULES.items()),
+        *(f"   {MODULES[name][0]} <{name}>" for name in present()),
         "",
     ]
     lines += ["All names:", "", ".. hlist::", "   :columns: 3", ""]
