@@ -86,7 +86,11 @@ class Answer:
     notes: tuple[str, ...] = ()
 
     def standing(self, name: str) -> Standing:
-        """That of a method by name."""
+        """That of a method.
+
+        Args:
+            name: of the method.
+        """
         return next(one for one in self.standings if one.name == name)
 
     @property

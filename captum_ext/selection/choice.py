@@ -86,7 +86,11 @@ class Choice:
         return reports.latex_table(self)
 
     def paragraph(self, *, latex: bool = False) -> str:
-        """What a paper's section on methods has to say of the comparison; as text, or as LaTeX."""
+        """What a paper's section on methods has to say of the comparison.
+
+        Args:
+            latex: as LaTeX; else as text.
+        """
         return reports.latex_paragraph(self) if latex else reports.paragraph(self)
 
     def plot(self) -> Figure:

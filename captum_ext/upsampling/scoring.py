@@ -295,6 +295,9 @@ class CoalitionScorer:
         Covariance Matrix Estimator", Econometrica 1980, https://doi.org/10.2307/1912934, with the factor for degrees
         of freedom). It is that of the coefficients around what the penalty makes of them, which is nearer to zero than
         the truth; infinite with no more coalitions than segments.
+
+        Args:
+            masked: the images with their segments, as an upsampler hands them on.
         """
         present, scores = self._scored(masked)
         found = [self._ridge(one, score) for one, score in zip(present, scores, strict=True)]

@@ -368,8 +368,15 @@ class USUUpsampler:
     ) -> Tensor:
         """Scores (N, 1, H, W) in [0, 1] of the segments of each image, shown at their pixels.
 
-        Of volumes they are (N, 1, D, H, W), of signals (N, 1, T). `maps` are those that will be redistributed by them
-        at the inputs' size: with `skip_empty`, segments without mass in all of them are not scored, and are shown as 0.
+        Of volumes they are (N, 1, D, H, W), of signals (N, 1, T).
+
+        Args:
+            inputs: images (N, C, H, W), volumes or signals.
+            forward_func: the model.
+            target: as in Captum, or a function of one row's output (`captum_ext.models.targets`).
+            additional_forward_args: as in Captum.
+            maps: those that will be redistributed by the scores at the inputs' size: with `skip_empty`, segments
+                without mass in all of them are not scored, and are shown as 0.
         """
         images = _images(inputs).detach()
         warn_of_frames((images,))

@@ -1,5 +1,6 @@
 """Every public name has a page of its own, and its page is complete: what goes in, what comes out, an example."""
 
+import enum
 import inspect
 
 import pytest
@@ -14,7 +15,11 @@ from reference_pages import page_of
 from tests.test_api_surface import PUBLIC
 
 ALL = {f"{one.module}.{one.name}": one for one in everything()}
-DESCRIBED = {name: one for name, one in pages().items() if inspect.isclass(one.value) or inspect.isroutine(one.value)}
+DESCRIBED = {
+    name: one
+    for name, one in pages().items()
+    if (inspect.isclass(one.value) and not issubclass(one.value, enum.Enum)) or inspect.isroutine(one.value)
+}
 # Authors of methods read these beside the text of their module, which says what all have in common.
 FOR_AUTHORS = ("captum_ext.attr.paths.", "captum_ext.exceptions.")
 
