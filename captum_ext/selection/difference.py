@@ -71,7 +71,11 @@ class Difference:
         return tuple(said)
 
     def to_markdown(self, digits: int = 3) -> str:
-        """The summary in markdown, with `digits` significant digits."""
+        """The summary in markdown.
+
+        Args:
+            digits: significant digits of its numbers.
+        """
         lines = ["| measure | " + " | ".join(map(str, self.summary.columns)) + " |"]
         lines.append("|" + " --- |" * (len(self.summary.columns) + 1))
         for name, row in self.summary.iterrows():
