@@ -1,8 +1,7 @@
-"""Which explanation to trust here: three networks, and an answer for each.
+"""Which explanation to trust here: an answer for each of two networks.
 
     python -m examples.choosing imagenet    # EfficientNet-Lite0 and the 20 ImageNet images inside foolbox
     python -m examples.choosing digits      # a network trained on scikit-learn's digits, and 200 of them
-    python -m examples.choosing untrained   # the same network with random weights
     python -m examples.choosing kept        # what the benchmark's kept rows of the first two say, in seconds
 
 Rows, tables, the paragraph and the figure are in outputs/choose-NAME; a second call goes on with the rows.
@@ -15,13 +14,12 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from captum_ext.selection import Answer, Choice, ChooseOptions, choose, decide
 from captum_ext.visualize import save_figure
-from examples.benchmarks.engine.networks import five_layers, load_network
+from examples.benchmarks.engine.networks import load_network
 from examples.benchmarks.engine.samples import load_samples
 from examples.real_data import efficientnet_lite0, imagenet_images, photographs, preprocess
 
@@ -55,11 +53,7 @@ def subject(name: str, cache: Path) -> tuple[nn.Module, Tensor, Tensor, dict[str
     digits, train = (load_samples(data, network.preparation) for data in ("digits", "digits-train"))
     images, _ = digits.load(range(200))
     references, _ = train.load(range(0, len(train), 28))
-    if name == "digits":
-        return network.model, images, references, {"mean": (0.0,), "std": (1.0,)}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return five_layers().eval(), images[:40], references, {"mean": (0.0,), "std": (1.0,)}
+    return network.model, images, references, {"mean": (0.0,), "std": (1.0,)}
 
 
 def compared(name: str, folder: Path, options: ChooseOptions) -> Choice:
@@ -83,7 +77,7 @@ def kept_answers() -> dict[str, Answer]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("name", choices=("imagenet", "digits", "untrained", "kept"))
+    parser.add_argument("name", choices=("imagenet", "digits", "kept"))
     parser.add_argument("--gradients", type=float, default=20)
     parser.add_argument("--out", type=Path, default=Path("outputs"))
     asked = parser.parse_args()

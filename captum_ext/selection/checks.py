@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -96,7 +97,7 @@ def _on_random(setting: Setting, share: float) -> Setting:
     if module is None:
         raise TypeError("no module")
     names = [name for name, _ in module.named_parameters()]
-    copied: nn.Module = randomised(module, setting.seed, names[len(names) - round(share * len(names)) :])
+    copied: nn.Module = randomised(module, setting.seed, names[len(names) - math.ceil(share * len(names)) :])
     adapted, why_not = adapted_to(copied, setting.others, setting.mean, setting.std)
     return replace(setting, forward_func=copied, adapted=adapted, why_not_adapted=why_not)
 
