@@ -67,8 +67,8 @@ docs: $(VENV)/.installed-docs
 package: $(VENV)/.installed-release
 	$(BIN)/python .ci/package.py dist/package
 
-# The workflows of GitHub, without a network.
-lint-workflows: $(VENV)/.installed-release
+# The workflows of GitHub.
+lint-workflows: $(VENV)/.installed-workflows
 	$(BIN)/actionlint
 	$(BIN)/zizmor --offline --quiet .github
 
