@@ -35,15 +35,15 @@ def match(runs: Sequence[RunRows], labels: Sequence[str]) -> str:
     marks = [_marks(run) for run in runs] if common else []
     same = [name for name in common if _is_same([one[at[name]] for one, at in zip(marks, named, strict=True)])]
     sizes = ", ".join(f"{label} of {run.n_samples:,}" for label, run in zip(labels, runs, strict=True))
-    others = f" {len(common) - len(same):,} of the same name are other files." if len(same) < len(common) else ""
+    others = f"; {len(common) - len(same):,} of the same name are other files" if len(same) < len(common) else ""
     if not same:
-        received = f"runs over others ({sizes}) without a sample in common.{others}"
+        received = f"runs over others ({sizes}) without a sample in common{others}"
         raise ArgumentError("runs", f"over the same samples as {labels[0]}, or some of them", received)
     for run, at in zip(runs, named, strict=True):
         run.renumber({at[name]: named[0][name] for name in same})
     return (
         f"The runs are over other samples ({sizes}): shown are the {len(same):,} that all of them have, by name, with "
-        f"the numbers of {labels[0]}.{others}"
+        f"the numbers of {labels[0]}{others}."
     )
 
 

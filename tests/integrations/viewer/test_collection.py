@@ -170,9 +170,9 @@ def test_a_file_of_the_same_name_that_is_another_one_is_left_out(tmp_path):
     write_marks(other / MARKS, np.array([0, -1, 2, 33]))
     found = opened([first, other])
     assert indices(found) == [0, 1, 2]
-    assert found.notices[-1].endswith("1 of the same name are other files.")
+    assert found.notices[-1].endswith("the numbers of a; 1 of the same name are other files.")
     write_marks(other / MARKS, np.full(4, 99))
-    with pytest.raises(ArgumentError, match="without a sample in common. 4 of the same name are other files"):
+    with pytest.raises(ArgumentError, match="without a sample in common; 4 of the same name are other files"):
         opened([first, other])
 
 
