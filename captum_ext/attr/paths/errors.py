@@ -123,11 +123,14 @@ def _in_batches(some: slice, batches: int, chunk: Contrasts, value: Tensor, late
     squares = _column(chunk.squares, value).reshape(*steps.shape[:2], *(1,) * (value.dim() - 1))
     shared = on_device(chunk.shared, value.device).reshape(*steps.shape[:2], -1)
     weighted = differences.square_().mul_(squares)
+    total = weighted.sum(0)
+    flat = steps.reshape(*steps.shape[:2], -1).transpose(0, 1)  # (n, S, elements)
+    moments = torch.matmul(shared.permute(1, 2, 0), flat).transpose(0, 1)  # (G, n, elements)
     return Spread(
         some,
-        weighted.sum(0),
-        torch.einsum("sn...,sn...->n...", weighted, weighted),
-        torch.einsum("sng,sn...->gn...", shared, steps),
+        total,
+        weighted.square_().sum(0),
+        moments.reshape(-1, *steps.shape[1:]),
         (some, steps[-1]),
     )
 
