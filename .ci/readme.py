@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import time
+import types
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -49,7 +50,8 @@ def run_programs(paths: Sequence[str]) -> None:
         start = time.perf_counter()
         source = "\n".join(blocks(Path(path).read_text(), "python"))
         if source:
-            exec(compile(source, f"<python blocks of {path}>", "exec"), {"__name__": "__main__"})
+            page = sys.modules["__main__"] = types.ModuleType("__main__")  # classes of a page are pickled by name
+            exec(compile(source, f"<python blocks of {path}>", "exec"), vars(page))
             print(f"--- {path}, python: {time.perf_counter() - start:.0f} s\n", flush=True)
 
 
