@@ -3,7 +3,8 @@ A CAM of 7 x 7 cells, upsampled in three ways
 =============================================
 
 Interpolation moves importance from cell to cell; redistribution keeps what each cell has.
-Takes about TIME seconds on two cores.
+How many seconds it takes
+is stated at the end of its page.
 """
 
 # %%

@@ -3,7 +3,8 @@ Three methods on two photographs
 ================================
 
 Integrated Gradients, Expected Gradients and Local Path Integration, 20 gradients each, on one scale for each
-photograph. Takes about TIME seconds on two cores.
+photograph. How many seconds it takes
+is stated at the end of its page.
 """
 
 # %%

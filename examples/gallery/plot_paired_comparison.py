@@ -3,7 +3,8 @@ Two methods on the same images, with a paired test
 ==================================================
 
 A mean over a few images says little without an interval. ``compare`` has intervals, paired tests and corrections.
-Takes about TIME seconds on two cores.
+How many seconds it takes
+is stated at the end of its page.
 """
 
 # %%

@@ -3,8 +3,8 @@ SAMP beside its control
 =======================
 
 SAMP's path goes from a blurred image to the image and on to the mean colour. Integrated Gradients from the same two
-baselines is what it has to be compared with. Takes about TIME seconds on two
-cores.
+baselines is what it has to be compared with. How many seconds it takes
+is stated at the end of its page.
 """
 
 # %%

@@ -2,8 +2,8 @@
 What each word did
 ==================
 
-A model of text is explained at the layer that embeds its tokens. Takes about TIME seconds on two
-cores.
+A model of text is explained at the layer that embeds its tokens. How many seconds it takes
+is stated at the end of its page.
 """
 
 # %%
