@@ -12,18 +12,21 @@ from captum_ext.metrics import PerturbationCurve, deletion
 from captum_ext.models import AdaptedModel, adapt
 from captum_ext.upsampling import USUUpsampler, redistribute
 
-network: nn.Module = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
-images = torch.rand(2, 3, 2, 2)
 
-assert_type(IntegratedGradients(network).attribute(images, target=0), Tensor)
-maps, delta = IntegratedGradients(network).attribute(images, target=0, return_convergence_delta=True)
-assert_type(maps, Tensor)
-assert_type(delta, Tensor)
+def uses() -> None:
+    """Checked, not called."""
+    network: nn.Module = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    images = torch.rand(2, 3, 2, 2)
 
-fitted = ReferenceDistribution.fit(network, images)
-assert_type(fitted, ReferenceDistribution)
-assert_type(LocalPathIntegration(network, references=fitted).attribute((images,), target=0), tuple[Tensor, ...])
-assert_type(deletion(network, images, maps, 0), PerturbationCurve)
-assert_type(adapt(network, size=2, mean=0.5, std=0.5), AdaptedModel)
-assert_type(USUUpsampler().temperature, float)
-assert_type(redistribute(torch.ones(1, 1, 1), torch.rand(1, 2, 2), temperature=0.3), Tensor)
+    assert_type(IntegratedGradients(network).attribute(images, target=0), Tensor)
+    maps, delta = IntegratedGradients(network).attribute(images, target=0, return_convergence_delta=True)
+    assert_type(maps, Tensor)
+    assert_type(delta, Tensor)
+
+    fitted = ReferenceDistribution.fit(network, images)
+    assert_type(fitted, ReferenceDistribution)
+    assert_type(LocalPathIntegration(network, references=fitted).attribute((images,), target=0), tuple[Tensor, ...])
+    assert_type(deletion(network, images, maps, 0), PerturbationCurve)
+    assert_type(adapt(network, size=2, mean=0.5, std=0.5), AdaptedModel)
+    assert_type(USUUpsampler().temperature, float)
+    assert_type(redistribute(torch.ones(1, 1, 1), torch.rand(1, 2, 2), temperature=0.3), Tensor)

@@ -18,6 +18,7 @@ import argparse
 import copy
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,10 @@ def quantised(network: nn.Module, calibration: Tensor) -> nn.Module:
     return deployed
 
 
-def run(method: Any, data: TensorDataset, folder: Path, seed: int, **arguments: Any) -> DatasetAttributions:
+def run(method: Any, data: TensorDataset, folder: Path, seed: int, arguments: Mapping[str, int]) -> DatasetAttributions:
     """One run, with float32 maps of labelled images."""
     options = RunOptions(seed=seed, show_progress=False)
-    return attribute_dataset(method, data, folder, target="label", attribute_kwargs=arguments, run=options)
+    return attribute_dataset(method, data, folder, target="label", attribute_kwargs=dict(arguments), run=options)
 
 
 def expected(network: nn.Module, references: Tensor, channels_last: bool) -> ExpectedGradients:
@@ -72,7 +73,7 @@ def differing_sets(
         first = trial % (len(data) // 10) * 10
         some = TensorDataset(*data[first : first + 10])
         runs = [
-            run(expected(network, references, k != 1), some, folder / f"{trial}-{k}", 3 * trial + k, n_steps=20)
+            run(expected(network, references, k != 1), some, folder / f"{trial}-{k}", 3 * trial + k, {"n_steps": 20})
             for k in range(3)
         ]
         found.append(bool(diff(runs[0], runs[1], noise=runs[2:]).differs))
@@ -124,19 +125,19 @@ def main() -> None:
             found = differing_sets(network, data, references, arguments.sets, folder)
             print_table("The model with itself", ("sets of 10 digits", "said to differ"), [[len(found), sum(found)]])
         eg = [
-            run(expected(one, references, True), data, folder / f"eg-{k}", k, n_steps=20)
+            run(expected(one, references, True), data, folder / f"eg-{k}", k, {"n_steps": 20})
             for k, one in enumerate((network, other, network))
         ]
         rise = [
-            run(RISE(one, seed=seed), data, folder / f"rise-{k}", 0, n_samples=arguments.masks)
+            run(RISE(one, seed=seed), data, folder / f"rise-{k}", 0, {"n_samples": arguments.masks})
             for k, (one, seed) in enumerate(((network, 0), (deployed, 0), (network, 1)))
         ]
         rows = rows_of("two trainings (EG)", diff(eg[0], eg[1], noise=[eg[2]]))
         rows += rows_of("int8, same masks (RISE)", diff(rise[0], rise[1], noise=[rise[2]]))
-        again = run(RISE(deployed, seed=2), data, folder / "rise-int8", 0, n_samples=arguments.masks)
+        again = run(RISE(deployed, seed=2), data, folder / "rise-int8", 0, {"n_samples": arguments.masks})
         rows += rows_of("int8, other masks (RISE)", diff(rise[0], again, noise=[rise[2]]))
         more = [
-            run(RISE(network, seed=seed), data, folder / f"rise-{seed}", 0, n_samples=arguments.masks)
+            run(RISE(network, seed=seed), data, folder / f"rise-{seed}", 0, {"n_samples": arguments.masks})
             for seed in (3, 4, 5)
         ]
         rows += rows_of("int8, other masks, four repeats (RISE)", diff(rise[0], again, noise=[rise[2], *more]))

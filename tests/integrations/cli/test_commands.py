@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+import captum_ext_integrations
 from captum_ext.dataset import DatasetAttributions
 from captum_ext.references import ReferenceDistribution
 from captum_ext_integrations.cli.app import EXAMPLES
@@ -316,6 +317,7 @@ def test_weights_that_cannot_be_downloaded_name_the_option(here, monkeypatch):
 def test_ray_that_is_not_installed_names_its_extra(here, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "captum_ext_integrations.ray_data", raising=False)
+    monkeypatch.delattr(captum_ext_integrations, "ray_data", raising=False)  # another test may have loaded it
     message = fail("run", "photos", *FEW_STEPS, "--engine", "ray")
     assert "ray is needed here. Install it with: pip install 'captum-ext[ray]'" in message
 

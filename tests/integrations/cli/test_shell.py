@@ -85,7 +85,7 @@ def test_the_help_says_what_runs_code():
     ("arguments", "message"),
     [
         (["explian"], "No such command 'explian'."),
-        (["explian"], "There are: explain, upsample, evaluate, fit-references, run, view, list. See: "),
+        (["explian"], "There are: explain, upsample, evaluate, choose, fit-references, run, view, diff, list. See: "),
         (["explain", "cat.png"], "Missing option '--model' / '-m'. See: "),
         (["explain", "cat.png", "dog.png", "--model", "x:y"], "Got unexpected extra argument"),
         (["explain", "cat.png", "--model", "x:y", "--n-steps", "0"], "Invalid value for '--n-steps'"),

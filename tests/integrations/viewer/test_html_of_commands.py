@@ -52,7 +52,7 @@ def test_names_of_photographs_and_classes_are_text_in_the_page():
     assert "<img" not in page
     assert "\x1b" not in page
     assert "\u202e" not in page
-    assert page.count("<script") == page.count("</script>") == 5
+    assert page.count("<script") == page.count("</script>") == 6
 
 
 def test_a_run_shows_itself_beside_another_and_ends_when_it_is_closed(tmp_path):
