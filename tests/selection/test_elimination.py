@@ -10,6 +10,9 @@ from captum_ext.selection import boundaries
 from captum_ext.selection.elimination import Elimination
 from captum_ext.selection.signed_ranks import paired_z, signed_rank_z
 
+# of scipy's before 1.15, about what is compared here: its number is the same
+pytestmark = pytest.mark.filterwarnings("ignore:Sample size too small for normal approximation")
+
 SPENT = 0.9
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import spearmanr
@@ -238,7 +239,9 @@ def interval(values: Tensor) -> tuple[float, float]:
     finite = values[values.isfinite()].numpy()
     if finite.std() == 0:
         return float(finite.mean()), float(finite.mean())
-    found = bootstrap((finite,), lambda x, axis: x.mean(axis), rng=0).confidence_interval
+    found = bootstrap(
+        (finite,), lambda x, axis: x.mean(axis), random_state=np.random.default_rng(0)
+    ).confidence_interval
     return float(found.low), float(found.high)
 
 
