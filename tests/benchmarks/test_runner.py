@@ -99,10 +99,11 @@ def test_a_full_disk_names_the_file_and_leaves_nothing_half_written(options, mon
 
 
 def test_a_disk_that_is_full_at_the_report_keeps_the_rows_and_names_the_file(tmp_path, monkeypatch):
-    def write_text(path, text, encoding=None):
+    def write(path, content, encoding=None):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", write_text)
+    monkeypatch.setattr(Path, "write_text", write)
+    monkeypatch.setattr(Path, "write_bytes", write)
     with pytest.raises(OSError, match=r"No space left for .*results.md. The parts that were finished are kept"):
         report.write({}, ABOUT, None, tmp_path / "results.md")
     with pytest.raises(OSError, match=r"No space left for .*rows. The parts"):

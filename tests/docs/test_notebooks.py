@@ -31,7 +31,10 @@ def notebook_of(path):
         "pypandoc": False,
         "promote_jupyter_magic": False,
     }
-    return nbformat.from_dict(jupyter_notebook(blocks, settings, str(path.parent)))
+    notebook = nbformat.from_dict(jupyter_notebook(blocks, settings, str(path.parent)))
+    for cell in notebook.cells:  # in a file a cell is a list of lines, in nbformat's memory a text
+        cell.source = "".join(cell.source)
+    return notebook
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)

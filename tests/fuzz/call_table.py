@@ -29,6 +29,9 @@ from captum_ext.attr import (
     NeuronWeightedIntegratedGradients,
     SalientManipulationPath,
     WeightedIntegratedGradients,
+    expected_change,
+    n_steps_for,
+    relative_error,
 )
 from captum_ext.dataset import MapFormat, RunOptions
 from captum_ext.images import display_range, gaussian_blur
@@ -126,6 +129,9 @@ NAMES_OF_MASK = ("booleans", "integers")
 OF_TWO_MAPS = {"attributions": SCORES, "truth": SCORES.flip(2)}
 TWO_MAPS = {"attributions": Dense(shape=Verdict.EITHER), "truth": Dense(shape=Verdict.EITHER)}
 TWO_NAMES = {"attributions": ("truth", "grid"), "truth": ("attributions",)}
+OF_ERRORS = {"attributions": SCORES, "standard_error": SCORES.abs()}
+ERRORS = {"attributions": Dense(shape=Verdict.EITHER), "standard_error": Dense(shape=Verdict.EITHER)}
+NAMES_OF_ERRORS = {"attributions": ("standard_error",), "standard_error": ("attributions",)}
 
 
 def fixed():
@@ -586,6 +592,19 @@ ENTRIES = {
     ),
     "alpha_error": Entry(alpha_error, OF_TWO_MAPS, TWO_MAPS, TWO_NAMES),
     "beta_error": Entry(beta_error, OF_TWO_MAPS, TWO_MAPS, TWO_NAMES),
+    "relative_error": Entry(relative_error, OF_ERRORS, ERRORS, NAMES_OF_ERRORS),
+    "n_steps_for": Entry(
+        n_steps_for,
+        {**OF_ERRORS, "precision": 0.1, "n_steps": 8, "rate": 1.0},
+        {**ERRORS, "precision": POSITIVE, "n_steps": Integer(1, STEPS), "rate": Number(lambda value: 1 <= value <= 3)},
+        NAMES_OF_ERRORS,
+    ),
+    "expected_change": Entry(
+        expected_change,
+        {**OF_ERRORS, "top": 0.3},
+        {**ERRORS, "top": Number(lambda value: 0 < value <= 1)},
+        NAMES_OF_ERRORS,
+    ),
     "mass_excess": Entry(mass_excess, {**OF_TWO_MAPS, "grid": (2, 2)}, {**TWO_MAPS, "grid": Size()}, {**TWO_NAMES}),
     "mass_deficit": Entry(mass_deficit, {**OF_TWO_MAPS, "grid": (2, 2)}, {**TWO_MAPS, "grid": Size()}, {**TWO_NAMES}),
     "InterpolationUpsampler": Entry(
@@ -741,6 +760,7 @@ ENTRIES = {
             "seed": SEED,
             "num_workers": Integer(0, 4096),
             "shard_rows": Integer(1, 2**31 - 1),
+            "limit": Integer(1, 10**500, none=True, same=False),
             "rank": Integer(0, 0),
             "world_size": Integer(1, 2**31 - 1, none=True, same=False),
             "resume": Flag(),
