@@ -61,6 +61,7 @@ python_maximum_signature_line_length = 88
 add_module_names = False
 
 html_theme = "furo"
+html_show_search_summary = False  # the search would fetch every page, which a page opened from disk may not
 html_title = f"captum-ext {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
