@@ -109,6 +109,17 @@ def check_tensors(
     return tensors
 
 
+def check_tensor(name: str, value: Any) -> Tensor:
+    """Return `value` if it is one floating tensor of finite numbers with at least one row.
+
+    Raises:
+        ArgumentTypeError, ArgumentError, NonFiniteError: as `check_tensors`; a tuple is refused.
+    """
+    if isinstance(value, tuple):
+        raise ArgumentTypeError(name, "a tensor", describe(value))
+    return check_tensors(name, value)[0]
+
+
 def check_finite(name: str, tensor: Tensor, first_row: int = 0) -> None:
     """Raise unless every number is finite.
 

@@ -16,6 +16,7 @@ from captum_ext.core.checks import (
     check_choice,
     check_positive_int,
     check_seed,
+    check_tensor,
     check_tensors,
     describe,
 )
@@ -73,7 +74,7 @@ class ReferenceDistribution:
     probe_outputs: Tensor | None = None
 
     def __post_init__(self) -> None:
-        centers = check_tensors("centers", self.centers)[0]
+        centers = check_tensor("centers", self.centers)
         for name in ("references", "density"):
             if not isinstance(getattr(self, name), list):
                 raise ArgumentTypeError(name, "a list, one entry for each neighbourhood", describe(getattr(self, name)))

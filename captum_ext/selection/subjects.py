@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_ext.core.checks import check_tensors, describe
+from captum_ext.core.checks import check_tensor, check_tensors, describe
 from captum_ext.core.inspection import device_of
 from captum_ext.core.request import Request
 from captum_ext.core.types import ForwardFunc
@@ -106,7 +106,7 @@ def _targets(model: ForwardFunc, images: Tensor, labels: list[int] | None, targe
 
 
 def _references(references: Any, images: Tensor) -> Tensor:
-    (given,) = check_tensors("references", references)
+    given = check_tensor("references", references)
     if given.shape[1:] != images.shape[1:]:
         expected = f"of shape (K, {', '.join(map(str, images.shape[1:]))}), as the images"
         raise ArgumentError("references", expected, describe(given))

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_ext.core.checks import check_choice, check_tensors, describe
-from captum_ext.exceptions import ArgumentError, ArgumentTypeError
+from captum_ext.core.checks import check_choice, check_tensor, describe
+from captum_ext.exceptions import ArgumentError
 from captum_ext.upsampling.neighbourhoods import Cells
 from captum_ext.upsampling.settings import check_positive, check_size
 
@@ -118,7 +118,7 @@ def as_maps(name: str, value: Tensor, dims: int | None = None) -> Tensor:
         ArgumentError: another shape.
         NonFiniteError: NaN or infinity.
     """
-    tensor = _one_tensor(name, value)
+    tensor = check_tensor(name, value)
     known = (3 if tensor.dim() == 5 else 2) if dims is None else dims
     if tensor.dim() == known + 2 and tensor.shape[1] == 1:
         tensor = tensor[:, 0]
@@ -126,13 +126,6 @@ def as_maps(name: str, value: Tensor, dims: int | None = None) -> Tensor:
         sides = ("t", "h, w", "d, h, w")[known - 1]
         raise ArgumentError(name, f"of shape (N, {sides}) or (N, 1, {sides})", describe(value))
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
-def _one_tensor(name: str, value: Any) -> Tensor:
-    """The value, if it is one tensor of finite numbers."""
-    if isinstance(value, tuple):
-        raise ArgumentTypeError(name, "a tensor", describe(value))
-    return check_tensors(name, value)[0]
 
 
 def dims_of_both(one: Any, other: Any) -> int | None:
@@ -147,7 +140,7 @@ def maps_on_grid(name: str, value: Tensor, grid: Any) -> Tensor:
     Raises:
         ArgumentTypeError, ArgumentError: no such maps, or a grid that is none.
     """
-    dims, tensor = len(check_size("grid", grid)), _one_tensor(name, value)
+    dims, tensor = len(check_size("grid", grid)), check_tensor(name, value)
     fits = tensor.dim() == dims + 1 or (tensor.dim() == dims + 2 and tensor.shape[1] == 1)
     return as_maps(name, tensor, dims if fits else None)
 

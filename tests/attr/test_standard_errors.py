@@ -465,6 +465,14 @@ def test_numbers_that_cannot_be_used_are_refused(call, message):
         call()
 
 
+@pytest.mark.parametrize("odd", [(torch.ones(1, 2), torch.ones(1, 2)), torch.ones(1, 2).to_sparse(), None])
+def test_the_change_that_is_expected_is_of_one_dense_tensor(odd):
+    with pytest.raises((ArgumentError, ArgumentTypeError), match="`attributions`"):
+        expected_change(odd, torch.ones(1, 2))
+    with pytest.raises((ArgumentError, ArgumentTypeError), match="`standard_error`"):
+        expected_change(torch.ones(1, 2), odd)
+
+
 def test_a_map_that_is_noise_needs_a_million_gradients():
     assert n_steps_for(0.1, torch.ones(1, 2), 2 * torch.ones(1, 2), 10).tolist() == [1_000_000]
     assert n_steps_for(0.1, torch.ones(1, 2), torch.zeros(1, 2), 10).tolist() == [2]

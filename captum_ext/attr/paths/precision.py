@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from captum_ext.core.checks import MOST_STEPS, check_number, check_positive_int, check_tensors, describe
+from captum_ext.core.checks import MOST_STEPS, check_number, check_positive_int, check_tensor, check_tensors, describe
 from captum_ext.core.devices import CPU, double
 from captum_ext.core.pixels import has_space
 from captum_ext.core.tensors import flat, row_sum
@@ -122,7 +122,8 @@ def expected_change(attributions: Tensor, standard_error: Tensor, *, top: float 
         (tensor([0.], dtype=torch.float64), tensor([0.3085], dtype=torch.float64))
     """
     check_number("top", top, "a share of locations, above 0 and at most 1", lambda value: 0 < value <= 1)
-    (value,), (error,) = _checked(_located(attributions, standard_error), standard_error)
+    value, error = check_tensor("attributions", attributions), check_tensor("standard_error", standard_error)
+    (value,), (error,) = _checked(_located(value, error), error)
     return expected_changes((value,), (error,), top)
 
 
@@ -162,8 +163,7 @@ def _below(distance: Tensor, spread: Tensor) -> Tensor:
 
 
 def _located(attributions: Tensor, standard_error: Tensor) -> Tensor:
-    are_tensors = isinstance(attributions, Tensor) and isinstance(standard_error, Tensor)
-    if not are_tensors or not has_space(attributions) or standard_error.dim() != attributions.dim():
+    if not has_space(attributions) or standard_error.dim() != attributions.dim():
         return attributions
     return attributions.sum(1, keepdim=True) if standard_error.shape[1] == 1 else attributions
 
