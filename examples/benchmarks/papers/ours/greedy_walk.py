@@ -1,0 +1,148 @@
+"""A greedy path from one image to another, written out plainly, with every part of it that candidates change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captum_ext.images import gaussian_blur
+
+Model = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How pixels are moved.
+
+    Attributes:
+        moves: gradients of a path; each moves one group of pixels.
+        growth: of each group's share over that of the one before: 1 for equal groups, 2 for small ones first.
+        by_length: whether a group's share is one of the path's L1 length, not of its pixels.
+        momentum: share of the previous gradients in what ranks.
+        smoothing: standard deviation, in pixels, of the Gaussian that smooths what ranks; 0: as it is.
+        noise: standard deviation of the noise on the points at which gradients are taken, of the input's range.
+        inside: share of a pixel's own projection in what ranks, the rest being the mean of its region.
+    """
+
+    moves: int = 25
+    growth: float = 1.0
+    by_length: bool = True
+    momentum: float = 0.5
+    smoothing: float = 0.0
+    noise: float = 0.0
+    inside: float = 1.0
+
+    def shares(self) -> Tensor:
+        """What part of the way is behind (moves,) after each move; the last is 1."""
+        sizes = torch.tensor(self.growth, dtype=torch.float64) ** torch.arange(self.moves)
+        return sizes.cumsum(0) / sizes.sum()
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What a path was.
+
+    Attributes:
+        group: (N, H, W) in which move a pixel went; -1 where start and end are the same.
+        gain: (N, C, H, W) gradient times move.
+        ranked_by: (N, H, W) what the pixel was ranked by when it went.
+        scores: (N, moves + 1) at every point of the path, the end included.
+        sign: 1 on the way to the input, -1 on the way from it.
+    """
+
+    group: Tensor
+    gain: Tensor
+    ranked_by: Tensor
+    scores: Tensor
+    sign: int
+
+
+def walked(
+    model: Model,
+    start: Tensor,
+    end: Tensor,
+    target: Sequence[int],
+    walk: Walk,
+    *,
+    sign: int = 1,
+    regions: Tensor | None = None,
+    seeds: Sequence[int] = (),
+) -> Walked:
+    """The path from `start` to `end`, (N, C, H, W) each; with `sign=-1` the score is to fall."""
+    point, length = start.double(), (end.double() - start.double()).abs().sum(1)
+    todo, total = length > 0, length.flatten(1).sum(1)
+    group = torch.full(length.shape, -1, dtype=torch.long)
+    ranked_by, gain, velocity = torch.zeros_like(length), torch.zeros_like(point), torch.zeros_like(point)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    scores = []
+    for move, share in enumerate(walk.shares().tolist()):
+        score, gradient = _gradient(model, point, start.dtype, target, walk.noise, generators)
+        scores.append(score)
+        velocity = gradient if move == 0 else velocity.lerp(gradient, 1 - walk.momentum)
+        gap = end.double() - point
+        value = sign * (_smoothed(velocity, walk.smoothing) * gap).sum(1)
+        value = _in_regions(value, regions, todo, walk.inside)
+        weight = length if walk.by_length else (length > 0).double()
+        behind = share * (total if walk.by_length else weight.flatten(1).sum(1))
+        chosen = _first(value, todo, weight, behind)
+        group[chosen], ranked_by = move, torch.where(chosen, value, ranked_by)
+        gain = torch.where(chosen[:, None], gradient * gap, gain)
+        point = torch.where(chosen[:, None], end.double(), point)
+        todo &= ~chosen
+    with torch.no_grad():
+        scores.append(_scores(model, end, target))
+    return Walked(group, sign * gain, ranked_by, torch.stack(scores, 1), sign)
+
+
+def _gradient(
+    model: Model,
+    point: Tensor,
+    dtype: torch.dtype,
+    target: Sequence[int],
+    noise: float,
+    generators: Sequence[torch.Generator],
+) -> tuple[Tensor, Tensor]:
+    at = point.to(dtype)
+    if noise:
+        scale = noise * (at.flatten(1).amax(1) - at.flatten(1).amin(1))[:, None, None, None]
+        at = at + scale * torch.stack([torch.randn(at.shape[1:], generator=one) for one in generators]).to(dtype)
+    at = at.requires_grad_()
+    scores = _scores(model, at, target)
+    (gradient,) = torch.autograd.grad(scores.sum(), at)
+    return scores.detach(), gradient.double()
+
+
+def _scores(model: Model, images: Tensor, target: Sequence[int]) -> Tensor:
+    return model(images).gather(1, torch.tensor(list(target))[:, None]).squeeze(1).double()
+
+
+def _smoothed(velocity: Tensor, sigma: float) -> Tensor:
+    return gaussian_blur(velocity, sigma) if sigma else velocity
+
+
+def _in_regions(value: Tensor, regions: Tensor | None, todo: Tensor, inside: float) -> Tensor:
+    """Values mixed with the mean over what is left of their region (N, H, W)."""
+    if regions is None or inside == 1:
+        return value
+    mixed = []
+    for one, labels, left in zip(value, regions, todo, strict=True):
+        n = int(labels.max()) + 1
+        sums = torch.zeros(n, dtype=one.dtype).index_add_(0, labels[left], one[left])
+        counts = torch.bincount(labels[left], minlength=n).clamp(min=1)
+        mixed.append(inside * one + (1 - inside) * (sums / counts)[labels])
+    return torch.stack(mixed)
+
+
+def _first(value: Tensor, todo: Tensor, weight: Tensor, behind: Tensor) -> Tensor:
+    """The pixels (N, H, W) of largest value that bring the weight of all that went to `behind` (N,); at least one."""
+    ranked = value.masked_fill(~todo, -torch.inf).flatten(1)
+    order = ranked.argsort(dim=1, descending=True, stable=True)
+    gone = weight.masked_fill(todo, 0).flatten(1).sum(1, keepdim=True)
+    reached = gone + weight.masked_fill(~todo, 0).flatten(1).gather(1, order).cumsum(1)
+    taken = reached <= behind[:, None] * (1 + 1e-9)
+    taken[:, 0] = True
+    chosen = torch.zeros_like(taken).scatter(1, order, taken)
+    return chosen.view_as(todo) & todo

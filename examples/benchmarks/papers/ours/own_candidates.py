@@ -1,0 +1,146 @@
+"""The candidates by name: single changes of a greedy path, combinations of them, and what they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from captum_ext.attr import IntegratedGradients
+from captum_ext.images import gaussian_blur
+from captum_ext.segmentation import Segmenter
+from examples.benchmarks.engine.networks import Network
+from examples.benchmarks.papers.ours import pixel_credits
+from examples.benchmarks.papers.ours.greedy_walk import Walk, Walked, walked
+
+_HALF = 6.0  # pixels; the blur's own standard deviation is 12
+Credit = Callable[[Walked], Tensor]
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A map (1, C, H, W) or (1, 1, H, W), and the difference of scores to which it should add up; None: nothing."""
+
+    maps: Tensor
+    difference: float | None = None
+
+
+Explain = Callable[[Network, Tensor, Sequence[int], int, int], Mapped]  # network, image, target, budget, seed
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """Maps along one or several greedy paths, which share the budget; their mean.
+
+    Attributes:
+        walk: how each path goes; its moves follow from the budget.
+        credit: what its pixels get.
+        starts: of insertion paths: "blur", "zero", "mean" (the image's colour), "half" (half of the blur's strength).
+        deletes: whether a path from the image to zero is there, too.
+        segments: number of superpixels for `walk.inside` below 1.
+    """
+
+    walk: Walk = field(default_factory=Walk)
+    credit: Credit = pixel_credits.scaled
+    starts: tuple[str, ...] = ("blur",)
+    deletes: bool = False
+    segments: int = 0
+
+    def __call__(self, network: Network, image: Tensor, target: Sequence[int], budget: int, seed: int) -> Mapped:
+        """The map of one image."""
+        n_paths = len(self.starts) + self.deletes
+        walk = replace(self.walk, moves=max(2, budget // n_paths))
+        regions = self._regions(network, image)
+        maps, differences = [], []
+        for place, name in enumerate(self.starts):
+            path = walked(
+                network.model, started(name, image), image, target, walk, regions=regions, seeds=[seed + place]
+            )
+            maps.append(self.credit(path).sum(1, keepdim=True))
+            differences.append(float(path.scores[0, -1] - path.scores[0, 0]))
+        if self.deletes:
+            zero = torch.zeros_like(image)
+            path = walked(network.model, image, zero, target, walk, sign=-1, regions=regions, seeds=[seed + 99])
+            maps.append(self.credit(path).sum(1, keepdim=True))
+            differences.append(float(path.scores[0, 0] - path.scores[0, -1]))
+        exact = None if walk.noise else sum(differences) / n_paths
+        return Mapped(torch.stack(maps).mean(0), exact)
+
+    def _regions(self, network: Network, image: Tensor) -> Tensor | None:
+        if not self.segments:
+            return None
+        preparation = network.preparation
+        return Segmenter(n_segments=self.segments, mean=preparation.mean, std=preparation.std).of_inputs(image)
+
+
+def started(name: str, image: Tensor) -> Tensor:
+    """The image from which an insertion path starts."""
+    if name == "blur":
+        return gaussian_blur(image)
+    if name == "half":
+        return gaussian_blur(image, _HALF)
+    if name == "mean":
+        return image.mean((2, 3), keepdim=True).expand_as(image).contiguous()
+    return torch.zeros_like(image)
+
+
+def cam_times_ig(network: Network, image: Tensor, target: Sequence[int], budget: int, seed: int) -> Mapped:  # noqa: ARG001
+    """A control: GradCAM, bilinear and without what is negative, times IG from the blurred image."""
+    cam = grad_cam(network, image, target)
+    ig = IntegratedGradients(network.model).attribute(image, gaussian_blur(image), list(target), n_steps=budget - 1)
+    return Mapped(cam * ig.sum(1, keepdim=True))
+
+
+def grad_cam(network: Network, image: Tensor, target: Sequence[int]) -> Tensor:
+    """GradCAM (1, 1, H, W), bilinear."""
+    kept: list[Tensor] = []
+    handle = network.layer.register_forward_hook(lambda module, inputs, output: kept.append(output))  # noqa: ARG005
+    try:
+        leaf = image.clone().requires_grad_()
+        score = network.model(leaf)[0, target[0]]
+        (gradient,) = torch.autograd.grad(score, kept[0])
+    finally:
+        handle.remove()
+    cam = (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).clamp(min=0).detach()
+    return torch.nn.functional.interpolate(cam, image.shape[2:], mode="bilinear", align_corners=False)
+
+
+def _singles() -> Mapping[str, Explain]:
+    base = Greedy()
+
+    def walk(**changes: object) -> Greedy:
+        return replace(base, walk=replace(base.walk, **changes))  # type: ignore[arg-type]
+
+    return {
+        "base": base,
+        "credit: gradient": replace(base, credit=pixel_credits.gradient),
+        "credit: measured by gain": replace(base, credit=pixel_credits.shared_by_gain),
+        "credit: measured by square": replace(base, credit=pixel_credits.shared_by_square),
+        "credit: arrival": replace(base, credit=pixel_credits.by_arrival),
+        "credit: levels by gain": replace(base, credit=pixel_credits.by_gain),
+        "growth 0.9": walk(growth=0.9),
+        "growth 1.1": walk(growth=1.1),
+        "growth 1.2": walk(growth=1.2),
+        "by pixels": walk(by_length=False),
+        "momentum 0": walk(momentum=0.0),
+        "momentum 0.8": walk(momentum=0.8),
+        "smoothing 1": walk(smoothing=1.0),
+        "smoothing 2": walk(smoothing=2.0),
+        "smoothing 4": walk(smoothing=4.0),
+        "smoothing 8": walk(smoothing=8.0),
+        "noise 0.05": walk(noise=0.05),
+        "noise 0.15": walk(noise=0.15),
+        "regions, inside 0.3": replace(base, walk=replace(base.walk, inside=0.3), segments=100),
+        "regions, inside 0": replace(base, walk=replace(base.walk, inside=0.0), segments=100),
+        "blur and zero": replace(base, starts=("blur", "zero")),
+        "blur and mean": replace(base, starts=("blur", "mean")),
+        "blur, half the blur": replace(base, starts=("blur", "half")),
+        "both directions": replace(base, deletes=True),
+        "GradCAM times IG": cam_times_ig,
+    }
+
+
+#: Single changes, and combinations of those that helped.
+CANDIDATES: Mapping[str, Explain] = _singles()
