@@ -109,7 +109,7 @@ def _gradient(
     if noise:
         scale = noise * (at.flatten(1).amax(1) - at.flatten(1).amin(1))[:, None, None, None]
         at = at + scale * torch.stack([torch.randn(at.shape[1:], generator=one) for one in generators]).to(dtype)
-    at = at.requires_grad_()
+    at = at.detach().clone().requires_grad_()
     scores = _scores(model, at, target)
     (gradient,) = torch.autograd.grad(scores.sum(), at)
     return scores.detach(), gradient.double()
