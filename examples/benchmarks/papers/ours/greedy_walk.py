@@ -24,6 +24,9 @@ class Walk:
         momentum: share of the previous gradients in what ranks.
         smoothing: standard deviation, in pixels, of the Gaussian that smooths what ranks; 0: as it is.
         noise: standard deviation of the noise on the points at which gradients are taken, of the input's range.
+        looks: gradients of each move, whose mean ranks and is credited: at midpoints of equal parts of the first `span` of
+            the straight way from the point to the end. 1 with a span of 0: at the point itself.
+        span: see `looks`; 1 is Integrated Gradients of all that is left.
         inside: share of a pixel's own projection in what ranks, the rest being the mean of its region.
     """
 
@@ -33,6 +36,8 @@ class Walk:
     momentum: float = 0.5
     smoothing: float = 0.0
     noise: float = 0.0
+    looks: int = 1
+    span: float = 0.0
     inside: float = 1.0
 
     def shares(self) -> Tensor:
@@ -79,7 +84,7 @@ def walked(
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     scores = []
     for move, share in enumerate(walk.shares().tolist()):
-        score, gradient = _gradient(model, point, start.dtype, target, walk.noise, generators)
+        score, gradient = _seen(model, point, end, target, walk, generators)
         scores.append(score)
         velocity = gradient if move == 0 else velocity.lerp(gradient, 1 - walk.momentum)
         gap = end.double() - point
@@ -95,6 +100,26 @@ def walked(
     with torch.no_grad():
         scores.append(_scores(model, end, target))
     return Walked(group, sign * gain, ranked_by, torch.stack(scores, 1), sign)
+
+
+def _seen(
+    model: Model,
+    point: Tensor,
+    end: Tensor,
+    target: Sequence[int],
+    walk: Walk,
+    generators: Sequence[torch.Generator],
+) -> tuple[Tensor, Tensor]:
+    """The score at a point, and the mean gradient of what lies before it."""
+    ahead = [walk.span * (look + 0.5) / walk.looks for look in range(walk.looks)]
+    found = [
+        _gradient(model, point.lerp(end.double(), share), end.dtype, target, walk.noise, generators) for share in ahead
+    ]
+    if ahead == [0.0]:
+        return found[0]
+    with torch.no_grad():
+        score = _scores(model, point.to(end.dtype), target)
+    return score, torch.stack([gradient for _, gradient in found]).mean(0)
 
 
 def _gradient(

@@ -16,6 +16,7 @@ from examples.benchmarks.papers.ours import pixel_credits
 from examples.benchmarks.papers.ours.greedy_walk import Walk, Walked, walked
 
 _HALF = 6.0  # pixels; the blur's own standard deviation is 12
+_GROWTH = 1.1  # of 25 moves; of fewer the power that keeps the first and the last share alike
 Credit = Callable[[Walked], Tensor]
 
 
@@ -40,6 +41,7 @@ class Greedy:
         starts: of insertion paths: "blur", "zero", "mean" (the image's colour), "half" (half of the blur's strength).
         deletes: whether a path from the image to zero is there, too.
         segments: number of superpixels for `walk.inside` below 1.
+        moves: of each path, whose looks share its budget; None: as many as it has gradients.
     """
 
     walk: Walk = field(default_factory=Walk)
@@ -47,11 +49,14 @@ class Greedy:
     starts: tuple[str, ...] = ("blur",)
     deletes: bool = False
     segments: int = 0
+    moves: int | None = None
 
     def __call__(self, network: Network, image: Tensor, target: Sequence[int], budget: int, seed: int) -> Mapped:
         """The map of one image."""
         n_paths = len(self.starts) + self.deletes
-        walk = replace(self.walk, moves=max(2, budget // n_paths))
+        each = budget // n_paths
+        moves = min(each, self.moves or each)
+        walk = replace(self.walk, moves=moves, looks=each // moves)
         regions = self._regions(network, image)
         maps, differences = [], []
         for place, name in enumerate(self.starts):
@@ -107,6 +112,11 @@ def grad_cam(network: Network, image: Tensor, target: Sequence[int]) -> Tensor:
     return torch.nn.functional.interpolate(cam, image.shape[2:], mode="bilinear", align_corners=False)
 
 
+def _staged(moves: int, span: float) -> Greedy:
+    """So many moves, each ranked by the mean gradient of some of the way ahead."""
+    return Greedy(Walk(span=span, momentum=0.0, growth=_GROWTH ** (25 / moves)), moves=moves)
+
+
 def _singles() -> Mapping[str, Explain]:
     base = Greedy()
 
@@ -126,6 +136,10 @@ def _singles() -> Mapping[str, Explain]:
         "by pixels": walk(by_length=False),
         "momentum 0": walk(momentum=0.0),
         "momentum 0.8": walk(momentum=0.8),
+        **{
+            f"{moves} moves, span {span}": _staged(moves, span)
+            for moves, span in ((12, 0.2), (8, 0.5), (5, 0.5), (5, 1.0), (3, 0.5), (3, 1.0), (2, 1.0))
+        },
         "smoothing 1": walk(smoothing=1.0),
         "smoothing 2": walk(smoothing=2.0),
         "smoothing 4": walk(smoothing=4.0),
