@@ -24,8 +24,8 @@ class Walk:
         momentum: share of the previous gradients in what ranks.
         smoothing: standard deviation, in pixels, of the Gaussian that smooths what ranks; 0: as it is.
         noise: standard deviation of the noise on the points at which gradients are taken, of the input's range.
-        looks: gradients of each move, whose mean ranks and is credited: at midpoints of equal parts of the first `span` of
-            the straight way from the point to the end. 1 with a span of 0: at the point itself.
+        looks: gradients of each move, whose mean ranks and is credited: at midpoints of equal parts of the first `span`
+            of the straight way from the point to the end. 1 with a span of 0: at the point itself.
         span: see `looks`; 1 is Integrated Gradients of all that is left.
         inside: share of a pixel's own projection in what ranks, the rest being the mean of its region.
     """
