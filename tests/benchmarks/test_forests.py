@@ -1,9 +1,12 @@
 """The verdicts as pictures: where each symbol stands, what it says, and that names are text in it."""
 
+import io
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from examples.benchmarks import report
 from examples.benchmarks.engine.claims import Claim, Comparison, Judged, Kind, judge
@@ -129,3 +132,12 @@ def test_the_pictures_of_the_summary_are_files_beside_it_and_the_same_each_time(
         assert "![Forest plot of the claims of SAMP](images/verdicts_samp.png)" in written[0].read_text()
     pictures = [(tmp_path / name / "images" / "verdicts_samp.png").read_bytes() for name in ("a", "b")]
     assert pictures[0] == pictures[1] == png(forest(found)[0])
+
+
+def test_a_picture_as_a_file_keeps_the_colour_of_a_verdict_that_is_seldom():
+    often = judged(ours=0.5 + 0.25 * WAVE, theirs=0.0)
+    seldom = judged(text="another", ours=0.0, theirs=0.5 + 0.25 * WAVE)[:1]
+    assert [one.kind for one in often + seldom] == [Kind.HOLDS, Kind.HOLDS, Kind.OPPOSITE]
+    pixels = np.asarray(Image.open(io.BytesIO(png(forest(often + seldom)[0]))).convert("RGB")).astype(int)
+    for kept in (MARKS[Kind.HOLDS].colour, MARKS[Kind.OPPOSITE].colour, "#ffffff"):
+        assert (pixels == [int(kept[k : k + 2], 16) for k in (1, 3, 5)]).all(-1).any()

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 from PIL import Image
 
 from captum_ext.core.text import shown
@@ -17,7 +18,6 @@ from captum_ext.visualize import Caption, Effect, ForestLine, Mark, save_figure,
 from examples.benchmarks.engine.claims import NONE, Comparison, Difference, Judged, Kind
 from examples.benchmarks.engine.tables import METRICS
 
-_COLOURS = 64  # of a picture as a file
 _FARTHEST = 2.5  # standard deviations, beyond which an arrow stands
 _GREY = "#6b7480"
 #: Colours that differ for every kind of colour blindness, and symbols that differ without colours.
@@ -135,12 +135,24 @@ def _title(lines: Sequence[ForestLine]) -> str:
 
 
 def png(figure: Any) -> bytes:
-    """The picture as a file of few colours, for pages that show no sentence when they are pointed at."""
+    """The picture as a file of 256 colours, for pages that show no sentence when they are pointed at."""
     drawn, file = io.BytesIO(), io.BytesIO()
     save_figure(figure, drawn, dpi=110)
-    picture = Image.open(drawn).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
-    picture.save(file, "PNG", optimize=True)
+    _of_few_colours(Image.open(drawn).convert("RGB")).save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def _of_few_colours(picture: Image.Image) -> Image.Image:
+    """With its 256 commonest colours as they are, and of the others, which smooth edges, the nearest of these: median
+    cut and octree change those of symbols, of which few pixels are, or of the ground."""
+    pixels = np.asarray(picture).astype(np.int64) @ [1 << 16, 1 << 8, 1]
+    codes, places, counts = np.unique(pixels, return_inverse=True, return_counts=True)
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1)
+    common = colours[np.argsort(-counts, kind="stable")[:256]]
+    nearest = np.square(colours[:, None] - common).sum(2).argmin(1).astype(np.uint8)
+    few = Image.fromarray(nearest[places.reshape(pixels.shape)])
+    few.putpalette(common.astype(np.uint8).tobytes())
+    return few
 
 
 def svg(figure: Any, sentences: Mapping[str, str], prefix: str, alt: str) -> str:
