@@ -11,6 +11,11 @@ class CaptumExtError(Exception):
     """Base class of all errors raised on purpose by this package."""
 
 
+def _ended(text: str) -> str:
+    """A sentence with one full stop, also where it ends with the message of another program, which may have its own."""
+    return text if text.endswith(".") else f"{text}."
+
+
 class _MismatchError(CaptumExtError):
     """An argument that is not what it should be; `args` holds the three parts, so the error survives pickling."""
 
@@ -21,7 +26,7 @@ class _MismatchError(CaptumExtError):
         self.received = received
 
     def __str__(self) -> str:
-        return f"Expected argument `{self.argument}` to be {self.expected}, but got {self.received}."
+        return _ended(f"Expected argument `{self.argument}` to be {self.expected}, but got {self.received}")
 
 
 class ArgumentError(_MismatchError, ValueError):
@@ -62,7 +67,7 @@ class ArgumentsConflictError(CaptumExtError, ValueError):
 
     def __str__(self) -> str:
         names = " and ".join(f"`{name}`" for name in self.arguments)
-        return f"The arguments {names} do not fit each other: {self.reason}."
+        return _ended(f"The arguments {names} do not fit each other: {self.reason}")
 
 
 class InferenceModeError(CaptumExtError, RuntimeError):

@@ -86,7 +86,7 @@ def recorded_pass(model: nn.Module, entry: Entry, inputs: Tensor, hint: str, int
         except AdaptError:
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"[:_LONGEST]
+            reason = f"{type(error).__name__}: {error}"[:_LONGEST].removesuffix(".")
             raise AdaptError(f"The model fails for {_said(inputs, entry)}: {reason}. {hint}") from error
         finally:
             for handle in handles:

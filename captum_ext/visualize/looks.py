@@ -97,7 +97,7 @@ def write_around(figure: Figure, caption: Caption, sentences: list[str]) -> Figu
     if caption.title:
         letters = int(_LETTERS_OF_TITLE * width)
         figure.suptitle(wrapped(caption.title, letters, 2 * letters - 20), fontsize=10)
-    text = ". ".join([*(shown(note, _LONGEST_NOTE) for note in caption.notes), *sentences])
+    text = ". ".join([*(shown(note, _LONGEST_NOTE).removesuffix(".") for note in caption.notes), *sentences])
     if text:
         below = wrapped(f"{text}.", int(_LETTERS_OF_CAPTION * width))
         figure.set_figheight(figure.get_figheight() + 0.14 * below.count("\n"))  # else panels would shrink

@@ -32,6 +32,7 @@ from captum_ext.core.fingerprints import Fingerprints
 from captum_ext.core.output_rows import split_rows
 from captum_ext.exceptions import (
     ArgumentError,
+    ArgumentsConflictError,
     ArgumentTypeError,
     ModelOutputError,
     NonFiniteError,
@@ -362,6 +363,16 @@ def test_a_list_that_may_hold_rows_or_parts_is_refused():
 def test_a_function_that_is_no_target_is_refused(target, kind, message):
     with pytest.raises(kind, match=message):
         IntegratedGradients(Returning(net(), "dict")).attribute(X, target=target)
+
+
+def test_a_message_that_ends_with_another_one_has_one_full_stop():
+    def no_box(row):
+        raise ValueError("There is no box.")
+
+    with pytest.raises(ArgumentError, match=r"raises ValueError for row 0: There is no box\.$"):
+        IntegratedGradients(net()).attribute(X, target=no_box)
+    assert str(ArgumentError("a", "b", "[1, ...")).endswith("but got [1, ...")
+    assert str(ArgumentsConflictError(("a", "b"), "They differ.")).endswith("each other: They differ.")
 
 
 def test_a_score_without_a_gradient_names_its_row():

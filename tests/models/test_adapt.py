@@ -66,6 +66,15 @@ def states():
     return torch.get_rng_state().tolist(), numpy.tolist(), random.getstate()
 
 
+def test_what_the_model_says_where_it_fails_ends_with_one_full_stop():
+    class Refuses(nn.Flatten):
+        def forward(self, x):
+            raise ValueError("Images of 224 x 224 only.")
+
+    with pytest.raises(AdaptError, match=r"ValueError: Images of 224 x 224 only\. It was tried"):
+        adapt(nn.Sequential(nn.Conv2d(3, 4, 3), Refuses()), size=9)
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_model_and_random_numbers_are_left_as_they_were(fails):
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 36, 2))

@@ -56,7 +56,7 @@ def test_maps_without_negative_numbers_begin_at_zero():
 
 
 def test_what_is_beyond_the_scale_is_said_in_pixels_and_in_mass():
-    figure = show_maps({"a": LARGE, "b": LARGE * 0}, caption=Caption(notes=("Layer 3",)), limits=(-900, 900))
+    figure = show_maps({"a": LARGE, "b": LARGE * 0}, caption=Caption(notes=("Layer 3.",)), limits=(-900, 900))
     mass = np.arange(901.0, 1000).sum() / np.abs(LARGE).sum()
     beyond = f"Pixels beyond the scale, drawn as its end (and their share of the mass): a 9.9 % ({100 * mass:.0f} %)."
     assert said(figure).endswith(beyond)

@@ -238,7 +238,7 @@ def of_caller(module: str, function: str, spec: ModelSpec) -> Source:
     try:
         home = importlib.import_module(module)
     except Exception as error:  # whatever the module does
-        reason = f"{type(error).__name__}: {first_line(error)}"
+        reason = f"{type(error).__name__}: {first_line(error)}".removesuffix(".")
         raise ModelLoadError(f"Expected {spec.name} to name a function of a module, but {module}: {reason}.") from error
     if not callable(getattr(home, function, None)):
         names = [f"{module}:{one}" for one in vars(home) if callable(getattr(home, one)) and not one.startswith("_")]
