@@ -130,7 +130,7 @@ def gini(attributions: Tensor) -> Tensor:
 
 def attribution_variance(attributions: TensorOrTensors, *, normalize: str = "none") -> Tensor:
     r"""Variance of attributions over pixels: what SAMP's concentration principle maximises (Zhang et al., "Path Choice
-    Matters for Clear Attribution in Path Methods", ICLR 2024, definition 1 and equation 5).
+    Matters for Clear Attributions in Path Methods", ICLR 2024, definition 1 and equation 5).
 
     https://arxiv.org/abs/2401.10442
 

@@ -254,7 +254,7 @@ class PathAttribution(PathMethod):
             return_standard_error: also return standard errors of the attributions, from the passes that make them:
                 True for every element, or "location" for the sums over channels of images and volumes, (N, 1, H, W),
                 which the errors of their parts do not tell. Random points only ("stratified", or None with several
-                references); how they are estimated and when they are too large is below.
+                references). How they are estimated, and when they are too large, is in `docs/error-bars.md`.
             show_progress: show a bar that counts gradients.
 
         Returns:

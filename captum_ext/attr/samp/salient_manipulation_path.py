@@ -52,7 +52,7 @@ class PathScores:
 
 
 class SalientManipulationPath(PathMethod):
-    r"""SAMP and SAMP++ (Zhang, Zheng, Zhou and Lu, "Path Choice Matters for Clear Attribution in Path Methods", ICLR
+    r"""SAMP and SAMP++ (Zhang, Zheng, Zhou and Lu, "Path Choice Matters for Clear Attributions in Path Methods", ICLR
     2024).
 
     https://arxiv.org/abs/2401.10442
@@ -132,9 +132,9 @@ class SalientManipulationPath(PathMethod):
     of attributions.
 
     Exactly equal projections are taken in order, on every device. Nearly equal ones are ranked by rounding, and one
-    other choice changes the rest of the path: in float32 on EfficientNet-Lite0, maps from two memory layouts correlate
-    0.92 on average, those of two values of `internal_batch_size` 0.99, and all of them 0.8 with those of float64
-    (`python -m examples.benchmarks.measurements.rounding`), where all agree.
+    other choice changes the rest of the path: on EfficientNet-Lite0, float32 maps from two memory layouts correlate
+    0.88 on average, and 0.79 with those of float64 (`python -m examples.benchmarks.measurements.rounding`), where all
+    agree. `docs/measured.md` has the table, and how it differs between machines.
     """
 
     def __init__(
