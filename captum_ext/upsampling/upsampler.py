@@ -41,7 +41,9 @@ _PAPER_REFINEMENT = Refinement(kernel="diagonal")
 
 class USUUpsampler:
     r"""Universal Semantic-Aware Upsampling (Buono et al., "Attribution Upsampling should Redistribute, Not
-    Interpolate").
+    Interpolate", 2026).
+
+    https://arxiv.org/abs/2603.16067
 
     Segments each image, scores every segment by what masking it does to the model, and redistributes each coarse cell's
     mass over its pixels in proportion to $\exp(s / \text{temperature})$ of their segments' scores (see `redistribute`).
