@@ -217,7 +217,7 @@ class RowMaker:
             check_finite("forward_func(inputs)", outputs.gather(1, predicted[:, None]))
             return predicted
         if target == "label" and batch.labels is None:
-            expected = 'not "label", since the samples have none that is an integer'
+            expected = 'something else than "label", since the samples have none that is an integer'
             raise ArgumentError("target", expected, '"label"')
         chosen = batch.labels if target == "label" else [target] * len(batch.indices)
         if outputs is not None and outputs.dim() == 2:

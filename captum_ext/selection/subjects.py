@@ -100,7 +100,9 @@ def _targets(model: ForwardFunc, images: Tensor, labels: list[int] | None, targe
         return outputs.argmax(1).tolist()
     if target == "label":
         if labels is None:
-            raise ArgumentError("target", 'not "label", since the samples have none that is an integer', '"label"')
+            raise ArgumentError(
+                "target", 'something else than "label", since the samples have none that is an integer', '"label"'
+            )
         return list(labels)
     return [int(target)] * len(images)
 

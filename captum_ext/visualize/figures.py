@@ -168,7 +168,7 @@ def show_errors(
         received = f"{several} channels" if several > 1 else f"{spread.shape} for maps {values.shape}"
         raise ArgumentError("errors", expected, received)
     if (spread < 0).any():
-        raise ArgumentError("errors", "of no negative number", "some below zero")
+        raise ArgumentError("errors", "without negative numbers", "some below zero")
     beyond = np.abs(values) > _BAND * spread
     note = f"{100 * beyond.mean():.0f} % of the pixels are more than {_BAND} standard errors from zero"
     summed = (f"Pixels are sums over {channels} channels",) if channels > 1 else ()

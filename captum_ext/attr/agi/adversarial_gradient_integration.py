@@ -222,7 +222,7 @@ class AGI(GradientAttribution):  # type: ignore[misc]
             drawn = torch.randperm(n_classes - 1, generator=generator, device="cpu")[: self.n_false_classes]
             columns.append((drawn + (drawn >= target)).tolist())
         if not all(columns):
-            expected = "of which at least one is not the target of a row"
+            expected = "classes of which at least one is not the target of a row"
             raise ArgumentError(
                 "false_classes", expected, f"{self.false_classes} and the target {targets[columns.index([])]}"
             )

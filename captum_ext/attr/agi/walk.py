@@ -55,7 +55,7 @@ class Room:
         for value, least, most in zip(wide, low, high, strict=True):
             span = most - least
             if bool((span <= 0).any()):
-                raise ArgumentError("bounds", "of which the lowest is below the highest everywhere", "others")
+                raise ArgumentError("bounds", "lowest values that are below the highest everywhere", "others")
             beyond = torch.maximum(least - value, value - most) > _ROUNDING * span
             if bool(beyond.any()):
                 row = int(beyond.flatten(1).any(1).nonzero()[0])

@@ -175,7 +175,7 @@ def _checked(attributions: TensorOrTensors, standard_error: TensorOrTensors) -> 
         expected = f"of the attributions' shape(s) {[tuple(one.shape) for one in maps]}"
         raise ArgumentError("standard_error", expected, str([describe(one) for one in errors]))
     if any(bool((one < 0).any()) for one in errors):
-        raise ArgumentError("standard_error", "of no negative number", "some below zero")
+        raise ArgumentError("standard_error", "without negative numbers", "some below zero")
     return maps, errors
 
 

@@ -61,7 +61,7 @@ def check_page(path: Path | None) -> None:
     if path is None:
         return
     if path.suffix not in (".html", ".htm") or path.is_dir():
-        raise ArgumentError("html", "a file .html", str(path))
+        raise ArgumentError("html", "a file whose name ends in .html", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
 
 

@@ -31,7 +31,7 @@ def check_picture(out: Path) -> None:
         ArgumentError: no name of a picture or of a map.
     """
     if out.suffix not in _KINDS:
-        raise ArgumentError("out", "a file .png or .npy", str(out))
+        raise ArgumentError("out", "a file whose name ends in .png or .npy", str(out))
     if out.is_dir():
-        raise ArgumentError("out", "a file .png or .npy", f"{out}, which is a folder")
+        raise ArgumentError("out", "a file whose name ends in .png or .npy", f"{out}, which is a folder")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ def _asked(page: Page, question: Question, n_samples: int) -> dict[str, Any]:
         raise ArgumentError("sort", f"one of {known}", repr(question.sort))
     answer = answers.rows(page.collection, replace(question, page=1, rows=n_samples), [])
     if not answer["rows"]:
-        raise ArgumentError("where", "what some samples are", "what none is")
+        raise ArgumentError("where", "filters that some samples pass", "some that none passes")
     return {**answer, "total": len(answer["rows"]), "pages": 1}
 
 

@@ -258,7 +258,7 @@ def test_methods_are_compared_in_a_table_and_a_figure(here):
             ["explain", "cat.png", *TINY, "--method", "eg", "--references", "cat.png"],
             "cat.png is damaged or incomplete",
         ),
-        (["explain", "cat.png", *TINY, "--out", "map.tiff"], "a file .png or .npy"),
+        (["explain", "cat.png", *TINY, "--out", "map.tiff"], "a file whose name ends in .png or .npy"),
         (["explain", "dog.png", *TINY], "No such file or directory"),
         (["explain", "resnet18.pth", *TINY], "cannot identify image file"),
         (["explain", "cat.png", *TINY, "--device", "cuda:99"], "--device to be one that torch can use here"),

@@ -109,7 +109,7 @@ def test_a_folder_without_permission_is_named(tmp_path):
 def test_a_folder_of_the_name_of_a_picture_is_refused_before_anything_is_computed(suffix, here):
     (here / f"map{suffix}").mkdir()
     message = fail("explain", "cat.png", "--model", "no_such:model", "--out", f"map{suffix}")
-    assert f"--out to be a file .png or .npy, but got map{suffix}, which is a folder" in message
+    assert f"--out to be a file whose name ends in .png or .npy, but got map{suffix}, which is a folder" in message
 
 
 def test_names_in_the_table_are_no_formulas_and_numbers_stay_numbers():

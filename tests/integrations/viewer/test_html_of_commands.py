@@ -39,7 +39,7 @@ def test_evaluate_writes_a_page_with_its_figure_and_its_table(here):  # noqa: F8
 
 
 def test_a_name_that_is_no_page_is_refused_before_anything_is_computed(here):  # noqa: F811
-    assert "--html to be a file .html" in fail("explain", "cat.png", *FEW_STEPS, "--html", "map.png")
+    assert "--html to be a file whose name ends in .html" in fail("explain", "cat.png", *FEW_STEPS, "--html", "map.png")
 
 
 def test_names_of_photographs_and_classes_are_text_in_the_page():
