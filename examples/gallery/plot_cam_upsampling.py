@@ -3,8 +3,7 @@ A CAM of 7 x 7 cells, upsampled in three ways
 =============================================
 
 Interpolation moves importance from cell to cell; redistribution keeps what each cell has.
-How many seconds it takes
-is stated at the end of its page.
+The end of its page says how many seconds it takes.
 """
 
 # %%

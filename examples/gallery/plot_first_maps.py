@@ -3,8 +3,7 @@ Three methods on two photographs
 ================================
 
 Integrated Gradients, Expected Gradients and Local Path Integration, 20 gradients each, on one scale for each
-photograph. How many seconds it takes
-is stated at the end of its page.
+photograph. The end of its page says how many seconds it takes.
 """
 
 # %%
@@ -25,7 +24,7 @@ with torch.no_grad():
     target = model(images).argmax(1)
 
 # %%
-# Captum's call. The delta is what the attributions lack to sum to the difference of scores.
+# Captum's call. The delta is the sum of the attributions minus the difference of scores: zero would be exact.
 
 
 def explained(method):

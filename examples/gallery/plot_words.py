@@ -2,8 +2,7 @@
 What each word did
 ==================
 
-A model of text is explained at the layer that embeds its tokens. How many seconds it takes
-is stated at the end of its page.
+A model of text is explained at the layer that embeds its tokens. The end of its page says how many seconds it takes.
 """
 
 # %%
