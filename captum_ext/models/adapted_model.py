@@ -13,7 +13,7 @@ from captum_ext.core.text import shown
 from captum_ext.exceptions import AdaptError, ArgumentError, ArgumentTypeError
 from captum_ext.images import display_range
 from captum_ext.models.entries import Entry, unwrapped
-from captum_ext.models.facts import UNKNOWN, Fact
+from captum_ext.models.facts import Fact
 from captum_ext.models.outputs import Reading
 from captum_ext.models.sources import ImageSource, prepared
 from captum_ext.models.token_grids import GridReader, TokenGrid, check_maps
@@ -278,7 +278,7 @@ def _grid(grid: Any) -> str:
 
 
 def _numbers(values: tuple[float, ...] | None) -> str:
-    return UNKNOWN if values is None else ", ".join(f"{value:.4g}" for value in values)
+    return "-" if values is None else ", ".join(f"{value:.4g}" for value in values)
 
 
 def _table(title: str, lines: list[tuple[str, str, str]]) -> str:

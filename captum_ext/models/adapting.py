@@ -123,7 +123,7 @@ def adapt(
           std          0.5                                          (given)
           prepare      an image                                     (resized to cover the size, cropped at the centre)
           class names  3: cat, dog, cow                             (given)
-          grid         patches of 8 x 8, 1 tokens before them       (found by a pass)
+          grid         patches of 8 x 8, 1 token before them        (found by a pass)
           layer        encoder.layers.encoder_layer_1.ln_1          (found by a pass)
           note         the scores are constant: the head's weights are zero  (found by a pass)
         >>> features = torch.rand(1, 17, 16)

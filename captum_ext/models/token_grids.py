@@ -102,7 +102,8 @@ class GridReader:
             return "places of the features"
         prefixes = " or ".join(str(prefix) for prefix, _ in self.around)
         suffix = max(suffix for _, suffix in self.around)
-        return f"patches of {_sides(self.patch_size)}, {prefixes} tokens before them" + (
+        tokens = "token" if prefixes == "1" else "tokens"
+        return f"patches of {_sides(self.patch_size)}, {prefixes} {tokens} before them" + (
             f", {suffix} behind" if suffix else ""
         )
 

@@ -23,6 +23,7 @@ Run: TypeAlias = DatasetAttributions | str | PathLike[str]
 LEAST_IMAGES = 5
 _AT_ONCE, _PERMUTED = 256, 2_000_000  # maps and permuted numbers in memory at once
 _MOST_NOISE = 16
+_RANGES = {"correlation": (-1, 1), "overlap": (0, 1), "moved": (0, 2)}  # the last: sides of the image, along a diagonal
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,9 @@ def _check_limits(limits: Any) -> dict[str, float]:
     for name, limit in limits.items():
         if name not in MEASURES:
             raise ArgumentError("limits", f"for {', '.join(MEASURES)}", repr(name))
-        check_number(f"limits[{name!r}]", limit, "a number from -1 to 2", lambda value: -1 <= value <= 2)
+        least, most = _RANGES[name]
+        expected = f"a number from {least} to {most}, between which {name} is"
+        check_number(f"limits[{name!r}]", limit, expected, lambda value: least <= value <= most)  # noqa: B023
     return dict(limits)
 
 

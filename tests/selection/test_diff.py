@@ -221,6 +221,10 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
         diff(a, tmp_path / "nothing")
     with pytest.raises(ArgumentError, match="`limits`.*correlation, overlap, moved"):
         diff(a, a, limits={"speed": 1})
+    with pytest.raises(ArgumentError, match=r"`limits\['correlation'\]`.*from -1 to 1"):
+        diff(a, a, limits={"correlation": 1.5})  # every run would be beyond it
+    with pytest.raises(ArgumentError, match=r"`limits\['overlap'\]`.*from 0 to 1"):
+        diff(a, a, limits={"overlap": -0.5})  # and none below it
 
 
 @pytest.mark.parametrize(
