@@ -53,6 +53,7 @@ class Walked:
     Attributes:
         group: (N, H, W) in which move a pixel went; -1 where start and end are the same.
         gain: (N, C, H, W) gradient times move.
+        running: (N, C, H, W) what ranks times move: with momentum the mean of this move's gradient and earlier ones.
         ranked_by: (N, H, W) what the pixel was ranked by when it went.
         scores: (N, moves + 1) at every point of the path, the end included.
         sign: 1 on the way to the input, -1 on the way from it.
@@ -60,6 +61,7 @@ class Walked:
 
     group: Tensor
     gain: Tensor
+    running: Tensor
     ranked_by: Tensor
     scores: Tensor
     sign: int
@@ -80,7 +82,8 @@ def walked(
     point, length = start.double(), (end.double() - start.double()).abs().sum(1)
     todo, total = length > 0, length.flatten(1).sum(1)
     group = torch.full(length.shape, -1, dtype=torch.long)
-    ranked_by, gain, velocity = torch.zeros_like(length), torch.zeros_like(point), torch.zeros_like(point)
+    ranked_by = torch.zeros_like(length)
+    gain, running, velocity = (torch.zeros_like(point) for _ in range(3))
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     scores = []
     for move, share in enumerate(walk.shares().tolist()):
@@ -95,11 +98,12 @@ def walked(
         chosen = _first(value, todo, weight, behind)
         group[chosen], ranked_by = move, torch.where(chosen, value, ranked_by)
         gain = torch.where(chosen[:, None], gradient * gap, gain)
+        running = torch.where(chosen[:, None], velocity * gap, running)
         point = torch.where(chosen[:, None], end.double(), point)
         todo &= ~chosen
     with torch.no_grad():
         scores.append(_scores(model, end, target))
-    return Walked(group, sign * gain, ranked_by, torch.stack(scores, 1), sign)
+    return Walked(group, sign * gain, sign * running, ranked_by, torch.stack(scores, 1), sign)
 
 
 def _seen(

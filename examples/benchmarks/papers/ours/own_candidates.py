@@ -14,21 +14,12 @@ from captum_ext.segmentation import Segmenter
 from examples.benchmarks.engine.networks import Network
 from examples.benchmarks.papers.ours import pixel_credits
 from examples.benchmarks.papers.ours.greedy_walk import Walk, Walked, walked
+from examples.benchmarks.papers.ours.mapped import Explain, Mapped
+from examples.benchmarks.papers.ours.own_rivals import RIVALS
 
 _HALF = 6.0  # pixels; the blur's own standard deviation is 12
 _GROWTH = 1.1  # of 25 moves; of fewer the power that keeps the first and the last share alike
 Credit = Callable[[Walked], Tensor]
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """A map (1, C, H, W) or (1, 1, H, W), and the difference of scores to which it should add up; None: nothing."""
-
-    maps: Tensor
-    difference: float | None = None
-
-
-Explain = Callable[[Network, Tensor, Sequence[int], int, int], Mapped]  # network, image, target, budget, seed
 
 
 @dataclass(frozen=True)
@@ -117,6 +108,33 @@ def _staged(moves: int, span: float) -> Greedy:
     return Greedy(Walk(span=span, momentum=0.0, growth=_GROWTH ** (25 / moves)), moves=moves)
 
 
+def _staged_changes() -> Mapping[str, Explain]:
+    """Changes of three moves with the whole way ahead in view."""
+    base = _staged(3, 1.0)
+
+    def walk(**changes: object) -> Greedy:
+        return replace(base, walk=replace(base.walk, **changes))  # type: ignore[arg-type]
+
+    running = {"credit": pixel_credits.scaled_running}
+    return {
+        "3 moves, running 0.5": replace(walk(momentum=0.5), **running),
+        "5 moves, running 0.5": replace(_staged(5, 1.0), walk=replace(_staged(5, 1.0).walk, momentum=0.5), **running),
+        "3 moves, equal": walk(growth=1.0),
+        "3 moves, growth 4": walk(growth=4.0),
+        "3 moves, arrival": replace(base, credit=pixel_credits.by_arrival),
+        "3 moves, levels by gain": replace(base, credit=pixel_credits.by_gain),
+        "3 moves, smoothing 1": walk(smoothing=1.0),
+        "3 moves, smoothing 2": walk(smoothing=2.0),
+        "3 moves, noise 0.1": walk(noise=0.1),
+        "3 moves, regions 0.3": replace(walk(inside=0.3), segments=100),
+        "3 moves, blur and zero": replace(base, starts=("blur", "zero")),
+        "3 moves, blur and mean": replace(base, starts=("blur", "mean")),
+        "3 moves, both directions": replace(base, deletes=True),
+        "2 moves, both directions": replace(_staged(2, 1.0), deletes=True),
+        "1 move": _staged(1, 1.0),
+    }
+
+
 def _singles() -> Mapping[str, Explain]:
     base = Greedy()
 
@@ -157,4 +175,4 @@ def _singles() -> Mapping[str, Explain]:
 
 
 #: Single changes, and combinations of those that helped.
-CANDIDATES: Mapping[str, Explain] = _singles()
+CANDIDATES: Mapping[str, Explain] = {**_singles(), **_staged_changes(), **RIVALS}

@@ -13,7 +13,7 @@ from captum_ext.selection.budgets import Budget, fitted
 from captum_ext.selection.candidates import CANDIDATES
 from captum_ext.selection.setting import Setting
 from examples.benchmarks.engine.networks import Network
-from examples.benchmarks.papers.ours.own_candidates import Explain, Mapped
+from examples.benchmarks.papers.ours.mapped import Explain, Mapped
 
 #: By the names of the tables.
 NAMES = {

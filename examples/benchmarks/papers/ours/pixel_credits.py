@@ -22,9 +22,12 @@ def scaled(path: Walked) -> Tensor:
 
     The factor is left out where it is not positive: it would turn the order round.
     """
-    difference = path.sign * (path.scores[:, -1] - path.scores[:, 0])
-    factor = difference / path.gain.flatten(1).sum(1)
-    return path.gain * torch.where(factor > 0, factor, 1.0)[:, None, None, None]
+    return _scaled(path, path.gain)
+
+
+def scaled_running(path: Walked) -> Tensor:
+    """The same of the running mean of gradients, by which pixels are ranked."""
+    return _scaled(path, path.running)
 
 
 def shared_by_gain(path: Walked) -> Tensor:
@@ -56,6 +59,11 @@ def by_gain(path: Walked) -> Tensor:
         ranked = order[row, where].argsort(descending=True, stable=True)
         result[row, where[ranked]] = values[row, where].sort(descending=True).values
     return result.view(len(values), 1, *path.group.shape[1:])
+
+
+def _scaled(path: Walked, maps: Tensor) -> Tensor:
+    factor = path.sign * (path.scores[:, -1] - path.scores[:, 0]) / maps.flatten(1).sum(1)
+    return maps * torch.where(factor > 0, factor, 1.0)[:, None, None, None]
 
 
 def _shared(path: Walked, weight: Tensor) -> Tensor:
