@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
@@ -27,7 +26,7 @@ NAMES = {
 
 
 class Rival:
-    """A method of the package at a budget.
+    """A method of the package at a budget; its steps are fitted on the first image that it is asked for.
 
     Args:
         name: as `captum_ext.selection` has it.
@@ -35,15 +34,18 @@ class Rival:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._built = lru_cache(maxsize=4)(self._build)
+        self._built: dict[tuple[str, int], tuple[Any, Budget]] = {}
 
     def __call__(self, network: Network, image: Tensor, target: Sequence[int], budget: int, seed: int) -> Mapped:
         """The map of one image; what it should add up to is not asked here."""
-        method, plan = self._built(network, budget, seed, image, tuple(target))
+        key = network.name, budget
+        if key not in self._built:
+            self._built[key] = self._build(network, budget, seed, image, target)
+        method, plan = self._built[key]
         return Mapped(method.attribute(image, target=list(target), **plan.options).detach())
 
     def _build(
-        self, network: Network, budget: int, seed: int, image: Tensor, target: tuple[int, ...]
+        self, network: Network, budget: int, seed: int, image: Tensor, target: Sequence[int]
     ) -> tuple[Any, Budget]:
         adapted = adapt(
             network.model,
