@@ -174,5 +174,20 @@ def _singles() -> Mapping[str, Explain]:
     }
 
 
+def _combined() -> Mapping[str, Explain]:
+    """What helped, together: few moves, both directions, two starts, running means."""
+    two, three = _staged(2, 1.0), _staged(3, 1.0)
+    both, starts = {"deletes": True}, ("blur", "zero")
+    slow = {"walk": replace(three.walk, momentum=0.5), "credit": pixel_credits.scaled_running}
+    return {
+        "2 moves, three paths": replace(two, starts=starts, **both),
+        "3 moves, three paths": replace(three, starts=starts, **both),
+        "3 moves, both directions, running 0.5": replace(three, **both, **slow),
+        "3 moves, three paths, running 0.5": replace(three, starts=starts, **both, **slow),
+        "2 moves, both directions, growth 9": replace(two, **both, walk=replace(two.walk, growth=9.0)),
+        "2 moves, both directions, growth 1.5": replace(two, **both, walk=replace(two.walk, growth=1.5)),
+    }
+
+
 #: Single changes, and combinations of those that helped.
-CANDIDATES: Mapping[str, Explain] = {**_singles(), **_staged_changes(), **RIVALS}
+CANDIDATES: Mapping[str, Explain] = {**_singles(), **_staged_changes(), **_combined(), **RIVALS}
