@@ -2,7 +2,8 @@
 
     python -m examples.benchmarks.papers.ours [--fast] [--network efficientnet-lite0] [--budget 25] [--all] [NAME ...]
 
-Without names every candidate runs. Rows are kept in outputs/own, and it goes on where it was interrupted.
+Without names every candidate runs. Rows are kept in examples/benchmarks/results/own, and it goes on where it was
+interrupted: remove those of a candidate to run it again. With --show nothing runs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from examples.benchmarks.papers.ours.own_candidates import CANDIDATES
 from examples.benchmarks.papers.ours.own_experiment import Tuning
 from examples.benchmarks.papers.ours.own_summary import summary
 
+KEPT = Path(__file__).parents[2] / "results" / "own"
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -25,15 +28,16 @@ def main() -> int:
     parser.add_argument("--budget", type=int, default=25, help="gradients for each map; default 25")
     parser.add_argument("--all", action="store_true", help="all images, not only some of them")
     parser.add_argument("--fast", action="store_true", help="two images, to see that everything works")
+    parser.add_argument("--show", action="store_true", help="the table of the rows that are there")
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(CANDIDATES)
     if unknown:
         parser.error(f"expected names of {', '.join(CANDIDATES)}, but got {', '.join(sorted(unknown))}")
-    options = Options(Path("outputs") / ("own-fast" if arguments.fast else "own"), arguments.fast)
+    options = Options(Path("outputs/own-fast") if arguments.fast else KEPT, arguments.fast)
     names = tuple(arguments.names) or tuple(CANDIDATES)
     build = Tuning(arguments.network, arguments.budget, names, not arguments.all)
-    failures = run(build, options, arguments.workers)
+    failures = [] if arguments.show else run(build, options, arguments.workers)
     for rows in rows_of(build(options), options).values():
         print(summary(rows))
     for line in lines_of(failures):

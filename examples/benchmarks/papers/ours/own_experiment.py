@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -21,6 +22,11 @@ from examples.benchmarks.papers.ours.own_candidates import CANDIDATES, Explain
 from examples.benchmarks.papers.ours.own_images import tuning_samples
 
 BUDGETS = (25, 12)
+
+
+def part_of(name: str) -> str:
+    """A candidate's name as one of a file."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
 
 
 class OwnTuning:
@@ -82,13 +88,13 @@ class OwnTuning:
         return image, target, own_scores.counts(network, image, [target])
 
     def parts(self) -> list[str]:
-        """One for each candidate."""
-        return list(self.names)
+        """One for each candidate, as a name of a file."""
+        return [part_of(name) for name in self.names]
 
     def run(self, part: str) -> list[Row]:
         """A row for each image that counts."""
-        explain = CANDIDATES[part]
-        return [self._row(part, explain, place) for place in self._places() if self._asked(place)[2]]
+        name = next(name for name in self.names if part_of(name) == part)
+        return [self._row(name, CANDIDATES[name], place) for place in self._places() if self._asked(place)[2]]
 
     def _places(self) -> list[int]:
         every = range(len(self.samples))
