@@ -163,6 +163,7 @@ PUBLIC = {
         "show_forest",
         "show_maps",
         "show_path",
+        "show_ranks",
         "show_scores",
         "show_segments",
         "show_slices",

@@ -116,6 +116,31 @@ def test_no_module_imports_itself_in_a_circle():
         visit(name)
 
 
+def test_nothing_but_visualize_draws():
+    quantus = ROOT / "integrations" / "captum_ext_integrations" / "_quantus_base.py"  # looks at what Quantus has drawn
+    drawing = {
+        name_of(path)
+        for path in files([*SHIPPED, ROOT / "examples", ROOT / "docs" / "_ext"])
+        if draws(ast.parse(path.read_text())) and ROOT / "captum_ext" / "visualize" not in path.parents
+    }
+    assert drawing == {name_of(quantus)}
+
+
+def draws(tree):
+    """Whether matplotlib or Pillow's drawing is imported, for more than type checkers, or asked for by its name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            node.body = []
+    modules = [f"{module}.{name}" for module, names in imports(tree) for name in (names or [""])]
+    modules += [
+        node.args[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)
+        if getattr(node.func, "id", getattr(node.func, "attr", "")) in ("require", "import_module")
+    ]
+    return any(str(name).startswith(("matplotlib", "PIL.ImageDraw")) for name in modules)
+
+
 def imported_modules(path, known):
     """Modules of this repository that a module imports when it is imported; a name may be a module, too."""
     tree = ast.parse(path.read_text())

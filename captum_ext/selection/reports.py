@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from captum_ext.core.optional import require
-from captum_ext.core.text import in_csv, in_figure
+from captum_ext.core.text import in_csv
 from captum_ext.dataset.shards import versions
 from captum_ext.exceptions import ArgumentError
 from captum_ext.selection.answers import Answer
@@ -89,46 +87,29 @@ def csv_table(choice: Choice) -> str:
 
 
 def rank_diagram(choice: Choice) -> Figure:
-    """Mean ranks of the methods, 1 the best, over the images that all of them have, with a bar over those that the
-    answer does not tell apart (Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006).
+    """Mean ranks of the methods over the images that all of them have, with a bar over those that are not told apart.
 
-    https://www.jmlr.org/papers/v7/demsar06a.html. The bar is that of `choose`'s own tests and not Nemenyi's, which know
+    `captum_ext.visualize.show_ranks` draws it. The bar is that of `choose`'s own tests and not Nemenyi's, which know
     nothing of several looks.
 
     Raises:
         ArgumentError: one method, or no image that all have.
+        MissingExtraError: matplotlib is not installed.
     """
-    names = [one.name for one in choice.answer.standings]
-    table = np.stack([choice.decisive[name] for name in names])
-    complete = table[:, np.isfinite(table).all(0)]
-    if len(names) < 2 or not complete.shape[1]:
-        received = f"{len(names)} methods and {complete.shape[1]} images that all have"
+    from captum_ext.visualize import Caption, show_ranks  # here, since whoever chooses need not draw
+
+    standings = choice.answer.standings
+    scores = {one.name: choice.decisive[one.name] for one in standings}
+    n_complete = int(np.isfinite(np.stack(list(scores.values()))).all(0).sum())
+    if len(scores) < 2 or not n_complete:
+        received = f"{len(scores)} methods and {n_complete} images that all have"
         raise ArgumentError("choice", "of at least two methods with images that all of them have", received)
-    ranks = rankdata(-complete, axis=0).mean(1)
-    left = [one.dropped_by is None for one in choice.answer.standings]
-    return _drawn(names, ranks, left, complete.shape[1])
+    left = [one.name for one in standings if one.dropped_by is None]
+    return show_ranks(scores, together=left, caption=Caption(unit=_ranked_by(choice)))
 
 
-def _drawn(names: Sequence[str], ranks: Any, left: Sequence[bool], n_images: int) -> Figure:
-    order = np.argsort(ranks)
-    figure = require("matplotlib.figure", "plot").Figure(figsize=(7, 0.28 * len(names) + 1.2), layout="constrained")
-    axis = figure.subplots()
-    for place, number in enumerate(order):
-        colour = "tab:blue" if left[number] else "0.5"
-        axis.plot([1, ranks[number]], [place, place], color="0.9", linewidth=1, zorder=0)
-        axis.plot(ranks[number], place, "o", color=colour)
-        if left[number]:
-            axis.plot(ranks[number], place, "o", color=colour, markersize=11, fillstyle="none")
-    together = [ranks[number] for number in order if left[number]]
-    if len(together) > 1:
-        axis.plot([min(together), max(together)], [-0.8, -0.8], color="tab:blue", linewidth=4)
-    axis.set_yticks(range(len(names)), [in_figure(names[number]) for number in order])
-    axis.set_ylim(len(names) - 0.5, -1.3)
-    axis.set_xlim(0.8, len(names) + 0.2)
-    axis.set_xlabel(f"mean rank over {n_images} images; blue: not told apart")
-    for side in ("top", "right", "left"):
-        axis.spines[side].set_visible(False)
-    return figure  # type: ignore[no-any-return]
+def _ranked_by(choice: Choice) -> str:
+    return f"mean rank by {' and '.join(choice.options.decide_by)}"
 
 
 def _shown(choice: Choice) -> Any:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from captum_ext.visualize.lines import show_curves, show_path
     from captum_ext.visualize.looks import Caption, Look, figure_pixels, save_figure
     from captum_ext.visualize.palettes import PALETTES, Palette
+    from captum_ext.visualize.ranks import show_ranks
     from captum_ext.visualize.scores import show_scores
     from captum_ext.visualize.segments import show_segments
     from captum_ext.visualize.slices import show_slices
@@ -49,6 +50,7 @@ __all__ = [
     "show_forest",
     "show_maps",
     "show_path",
+    "show_ranks",
     "show_scores",
     "show_segments",
     "show_slices",
@@ -80,6 +82,7 @@ _HOMES = {
     "save_figure": "captum_ext.visualize.looks",
     "PALETTES": "captum_ext.visualize.palettes",
     "Palette": "captum_ext.visualize.palettes",
+    "show_ranks": "captum_ext.visualize.ranks",
     "show_scores": "captum_ext.visualize.scores",
     "show_segments": "captum_ext.visualize.segments",
     "show_slices": "captum_ext.visualize.slices",

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from captum_ext.core.checks import describe
+from captum_ext.core.checks import check_bool, describe
+from captum_ext.core.optional import require
 from captum_ext.core.text import shown
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.visualize.inputs import Array, as_numbers
-from captum_ext.visualize.looks import Caption, check_words, name_of, new_figure, wrapped, write_around
+from captum_ext.visualize.looks import EXTRA, Caption, check_words, name_of, new_figure, wrapped, write_around
 from captum_ext.visualize.panels import check_titles
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#56b4e9", "#e69f00")
 _MARKERS = ("o", "s", "^", "D", "v", "X", "P", "<", ">", "*", "h")  # 11 and 7 have no common factor: 77 kinds of lines
 _DASHES = ("-", "--", ":", "-.")
+_LABELLED = 1e4  # times the smallest number on a logarithmic axis, up to which 1, 2 and 5 of each decade are labelled
 _BESIDE = 6  # lines, beyond which the legend is beside the panel
 
 
@@ -39,15 +41,18 @@ def show_curves(
     curves: Mapping[str, Any],
     *,
     x_label: str = "share of the pixels",
+    logarithmic: bool = False,
     caption: Caption = Caption(unit="score"),
 ) -> Figure:
-    """Curves in one panel, each with a colour and a marker of its own, so that they differ in grey print.
+    """Curves, each with a colour and a marker of its own, so that they differ in grey print.
 
     Args:
         curves: name -> a `PerturbationCurve` (the mean of its valid rows is drawn), a pair of x (S,) and y, (S,) or
-            (N, S) of which the mean is drawn, or a list of these, of which all but the first are dashed.
+            (N, S) of which the mean is drawn, or a list of these, of which all but the first are dashed. Or title of a
+            panel -> such a dictionary, for panels beside each other; a name has one colour and marker in all of them.
         x_label: below the panel.
-        caption: its unit stands beside the panel.
+        logarithmic: both axes; points that are not above zero are left out, and the caption says how many.
+        caption: its unit stands beside the panel; beside several of them, the title of each.
 
     The caption says how many rows a mean is of, and how many were left out, as not valid or not finite. Points that are
     not finite are not drawn.
@@ -67,13 +72,66 @@ def show_curves(
         'Means of 4 rows.'
     """
     check_words(caption)
+    logarithmic = check_bool("logarithmic", logarithmic)
+    panels = _curve_panels(curves, caption.unit)
+    most = max(len(one) for one in panels.values())
+    width = (7 if len(panels) == 1 else 5 * len(panels)) + 2.5 * len(panels) * (most > _BESIDE)
+    figure = new_figure(width, max(4.2, 0.2 * most))
+    said = []
+    names = list(dict.fromkeys(str(name) for one in panels.values() for name in one))
+    for axis, (unit, one) in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels.items(), strict=True):
+        said += draw_curves(axis, one, x_label, unit, names=names)
+        if logarithmic:
+            said += _made_logarithmic(axis)
+    return write_around(figure, caption, list(dict.fromkeys(said)))
+
+
+def _curve_panels(curves: Any, unit: str) -> dict[str, Mapping[str, Any]]:
+    """Curves by what stands beside their panel."""
     if not isinstance(curves, Mapping) or not curves:
         raise ArgumentTypeError("curves", "a dictionary of name and curve, with one at least", describe(curves))
-    figure = new_figure(7 + 2.5 * (len(curves) > _BESIDE), max(4.2, 0.2 * len(curves)))
-    return write_around(figure, caption, draw_curves(figure.subplots(), curves, x_label, caption.unit))
+    inner = [isinstance(one, Mapping) for one in curves.values()]
+    if not any(inner):
+        return {unit: curves}
+    if not all(inner) or not all(curves.values()):
+        expected = "a dictionary of curves, or one of such dictionaries, each with a curve at least"
+        raise ArgumentTypeError("curves", expected, describe(curves))
+    return {str(title): one for title, one in curves.items()}
 
 
-def draw_curves(axis: Axes, curves: Mapping[str, Any], x_label: str, unit: str, *, rows: bool = False) -> list[str]:
+def _made_logarithmic(axis: Axes) -> list[str]:
+    """Both axes, without the points that have no place there; how many these are."""
+    left_out = shown_points = 0
+    for line in axis.lines:
+        x, y = (np.asarray(one, dtype=float) for one in line.get_data())
+        above = (x > 0) & (y > 0)
+        left_out += int((~above).sum())
+        shown_points += int(above.sum())
+        line.set_data(x[above], y[above])
+    if not shown_points:
+        return ["No point is above zero, as logarithmic axes are"]
+    axis.set(xscale="log", yscale="log")
+    axis.relim()
+    axis.autoscale_view()
+    ticker = require("matplotlib.ticker", EXTRA)
+    for one in (axis.xaxis, axis.yaxis):
+        low, high = one.get_view_interval()
+        if high < low * _LABELLED:  # else decades are enough
+            one.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+            one.set_major_formatter(ticker.FormatStrFormatter("%g"))
+            one.set_minor_formatter(ticker.NullFormatter())
+    return [f"Both axes are logarithmic{f', without {left_out} points that are not above zero' if left_out else ''}"]
+
+
+def draw_curves(
+    axis: Axes,
+    curves: Mapping[str, Any],
+    x_label: str,
+    unit: str,
+    *,
+    rows: bool = False,
+    names: Sequence[str] = (),
+) -> list[str]:
     """The panel of `show_curves`, in a figure of somebody else.
 
     Args:
@@ -82,6 +140,7 @@ def draw_curves(axis: Axes, curves: Mapping[str, Any], x_label: str, unit: str, 
         x_label: below the panel.
         unit: beside it.
         rows: draw the rows that a mean is of, too, thin and in grey.
+        names: of all panels of the figure, whose order says colours and markers; none: of this one.
 
     Returns:
         Sentences for the caption, without full stops.
@@ -93,7 +152,7 @@ def draw_curves(axis: Axes, curves: Mapping[str, Any], x_label: str, unit: str, 
     for line in [line for given in lines.values() for line in given] if rows else []:
         if line.rows is not None:
             axis.plot(line.x, line.rows.T, color="0.8", linewidth=0.8)
-    _draw(axis, lines)
+    _draw(axis, lines, names)
     axis.set_xlabel(wrapped(x_label, 80, 150))
     axis.set_ylabel(wrapped(unit, 50, 90))
     place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(lines) > _BESIDE else {"loc": "best"}
@@ -101,9 +160,11 @@ def draw_curves(axis: Axes, curves: Mapping[str, Any], x_label: str, unit: str, 
     return [*_about_rows(lines), *(["Thin grey lines: the rows"] if rows else [])]
 
 
-def _draw(axis: Axes, lines: Mapping[str, list[_Line]]) -> None:
+def _draw(axis: Axes, lines: Mapping[str, list[_Line]], names: Sequence[str] = ()) -> None:
     """Every line of each name, whose markers begin at different points."""
-    for place, (name, given) in enumerate(lines.items()):
+    places = {name: place for place, name in enumerate(names or lines)}
+    for name, given in lines.items():
+        place = places[name]
         for number, line in enumerate(given):
             there = np.isfinite(line.y) & np.isfinite(line.x)
             every = max(1, int(there.sum()) // 8)

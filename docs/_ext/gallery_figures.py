@@ -7,6 +7,8 @@ from typing import Any
 
 from sphinx_gallery.scrapers import figure_rst
 
+from captum_ext.visualize import save_figure
+
 NAME = "figure"
 
 
@@ -16,6 +18,6 @@ def scraped(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
     if found is None:
         return ""
     path = next(block_vars["image_path_iterator"])
-    found.savefig(path, dpi=100)
+    save_figure(found, path, dpi=100)
     title = Path(block_vars["src_file"]).read_text().split('"""')[1].strip().splitlines()[0]
     return str(figure_rst([path], gallery_conf["src_dir"], fig_titles=title))

@@ -21,6 +21,7 @@ from captum_ext.visualize import (
     show_forest,
     show_maps,
     show_path,
+    show_ranks,
     show_scores,
     show_segments,
     show_slices,
@@ -134,9 +135,14 @@ PICTURES = {
     "show_curves": figure_of(
         show_curves,
         {"curves": {"IG": (torch.linspace(0, 1, 3), MAPS[0, 0, :, :3])}},
-        {"curves": Refused(), "x_label": Anything(), **WORDS},
+        {"curves": Refused(), "x_label": Anything(), "logarithmic": Flag(), **WORDS},
     ),
     "show_path": figure_of(show_path, {"paths": PATHS}, {"paths": Refused(), "titles": Anything(), **WORDS}),
+    "show_ranks": figure_of(
+        show_ranks,
+        {"scores": SCORES["deletion"], "together": ["IG", "LPI"]},
+        {"scores": Refused(), "together": Anything(), "higher_is_better": Flag(), **WORDS},
+    ),
     "show_scores": figure_of(
         show_scores,
         {"scores": SCORES},

@@ -288,7 +288,9 @@ def test_tables_and_the_paragraph_say_what_was_done(tmp_path):
     assert "budget of 4 gradients" in said
     assert "Lan and DeMets" in said
     assert r"i\_g" in found.paragraph(latex=True)
-    assert found.plot().axes[0].get_yticklabels()[0].get_text() == "i_g"
+    figure = found.plot()
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "i_g"
+    assert figure.axes[0].get_xlabel() == "mean rank by deletion and diff_id"
 
 
 def test_weights_in_random_order_are_the_same_numbers(tmp_path):

@@ -76,7 +76,43 @@ def test_points_that_are_not_finite_are_not_drawn():
     assert said(nothing) == "Means of rows: a 0 (1 left out)."
 
 
+def test_dictionaries_of_curves_are_panels_in_which_a_name_looks_the_same():
+    x = np.arange(2.0)
+    figure = show_curves({"gap": {"a": (x, x), "b": (x, x)}, "error": {"b": (x, x), HOSTILE: (x, x)}}, x_label="steps")
+    first, second = figure.axes
+    assert [axis.get_ylabel().replace("\n", " ") for axis in figure.axes] == ["gap", "error"]
+    assert [axis.get_xlabel() for axis in figure.axes] == ["steps", "steps"]
+    looks = [[(line.get_color(), line.get_marker()) for line in axis.lines] for axis in figure.axes]
+    assert looks[0][1] == looks[1][0]
+    assert len({*looks[0], *looks[1]}) == 3
+    assert [text.get_text().replace("\n", " ") for text in second.get_legend().get_texts()] == ["b", SHOWN]
+    assert first.get_xscale() == "linear"
+    assert drawable(figure)
+
+
+def test_logarithmic_axes_leave_out_what_is_not_above_zero_and_say_so():
+    curves = {"a": ([1.0, 10.0, 100.0], [0.5, 0.0, 0.05]), "b": ([0.0, 10.0], [1.0, 0.1])}
+    figure = show_curves(curves, logarithmic=True)
+    (axis,) = figure.axes
+    assert axis.get_xscale() == axis.get_yscale() == "log"
+    assert [line.get_xdata().tolist() for line in axis.lines] == [[1, 100], [10]]
+    assert said(figure) == "Both axes are logarithmic, without 2 points that are not above zero."
+    figure.draw_without_rendering()
+    assert {"1", "2", "5", "10", "50"} <= {text.get_text() for text in axis.get_xticklabels()}
+    whole = show_curves({"x": {"a": ([1, 2], [1, 2])}, "y": {"a": ([1, 2], [1, 2])}}, logarithmic=True)
+    assert said(whole) == "Both axes are logarithmic."
+    nothing = show_curves({"a": ([0.0], [0.0])}, logarithmic=True)
+    assert said(nothing) == "No point is above zero, as logarithmic axes are."
+    assert drawable(nothing)
+
+
 def test_what_is_no_curve_is_refused():
+    with pytest.raises(ArgumentTypeError, match="`logarithmic` to be True or False"):
+        show_curves({"a": ([1], [1])}, logarithmic="x")
+    expected = "`curves` to be a dictionary of curves, or one of such dictionaries, each with a curve at least"
+    for odd in ({"a": {"b": ([1], [1])}, "c": ([1], [1])}, {"a": {"b": ([1], [1])}, "c": {}}, {"a": {}}):
+        with pytest.raises(ArgumentTypeError, match=expected):
+            show_curves(odd)
     with pytest.raises(ArgumentTypeError, match="`curves` to be a dictionary of name and curve, with one at least"):
         show_curves({})
     with pytest.raises(ArgumentTypeError, match="`curves.'a'.` to be a PerturbationCurve or a pair of x and y"):

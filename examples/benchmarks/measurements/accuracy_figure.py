@@ -14,10 +14,9 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from captum_ext.visualize import save_figure
+from captum_ext.visualize import Caption, save_figure, show_curves
 
 PANELS = {"gap": ("completeness gap, median", median), "map error": ("distance from the converged map, mean", mean)}
-MARKERS = "osD^v"
 
 
 def curves(rows: Sequence[Mapping[str, Any]], what: str) -> dict[str, list[tuple[float, float]]]:
@@ -32,18 +31,14 @@ def curves(rows: Sequence[Mapping[str, Any]], what: str) -> dict[str, list[tuple
 
 def draw(network: str, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Two panels side by side."""
-    from matplotlib.figure import Figure
+    panels = {PANELS[what][0]: pairs(curves(rows, what)) for what in PANELS}
+    caption = Caption(f"{network}, {len(rows[0]['gap'])} images, zero baseline")
+    save_figure(show_curves(panels, x_label="gradients for an image", logarithmic=True, caption=caption), path)
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    for axis, what in zip(figure.subplots(1, 2), PANELS, strict=True):
-        for place, (name, points) in enumerate(curves(rows, what).items()):
-            axis.plot(*zip(*points, strict=True), marker=MARKERS[place % len(MARKERS)], markersize=4, label=name)
-        axis.set(xscale="log", yscale="log", xlabel="gradients for an image", ylabel=PANELS[what][0])
-        axis.set_xticks([5, 10, 20, 50, 100, 200, 400], ["5", "10", "20", "50", "100", "200", "400"])
-        axis.grid(visible=True, which="major", alpha=0.3)
-    figure.axes[0].legend(fontsize=8)
-    figure.suptitle(f"{network}, {len(rows[0]['gap'])} images, zero baseline")
-    save_figure(figure, path)
+
+def pairs(found: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, tuple[list[float], list[float]]]:
+    """Points of each curve as x and y."""
+    return {name: ([x for x, _ in points], [y for _, y in points]) for name, points in found.items()}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from captum_ext.exceptions import ArgumentError
 from captum_ext.selection import Choice, ChooseOptions
 from captum_ext.selection import choose as compared
 from captum_ext.selection.criteria import DECIDING
+from captum_ext.visualize import save_figure
 from captum_ext_integrations.cli import html_pages
 from captum_ext_integrations.cli.images import folder_of, labelled_folder_of
 from captum_ext_integrations.cli.messages import say, say_table
@@ -140,5 +141,5 @@ def _picture(choice: Choice) -> bytes | None:
     except ArgumentError:
         return None
     file = io.BytesIO()
-    figure.savefig(file, dpi=150)
+    save_figure(figure, file, dpi=150)
     return file.getvalue()
