@@ -10,8 +10,9 @@ import numpy as np
 from captum_ext.core.text import shown
 from captum_ext.visualize.palettes import PALETTES
 from captum_ext_integrations.viewer.collection import OF_CLASSES, Collection
-from captum_ext_integrations.viewer.questions import Question
+from captum_ext_integrations.viewer.questions import RIGHTS, STATES, Question
 
+_TEXTS = ("name", *OF_CLASSES)
 _POINTS = ("shares", "scores")
 _LONGEST_NAME, _LONGEST_ERROR = 200, 400
 NO_CURVES = (
@@ -89,8 +90,27 @@ def rows(collection: Collection, question: Question, said: list[str]) -> dict[st
         "page": page,
         "pages": n_pages,
         "said": said,
+        "asked": asked(collection, question),
         "rows": _rows(collection, chosen),
     }
+
+
+def asked(collection: Collection, question: Question) -> str:
+    """The order and the filters of a question in words; nothing where all samples are in the order of their numbers."""
+    key = collection.key_of(question.sort) or "index"
+    column = next(one for one in collection.columns() if one.key == key)
+    of_run = "" if column.run is None or len(collection.runs) < 2 else f" of {collection.labels[column.run]}"
+    said = []
+    if key != "index" or question.descending:
+        said.append(f"by {column.name}{of_run}, {'largest' if question.descending else 'smallest'} first")
+    said += [f"{name} has “{shown(text, 60)}”" for name in _TEXTS if (text := getattr(question, name))]
+    said += [text for text in (RIGHTS.get(question.right), STATES.get(question.state)) if text]
+    said += [
+        f"{words} {number:g}"
+        for words, number in (("from", question.least), ("to", question.most))
+        if number is not None
+    ]
+    return ", ".join(said)
 
 
 def row(collection: Collection, place: int) -> dict[str, Any]:

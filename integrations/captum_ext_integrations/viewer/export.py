@@ -47,7 +47,7 @@ def export(page: Page, folder: Path, question: Question, n_samples: int, samples
         raise ArgumentError("limit", f"1 to {MOST_SAMPLES} samples in a page", received)
     page.collection.comparisons.compute()
     answer = _given(page, samples) if samples else _asked(page, question, n_samples)
-    data = _data(page, answer["rows"])
+    data = _data(page, answer["rows"]) | {"sort": answer["sort"], "asked": answer["asked"]}
     about = data["about"]
     body = html.header(about) + html.table(about, answer, question, "")
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,9 @@ def _asked(page: Page, question: Question, n_samples: int) -> dict[str, Any]:
     answer = answers.rows(page.collection, replace(question, page=1, rows=n_samples), [])
     if not answer["rows"]:
         raise ArgumentError("where", "filters that some samples pass", "some that none passes")
-    return {**answer, "total": len(answer["rows"]), "pages": 1}
+    first = f"the first of {answer['total']:,}" if len(answer["rows"]) < answer["total"] else ""
+    words = ", ".join(text for text in (first, answer["asked"]) if text)
+    return {**answer, "total": len(answer["rows"]), "pages": 1, "asked": words}
 
 
 def _given(page: Page, samples: Sequence[int]) -> dict[str, Any]:
@@ -74,7 +76,15 @@ def _given(page: Page, samples: Sequence[int]) -> dict[str, Any]:
     if unknown:
         raise ArgumentError("sample", "numbers of samples that are in the runs", str(unknown[0]))
     found = [answers.row(page.collection, place) for place in places if place is not None]
-    return {"rows": found, "said": [], "total": len(found), "page": 1, "pages": 1, "sort": "index"}
+    return {
+        "rows": found,
+        "said": [],
+        "total": len(found),
+        "page": 1,
+        "pages": 1,
+        "sort": "index",
+        "asked": "chosen by number",
+    }
 
 
 def write(path: Path, content: bytes) -> None:

@@ -20,8 +20,8 @@ STATIC = {
     "page.js": "text/javascript; charset=utf-8",
 }
 SCRIPTS = tuple(name for name in STATIC if name.endswith(".js"))  # in the order in which they run
-_RIGHTS = {"": "right and wrong", "right": "right in every run", "wrong": "wrong in a run"}
-_STATES = {"": "all samples", "row": "with a row in each run", "failed": "without a row in a run"}
+_RIGHTS = {"": "right and wrong", **RIGHTS}
+_STATES = {"": "all samples", **STATES}
 
 
 def static(name: str) -> bytes:
@@ -77,11 +77,16 @@ def form(about: dict[str, Any], question: Question, sort: str) -> str:
         + _field("name", "Name has", question.name)
         + _field("target", "Target (number or name)", question.target)
         + _field("prediction", "Prediction (number or name)", question.prediction)
-        + _select("right", "Prediction is", [(one, _RIGHTS[one]) for one in ("", *RIGHTS)], question.right)
-        + _select("state", "Show", [(one, _STATES[one]) for one in ("", *STATES)], question.state)
-        + _field("least", "Sorted number from", "" if question.least is None else f"{question.least:g}")
-        + _field("most", "to", "" if question.most is None else f"{question.most:g}")
+        + _select("right", "Prediction is", list(_RIGHTS.items()), question.right)
+        + _select("state", "Show", list(_STATES.items()), question.state)
+        + f'<div class="between">{_between(question)}</div>'
         + '<button type="submit">Show</button></form>'
+    )
+
+
+def _between(question: Question) -> str:
+    return _field("least", "Sorted number from", "" if question.least is None else f"{question.least:g}") + _field(
+        "most", "to", "" if question.most is None else f"{question.most:g}"
     )
 
 
@@ -95,11 +100,16 @@ def table(about: dict[str, Any], answer: dict[str, Any], question: Question, bas
     said = "".join(f'<p class="notice">{name_html(one)}</p>' for one in answer["said"])
     return (
         f'<main id="main" tabindex="-1">{said}<p>{answer["total"]:,} samples, page {answer["page"]:,} of '
-        f'{answer["pages"]:,}</p><div class="wide" tabindex="0" role="region" aria-label="Table of samples"><table>'
+        f"{answer['pages']:,}{_asked(answer)}</p>"
+        '<div class="wide" tabindex="0" role="region" aria-label="Table of samples"><table>'
         f"<caption>Samples and their numbers</caption><thead><tr>{cells}</tr></thead>"
         f"<tbody>{lines}</tbody></table></div>"
         f"{_pager(answer, question)}</main>"
     )
+
+
+def _asked(answer: dict[str, Any]) -> str:
+    return f"; {name_html(answer['asked'])}" if answer["asked"] else ""
 
 
 def _line(row: dict[str, Any], columns: list[dict[str, Any]], named: bool, base: str, question: Question) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from urllib.parse import urlencode
 
@@ -11,7 +11,9 @@ from captum_ext.core.text import shown
 
 ROWS_OF_A_PAGE = 24
 _MOST_ROWS, _MOST_PAGES, _LONGEST = 200, 10**9, 200
-RIGHTS, STATES = ("right", "wrong"), ("row", "failed")
+# What may be asked for, and how the page says it.
+RIGHTS = {"right": "right in every run", "wrong": "wrong in a run"}
+STATES = {"row": "with a row in each run", "failed": "without a row in a run"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Question:
         return urlencode({name: int(value) if value is True else value for name, value in values.items()})
 
 
-def _choice(name: str, given: Mapping[str, str], choices: tuple[str, ...], said: list[str]) -> str:
+def _choice(name: str, given: Mapping[str, str], choices: Collection[str], said: list[str]) -> str:
     value = given.get(name, "")
     if value in ("", *choices):
         return value

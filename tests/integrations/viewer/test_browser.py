@@ -249,6 +249,30 @@ def test_a_file_opens_from_disk_without_a_server(tab, page_of_runs, tmp_path):
     tab.wait_for_selector(".grid")
 
 
+def test_a_file_shows_the_number_that_it_is_sorted_by_and_says_how_its_samples_were_chosen(tab, page_of_runs, tmp_path):
+    export(page_of_runs, tmp_path, Question(sort="score@1", descending=True), 3)
+    shown(tab, (tmp_path / "index.html").as_uri())
+    assert tab.inner_text("[role=status]") == "3 samples; the first of 60, by score of lpi, largest first"
+    assert "score of lpi" in tab.locator(".tile").first.inner_text()
+    assert "score of ig" not in tab.locator(".tile").first.inner_text()
+
+
+def test_the_print_of_a_dark_page_is_dark_on_white_and_nothing_is_cut_off(chromium, address):
+    for script in (True, False):
+        context = chromium.new_context(color_scheme="dark", java_script_enabled=script, bypass_csp=True)
+        tab = context.new_page()
+        tab.goto(address)
+        link = "#main a >> nth=0"
+        tab.wait_for_selector("#main[data-ready]" if script else link)
+        assert tab.locator(link).evaluate("(one) => getComputedStyle(one).color") == "rgb(156, 194, 255)"
+        tab.emulate_media(media="print", color_scheme="dark")
+        assert tab.locator(link).evaluate("(one) => getComputedStyle(one).color") == "rgb(11, 79, 184)"
+        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        if not script:
+            assert tab.locator(".wide").evaluate("(one) => getComputedStyle(one).overflowX") == "visible"
+        context.close()
+
+
 def test_names_are_shown_as_they_are_and_nothing_of_them_runs(tab, tmp_path):
     from captum_ext.core.text import shown as escaped
 

@@ -40,6 +40,20 @@ def test_rows_come_in_the_order_of_a_column_and_what_has_no_number_comes_last(tm
     assert "There is no column “unknown”" in answers.rows(found, Question(sort="unknown"), [])["said"][0]
 
 
+def test_the_order_and_the_filters_are_said_in_words(tmp_path):
+    one = opened([small_run(tmp_path / "ig")])
+    assert answers.rows(one, Question(), [])["asked"] == ""
+    assert answers.asked(one, Question(sort="score", least=0.5, most=2)) == "by score, smallest first, from 0.5, to 2"
+    several = opened([tmp_path / "ig", small_run(tmp_path / "lpi", seed=1)])
+    by_both = Question(sort="disagreement", descending=True, right="wrong", state="row", name="a\n", target="7")
+    assert answers.asked(several, by_both) == (
+        "by disagreement of ig and lpi, largest first, name has “a\\n”, target has “7”, wrong in a run, with a row in "
+        "each run"
+    )
+    assert answers.asked(several, Question(sort="score@1")) == "by score of lpi, smallest first"
+    assert answers.asked(several, Question(descending=True)) == "by number of the sample, largest first"
+
+
 def test_filters_by_name_class_prediction_and_right_or_wrong(run):
     found = opened([run])
     assert indices(found, name="B/") == [1, 3, 5, 7, 9, 11]

@@ -43,6 +43,9 @@ def test_the_samples_on_which_methods_disagree_most_are_in_the_file(page, tmp_pa
     assert written == np.argsort(-values)[:3].tolist()
     found = embedded(tmp_path / "out" / "index.html")
     assert [row["index"] for row in found["rows"]] == written
+    assert found["sort"] == "disagreement@0-1"
+    assert found["asked"] == "the first of 12, by disagreement of ig and lpi, largest first"
+    assert f"; <bdi>{found['asked']}</bdi>" in (tmp_path / "out" / "index.html").read_text()
     stored = found["maps"][1][str(written[0])]
     numbers = np.frombuffer(base64.b64decode(stored["values"]), "<f4").reshape(stored["height"], stored["width"])
     np.testing.assert_array_equal(numbers, page.collection.map_of(1, written[0]))
@@ -55,6 +58,13 @@ def test_curves_are_inside_where_a_run_has_them(tmp_path):
     assert found["about"]["curves"]
     assert found["curves"]["3"][0]["insertion"]["scores"] == [3, 3.25, 3.5, 3.75, 4]
     assert found["curves"]["3"][1] == {}
+
+
+def test_the_file_says_how_its_samples_were_chosen(page, tmp_path):
+    export(page, tmp_path / "all", Question(sort="score", right="right"), 100)
+    assert embedded(tmp_path / "all" / "index.html")["asked"] == "by score of ig, smallest first, right in every run"
+    export(page, tmp_path / "some", Question(), 10, samples=[3, 1])
+    assert embedded(tmp_path / "some" / "index.html")["asked"] == "chosen by number"
 
 
 def test_photographs_are_inside_or_the_reason_is(page, tmp_path):

@@ -64,7 +64,7 @@
   }
 
   function imageOf(link, name, row, stack) {
-    const image = make("img", {class: "photograph", src: link, alt: `photograph of ${name}`, loading: "lazy"});
+    const image = make("img", {class: "photograph", src: link, alt: `photograph of ${name}`, loading: embedded ? "eager" : "lazy"});
     image.addEventListener("error", async () => {
       image.remove();
       stack.classList.add("bare");
@@ -263,10 +263,11 @@
       list.append(tile);
       entries.push(...found);
     }
-    const words = answer.pages > 1 ? `, page ${answer.page} of ${answer.pages}` : "";
+    const pages = answer.pages > 1 ? `, page ${answer.page} of ${answer.pages}` : "";
+    const asked = answer.asked ? ["; ", named(answer.asked)] : [];
     main.replaceChildren(
       ...answer.said.map((text) => make("p", {class: "notice"}, named(text))),
-      make("p", {role: "status"}, `${answer.total.toLocaleString("en")} samples${words}`),
+      make("p", {role: "status"}, `${answer.total.toLocaleString("en")} samples${pages}`, ...asked),
       controls(true),
       list,
       pager(answer),

@@ -35,7 +35,7 @@ window.captumSource = (() => {
     const byIndex = new Map(data.rows.map((row) => [row.index, row]));
     return {
       about: async () => data.about,
-      rows: async (query) => chosen(data.rows, new URLSearchParams(query)),
+      rows: async (query) => chosen(data, new URLSearchParams(query)),
       sample: async (index) => byIndex.get(index),
       map: async (run, index) => {
         const found = data.maps[run] && data.maps[run][index];
@@ -51,7 +51,8 @@ window.captumSource = (() => {
   }
 
   // Sort and filter as the server does, of the few rows that are in a file.
-  function chosen(rows, query) {
+  function chosen(data, query) {
+    const rows = data.rows;
     const text = (query.get("name") || "").toLowerCase();
     let found = rows.filter((row) => !text || (row.name || "").toLowerCase().includes(text));
     const sort = query.get("sort") || "";
@@ -65,7 +66,8 @@ window.captumSource = (() => {
         return sign * (x < y ? -1 : x > y ? 1 : 0);
       });
     }
-    return {sort, total: found.length, page: 1, pages: 1, said: [], rows: found, compared: 1};
+    const asked = sort || text ? "" : data.asked;
+    return {sort: sort || data.sort, asked, total: found.length, page: 1, pages: 1, said: [], rows: found, compared: 1};
   }
 
   return embedded ? embeddedSource(JSON.parse(embedded.textContent)) : serverSource();
