@@ -150,7 +150,7 @@ class Shard:
             pa, pq = require("pyarrow", "dataset"), require("pyarrow.parquet", "dataset")
             self._groups = groups_of(file)
             once = ["name"] if any(chunk.path == ("name",) for chunk in self._groups[0].chunks) else []
-            options = {"read_dictionary": once, "page_checksum_verification": True, **_LIMITS}
+            options = {"read_dictionary": once, "page_checksum_verification": True, "pre_buffer": False, **_LIMITS}
             self._file = pq.ParquetFile(pa.PythonFile(file, mode="r"), **options)
             schema = self._file.schema_arrow
             self.names: list[str] = list(schema.names)
@@ -174,7 +174,8 @@ class Shard:
                 if name not in self.names:
                     raise ValueError(f"it has no `{name}`")
                 self._check_pages(self.names.index(name))
-            table = self._file.read(columns=list(columns))
+            # No thread of Arrow's may outlive the interpreter, whose file it reads: the process would be aborted.
+            table = self._file.read(columns=list(columns), use_threads=False)
             table.validate(full=True)
             if table.num_rows != self._n_rows:
                 raise ValueError("its columns have another number of rows than it says")

@@ -1,5 +1,9 @@
 """Single shards that no run wrote: refused before they are unpacked, or before a row of them is believed."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,6 +53,28 @@ def test_a_page_that_claims_more_than_its_rows_is_refused_before_it_is_unpacked(
     path.write_bytes(content[:place] + b"\xfe\x7f" + content[place + 2 :])  # 8191, the most of two bytes
     with pytest.raises(RunFolderError, match="unpacks to 8,191 bytes, more than the 2,000"):
         read_shard(path, 100, max_bytes=2000)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted by Linux")
+def test_reading_leaves_no_thread_of_arrow_which_could_abort_the_process_at_its_end(tmp_path):
+    path = tmp_path / "rows-000000000-000000003-00000000.parquet"
+    write_shard(path, {**columns_of(4), "score": np.zeros(4), "name": np.array(["a"] * 4, dtype=object)}, "0" * 32)
+    program = f"""
+from pathlib import Path
+import numpy, pyarrow
+from captum_ext.dataset.shard_files import Expected, opened_shard
+
+def threads():
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    return len([name for name in names if not name.startswith("jemalloc")])
+
+before = threads()
+with opened_shard(Path({str(path)!r}), Expected(4)) as shard:
+    assert shard.verify(4).tolist() == [0, 1, 2, 3]
+print(threads() - before)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert ended.stdout.strip() == "0"
 
 
 def test_what_packs_too_well_is_written_as_it_is_and_read(tmp_path, monkeypatch):
