@@ -57,9 +57,7 @@ def write(job: ViewJob, folder: Path) -> int:
     from captum_ext_integrations.viewer import export
 
     page = _page(job)
-    written = export.export(page, folder, _question(job), job.limit, job.samples)
-    for notice in page.about()["notices"]:
-        warn(notice)
+    written = export.export(page, folder, _question(job), job.limit, job.samples, warn)
     numbers = ", ".join(map(str, written[:10])) + (", ..." if len(written) > 10 else "")
     say(f"{len(written)} samples: {numbers}", str(folder / export.INDEX), str(folder / export.TABLE))
     return OK

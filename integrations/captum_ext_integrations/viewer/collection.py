@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from captum_ext.core.optional import require
 from captum_ext.core.text import shown
+from captum_ext.dataset.manifest import MANIFEST
 from captum_ext.exceptions import ArgumentError, RunFolderError
 from captum_ext_integrations.viewer.classes import Classes
 from captum_ext_integrations.viewer.comparisons import Comparisons
@@ -24,6 +25,7 @@ Numbers = NDArray[np.float64]
 Rows = NDArray[np.int64]
 _MOST_RUNS = 16
 _ORDERS_KEPT = 8
+_MOST_NAMED = 5  # runs in a folder that is none
 # Numbers of classes: columns that are shown as names, and not sorted as if they were amounts.
 OF_CLASSES = ("target", "prediction")
 
@@ -287,4 +289,8 @@ def opened(folders: Sequence[Path], classes: Classes | None = None) -> Collectio
     for folder in folders:
         if not folder.is_dir():
             raise RunFolderError(f"{folder} is no folder of a run, as captum-ext run and attribute_dataset write it.")
+        if not (folder / MANIFEST).exists():
+            inside = sorted(one.parent.name for one in folder.glob(f"*/{MANIFEST}"))[:_MOST_NAMED]
+            runs = f" There are runs in it: {shown(', '.join(inside), 200)}." if inside else ""
+            raise RunFolderError(f"{folder} holds no run, which has a {MANIFEST}.{runs}")
     return Collection(folders, classes)

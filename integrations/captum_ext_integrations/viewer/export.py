@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,14 @@ MOST_SAMPLES = 500
 INDEX, TABLE = "index.html", "samples.csv"
 
 
-def export(page: Page, folder: Path, question: Question, n_samples: int, samples: Sequence[int] = ()) -> list[int]:
+def export(
+    page: Page,
+    folder: Path,
+    question: Question,
+    n_samples: int,
+    samples: Sequence[int] = (),
+    say: Callable[[str], None] | None = None,
+) -> list[int]:
     """Write the first samples of an order to `index.html`, with their numbers in `samples.csv`.
 
     Both are written whole or not at all. Maps that are sorted by disagreement are compared before.
@@ -34,6 +41,7 @@ def export(page: Page, folder: Path, question: Question, n_samples: int, samples
         question: which samples, in which order.
         n_samples: how many, at most 500.
         samples: their numbers, in this order, instead of `question` and `n_samples`.
+        say: is called with each sentence of the page about what is not shown.
 
     Returns:
         The numbers of the samples.
@@ -53,6 +61,9 @@ def export(page: Page, folder: Path, question: Question, n_samples: int, samples
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / INDEX, alone("Attributions", body, data))
     write(folder / TABLE, _csv(about, answer["rows"]))
+    if say is not None:
+        for notice in about["notices"]:
+            say(notice)
     return [row["index"] for row in answer["rows"]]
 
 
@@ -121,7 +132,11 @@ def _data(page: Page, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             except NoPhotographError as error:
                 why[index] = str(error)
     inside: dict[str, Any] = {"maps": maps, "curves": curves, "photographs": photographs, "why": why}
-    return {"about": page.about(), "rows": list(rows), **inside}
+    about = page.about()
+    if why:
+        reason = next(iter(why.values()))
+        about["notices"].append(f"{len(why)} of {len(rows)} samples have no photograph here. {reason}")
+    return {"about": about, "rows": list(rows), **inside}
 
 
 def _csv(about: dict[str, Any], rows: Sequence[dict[str, Any]]) -> bytes:

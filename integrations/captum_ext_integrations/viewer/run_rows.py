@@ -128,7 +128,17 @@ class RunRows:
             with self._opened(part.path) as shard:
                 yield shard, wanted
         except FileNotFoundError as error:
+            self._note_unread(part.path, "it is gone")
             raise RunFolderError(f"{part.path} is gone.") from error
+        except ShardDamagedError as error:
+            self._note_unread(part.path, error.reason)
+            raise
+
+    def _note_unread(self, path: Path, reason: str) -> None:
+        """Say once of a file that its maps cannot be read, of which the numbers could."""
+        said = f"Of {path.name} of {self.label} maps are not shown, and not compared: {shown(reason, 200)}."
+        if said not in self.notices:
+            self.notices.append(said)
 
     def files(self) -> Iterator[Indices]:
         """The rows (n,) of each file with maps."""
@@ -145,7 +155,8 @@ class RunRows:
             try:
                 with self._opened(part.path) as shard:
                     maps, _ = shard.stored_maps()
-            except (FileNotFoundError, ShardDamagedError):
+            except (FileNotFoundError, ShardDamagedError) as error:
+                self._note_unread(part.path, error.reason if isinstance(error, ShardDamagedError) else "it is gone")
                 return None
             if found is None:
                 found = np.empty((len(rows), *maps.shape[1:]), dtype=maps.dtype)
@@ -186,7 +197,7 @@ class RunRows:
             return None
         except RunFolderError as error:
             reason = error.reason if isinstance(error, ShardDamagedError) else str(error)
-            damaged.append(f"{path.name}: {shown(reason, 200)}")
+            damaged.append(f"{path.name}: {shown(reason.replace(str(path), path.name), 200)}")
             return None
 
     def _join(self, parts: list[Part]) -> None:

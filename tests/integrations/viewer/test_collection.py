@@ -221,17 +221,42 @@ def test_damaged_and_missing_files_are_said_and_the_rest_is_shown(run):
     place = pq.ParquetFile(second).metadata.row_group(0).column(5).data_page_offset + 60
     content = second.read_bytes()
     second.write_bytes(content[:place] + bytes(8) + content[place + 8 :])
-    with pytest.raises(RunFolderError, match=rf"{second.name} is damaged"):
-        found.map_of(0, 0)
+    for _ in range(2):
+        with pytest.raises(RunFolderError, match=rf"{second.name} is damaged"):
+            found.map_of(0, 0)
+    (unread,) = found.runs[0].notices[2:]
+    assert unread.startswith(f"Of {second.name} of ig maps are not shown, and not compared: ")
+    assert str(run) not in unread
     second.unlink()
     with pytest.raises(RunFolderError, match=r"is gone"):
         found.map_of(0, 0)
+    assert found.runs[0].notices[3:] == [f"Of {second.name} of ig maps are not shown, and not compared: it is gone."]
+    other = opened([run, small_run(run.parent / "lpi")])
+    second.mkdir()
+    other.comparisons.compute()
+    other.read_again()
+    assert any(f"{second.name} is a folder" in one for one in other.notices)
+    assert not any(str(run) in one for one in other.notices)
+
+
+def test_files_that_cannot_be_compared_are_said(run, tmp_path):
+    found = opened([run, small_run(tmp_path / "lpi", seed=1)])
+    first = sorted(run.glob("rows-*.parquet"))[0]
+    first.unlink()
+    found.comparisons.compute()
+    assert found.notices == [f"Of {first.name} of ig maps are not shown, and not compared: it is gone."]
+    assert np.isfinite(found.values("disagreement@0-1")).tolist() == [False] * 4 + [True] * 8
 
 
 def test_what_is_no_run_or_of_a_newer_version_is_refused_in_words(run, tmp_path):
+    with pytest.raises(RunFolderError, match=r"holds no run, which has a manifest.json. There are runs in it: ig\."):
+        opened([run.parent])
     with pytest.raises(RunFolderError, match="is no folder of a run"):
         opened([tmp_path / "nothing"])
     (tmp_path / "empty").mkdir()
+    with pytest.raises(RunFolderError, match=r"empty holds no run, which has a manifest.json\.$"):
+        opened([tmp_path / "empty"])
+    (tmp_path / "empty" / "manifest.json").write_text("{")
     with pytest.raises(RunFolderError, match="not the manifest of a run"):
         opened([tmp_path / "empty"])
     manifest = run / "manifest.json"
@@ -239,7 +264,7 @@ def test_what_is_no_run_or_of_a_newer_version_is_refused_in_words(run, tmp_path)
     with pytest.raises(RunFolderError, match="written by a newer version"):
         opened([run])
     with pytest.raises(ArgumentError, match="`runs` to be 1 to 16 folders of runs, but got 17"):
-        opened([run.parent] * 17)
+        opened([run] * 17)
 
 
 def test_maps_of_several_channels_and_runs_without_maps_are_said(tmp_path):

@@ -75,6 +75,20 @@ def test_photographs_are_inside_or_the_reason_is(page, tmp_path):
     assert found["why"] == {"1": "The photograph could not be read: No such file or directory"}
 
 
+def test_what_is_not_shown_is_said_in_the_file_and_to_the_caller(page, tmp_path):
+    first = sorted((tmp_path / "ig").glob("rows-*.parquet"))[0]
+    first.unlink()
+    heard = []
+    export(page, tmp_path / "out", Question(), 3, say=heard.append)
+    gone = f"Of {first.name} of ig maps are not shown, and not compared: it is gone."
+    photographs = "2 of 3 samples have no photograph here. The photograph could not be read: No such file or directory"
+    assert heard == [gone, photographs]
+    found = embedded(tmp_path / "out" / "index.html")
+    assert found["about"]["notices"] == heard
+    assert [sorted(one) for one in found["maps"]] == [[], ["0", "1", "2"]]
+    assert str(tmp_path) not in (tmp_path / "out" / "index.html").read_text()
+
+
 def test_only_its_own_scripts_and_styles_may_run(page, tmp_path):
     export(page, tmp_path / "out", Question(), 2)
     text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
