@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 _MAGIC = b"PAR1"
+_CUT_OFF = "it is cut off"
 _LARGEST_FOOTER = 1 << 20
 _LARGEST_HEADER = 1 << 16  # of a page; its smallest and largest value may be in it
 _MOST_PAGES = 100_000
@@ -191,12 +192,16 @@ class _Reader:
 
     def byte(self) -> int:
         """The next byte."""
-        return self.take(1)[0]
+        place = self.place
+        if place >= len(self.content):
+            raise ValueError(_CUT_OFF)
+        self.place = place + 1
+        return self.content[place]
 
     def take(self, count: int) -> bytes:
         """The next bytes."""
         taken = self.content[self.place : self.place + count]
         if len(taken) < count:
-            raise ValueError("it is cut off")
+            raise ValueError(_CUT_OFF)
         self.place += count
         return taken

@@ -152,7 +152,7 @@ class Shard:
             once = ["name"] if any(chunk.path == ("name",) for chunk in self._groups[0].chunks) else []
             options = {"read_dictionary": once, "page_checksum_verification": True, "pre_buffer": False, **_LIMITS}
             self._file = pq.ParquetFile(pa.PythonFile(file, mode="r"), **options)
-            schema = self._file.schema_arrow
+            self._schema = schema = self._file.schema_arrow
             self.names: list[str] = list(schema.names)
             self._about = _about_of(schema)
             self._check_footer()
@@ -252,7 +252,7 @@ class Shard:
 
     def _check_footer(self) -> None:
         """Raise a ValueError unless the columns are ours and not too large."""
-        schema = self._file.schema_arrow
+        schema = self._schema
         if "index" not in self.names or len(set(self.names)) != len(self.names):
             raise ValueError("not the columns of a run")
         if any([chunk.name for chunk in group.chunks] != self.names for group in self._groups):
@@ -267,7 +267,7 @@ class Shard:
 
     def _check_pages(self, column: int) -> None:
         """Raise a ValueError if the pages of a column hold more than its rows."""
-        of_a_row = _values_of_a_row(self._file.schema_arrow.field(column))
+        of_a_row = _values_of_a_row(self._schema.field(column))
         claimed = 0
         for group in self._groups:
             claims = claims_of(self._raw, group.chunks[column])

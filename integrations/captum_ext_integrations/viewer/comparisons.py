@@ -15,6 +15,7 @@ from captum_ext_integrations.viewer.run_rows import RunRows
 
 Numbers = NDArray[np.float64]
 _MOST_PAIRS = 6
+_FIRST_PAUSE = 2.0  # seconds after the start, in which somebody opens the page
 _PAUSE = 0.3  # seconds after a request in which nothing is compared: what is asked for comes first
 _NUMBERS_AT_ONCE = 1 << 19  # of maps that are ranked together
 
@@ -61,12 +62,13 @@ class Comparisons:
     def start(self) -> None:
         """Compute it in a thread that ends with the process."""
         if self.pairs and self._thread is None:
+            self._not_before = time.monotonic() + _FIRST_PAUSE
             self._thread = threading.Thread(target=self.compute, name="comparisons", daemon=True)
             self._thread.start()
 
     def make_way(self) -> None:
         """Let a request be answered first."""
-        self._not_before = time.monotonic() + _PAUSE
+        self._not_before = max(self._not_before, time.monotonic() + _PAUSE)
 
     def stop(self) -> None:
         """End the thread soon."""
@@ -90,6 +92,8 @@ class Comparisons:
         """Go through the files of the first run, and read of the second what is of the same samples."""
         first, second = (self._runs[number] for number in pair)
         for rows in first.files():
+            if self._is_stopped():
+                return
             has = np.isin(first.index[rows], second.index)
             shared = rows[has]
             others = np.searchsorted(second.index, first.index[shared])

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Numbers = NDArray[np.float64]
 
@@ -70,5 +69,7 @@ def _shares(new: int, old: int) -> Numbers:
 
 def _centred_ranks(values: NDArray[Any]) -> Numbers:
     """Ranks (N, P) in each row less their mean, equal numbers with their mean rank."""
+    from scipy.stats import rankdata  # here, since it takes half a second, and nothing that is seen first needs it
+
     ranks: Numbers = rankdata(values, axis=1) - (values.shape[1] + 1) / 2
     return ranks
