@@ -157,14 +157,14 @@ class _Reader:
 
     def value(self, kind: int, depth: int) -> Any:
         """A value of one of the protocol's types."""
-        if kind in (1, 2, 3):  # in a list, true and false take a byte
-            return self.byte()
-        if kind in (4, 5, 6):
+        if 4 <= kind <= 6:
             return self.zigzag()
-        if kind == 7:
-            return self.take(8)
         if kind == 8:
             return self.take(self.varint())
+        if 1 <= kind <= 3:  # in a list, true and false take a byte
+            return self.byte()
+        if kind == 7:
+            return self.take(8)
         if kind in (9, 10):
             head = self.byte()
             count = self.varint() if head >> 4 == 15 else head >> 4
@@ -177,11 +177,15 @@ class _Reader:
 
     def varint(self) -> int:
         """A number of seven bits in every byte."""
-        value = 0
+        content, place, value = self.content, self.place, 0
         for shift in range(0, 70, 7):
-            byte = self.byte()
+            if place >= len(content):
+                raise ValueError(_CUT_OFF)
+            byte = content[place]
+            place += 1
             value |= (byte & 127) << shift
             if byte < 128:
+                self.place = place
                 return value
         raise ValueError("a number of too many bytes")
 

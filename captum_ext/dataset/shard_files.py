@@ -193,7 +193,15 @@ class Shard:
         Raises:
             ShardDamagedError: not samples of this run, not those of the file's name, or one twice.
         """
-        index: NDArray[np.int64] = self.read(["index"])["index"].to_numpy()
+        return self.indices_in(self.read(["index"]))
+
+    def indices_in(self, table: pa.Table) -> NDArray[np.int64]:
+        """The same of a table that was read from this shard, with its `index`.
+
+        Raises:
+            ShardDamagedError: as `indices`.
+        """
+        index: NDArray[np.int64] = table["index"].to_numpy()
         places = indices_of_name(self.path)
         first, stop = places.start or 0, self._expected.n_samples if places.stop is None else places.stop
         with self._damage():
@@ -350,10 +358,10 @@ def _bytes_of(values: NDArray[Any]) -> memoryview:
 
 def _texts(column: pa.ChunkedArray, allowed: int) -> pa.ChunkedArray:
     """Texts that are stored once each, written out; refused if that would be too much."""
-    pa = require("pyarrow", "dataset")
+    pa, compute = require("pyarrow", "dataset"), require("pyarrow.compute", "dataset")
     length = 0
     for chunk in column.chunks:
-        lengths = np.array([len(text.as_buffer() or b"") for text in chunk.dictionary], dtype=np.int64)
+        lengths = compute.binary_length(chunk.dictionary).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
         length += int(lengths[chunk.indices.drop_null().to_numpy()].sum())
     if length > allowed:
         raise ValueError(f"names of {length:,} bytes")

@@ -240,9 +240,9 @@ class RunRows:
 
 def _part_of(path: Path, shard: Shard) -> Part:
     """The rows of an open file, without their maps."""
-    index = shard.indices()
     names = [name for name in shard.names if name not in (*_NO_NUMBERS, *shard.curves)]
-    table = shard.read([*names, *(["name"] if "name" in shard.names else [])])
+    table = shard.read(["index", *names, *(["name"] if "name" in shard.names else [])])
+    index = shard.indices_in(table)
     columns = {name: _numbers(table[name]) for name in names}
     texts = table["name"].combine_chunks() if "name" in shard.names else None
     if texts is not None and hasattr(texts, "chunks"):  # of newer versions of arrow, which keep one chunk as such
