@@ -34,6 +34,13 @@ def test_the_readmes_program_needs_the_plain_installation_and_torchvision_alone(
     assert imported <= PLAIN
 
 
+def test_the_readmes_commands_are_run_by_the_page_that_it_leads_to():
+    (shown,) = fenced(README, "bash")
+    page = (ROOT / "docs" / "view.md").read_text()
+    run = [line.strip() for line in page.splitlines() if line.strip().startswith(".venv/bin/")]
+    assert shown.splitlines() == run
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_programs_of_a_page_can_be_read(path):
     for program in fenced(path.read_text(), "python"):

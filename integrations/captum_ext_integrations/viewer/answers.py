@@ -80,6 +80,8 @@ def rows(collection: Collection, question: Question, said: list[str]) -> dict[st
         said.append(f"There is no column “{shown(question.sort, 60)}”: sorted by the number of the sample.")
     if question.sort.startswith("disagreement") and not collection.comparisons.is_done:
         said.append(f"Maps are still compared: {100 * collection.comparisons.share:.0f} % are done.")
+    if question.right and not any(np.isfinite(collection.right(run)).any() for run in range(len(collection.runs))):
+        said.append("No run knows which predictions are right: those with --target label do.")
     order = collection.order(question)
     n_pages = max(1, -(-len(order) // question.rows))
     page = min(question.page, n_pages)

@@ -74,7 +74,9 @@ def _asked(page: Page, question: Question, n_samples: int) -> dict[str, Any]:
         raise ArgumentError("sort", f"one of {known}", repr(question.sort))
     answer = answers.rows(page.collection, replace(question, page=1, rows=n_samples), [])
     if not answer["rows"]:
-        raise ArgumentError("where", "filters that some samples pass", "some that none passes")
+        asked = answer["asked"] or "runs without any"
+        received = " ".join([f"{asked}: none does.", *answer["said"]]).removesuffix(".")
+        raise ArgumentError("where", "filters that a sample passes", received)
     first = f"the first of {answer['total']:,}" if len(answer["rows"]) < answer["total"] else ""
     words = ", ".join(text for text in (first, answer["asked"]) if text)
     return {**answer, "total": len(answer["rows"]), "pages": 1, "asked": words}

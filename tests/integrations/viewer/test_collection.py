@@ -67,6 +67,10 @@ def test_filters_by_name_class_prediction_and_right_or_wrong(run):
 def test_right_or_wrong_is_not_known_of_a_run_that_explains_predictions(tmp_path):
     found = opened([small_run(tmp_path / "run", target="predicted")])
     assert indices(found, right="wrong") == indices(found, right="right") == []
+    unknown = "No run knows which predictions are right: those with --target label do."
+    assert answers.rows(found, Question(right="wrong"), [])["said"] == [unknown]
+    known = opened([small_run(tmp_path / "label"), tmp_path / "run"])
+    assert answers.rows(known, Question(right="wrong"), [])["said"] == []
 
 
 def test_ten_thousand_classes_are_asked_for_by_number_or_by_a_part_of_their_names(run):

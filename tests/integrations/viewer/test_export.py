@@ -125,7 +125,9 @@ def test_what_cannot_be_written_is_said(page, tmp_path):
         export(page, out, Question(), 501)
     with pytest.raises(ArgumentError, match="`sort` to be one of index, name, disagreement@0-1, target@0"):
         export(page, out, Question(sort="nothing"), 3)
-    with pytest.raises(ArgumentError, match="`where` to be filters that some samples pass"):
+    with pytest.raises(
+        ArgumentError, match="`where` to be filters that a sample passes, but got name has “nothing”: none does."
+    ):
         export(page, out, Question(name="nothing"), 3)
     with pytest.raises(ArgumentError, match="`sample` to be numbers of samples that are in the runs, but got 99"):
         export(page, out, Question(), 3, samples=[1, 99])
