@@ -302,6 +302,23 @@ def test_photographs_that_moved_leave_maps_and_a_reason(chromium, folder, tmp_pa
     context.close()
 
 
+def test_a_run_that_is_still_written_is_read_on_by_a_button(tab, tmp_path):
+    run = small_run(tmp_path / "ig")
+    later = sorted(run.glob("rows-*.parquet"))[1:]
+    contents = {path: path.read_bytes() for path in later}
+    for path in later:
+        path.unlink()
+    with Serving(Page(opened([run]))) as serving:
+        shown(tab, serving.url)
+        assert len(names(tab)) == 4
+        assert "ig has 4 of 12 samples: it is still written, or was stopped." in tab.inner_text("#notices")
+        for path, content in contents.items():
+            path.write_bytes(content)
+        after(tab, lambda: tab.click("text=Read the runs again"))
+        assert len(names(tab)) == 12
+        assert "it is still written" not in tab.inner_text("#notices")
+
+
 def test_the_page_of_one_photograph_has_its_map_and_sliders(tab, tmp_path):
     values = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
     one = Explained(

@@ -330,7 +330,7 @@
       for (const [id, text, other] of [["before", "Sample before", rows[at - 1]], ["after", "Next sample", rows[at + 1]]]) {
         if (other !== undefined) nav.append(make("a", {id, href: source.linkOf(other, back.toString())}, text));
       }
-      const heading = make("h2", {}, about.single ? "" : `Sample ${row.index} `, named(row.name || ""));
+      const heading = make("h2", {}, about.single ? "" : `Sample ${row.index}${row.name ? ": " : ""}`, named(row.name || ""));
       main.replaceChildren(...(about.single ? [] : [nav]), heading, controls(false), figures, below, numberTable(row));
     } else {
       for (const link of main.querySelectorAll(".pager a")) {
