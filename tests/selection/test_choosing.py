@@ -229,7 +229,7 @@ def test_rows_of_other_images_targets_or_budgets_are_refused(tmp_path):
         ({"methods": {"mine": 3}}, ArgumentTypeError, r"`methods\['mine'\]` to be a name, a class"),
         ({"controls": ["nothing"]}, ArgumentError, "`controls` to be some of random, edges"),
         ({"controls": ["random"], "methods": {"random": "ig"}}, ArgumentError, "`controls` to be under names"),
-        ({"target": "label"}, ArgumentError, '`target` to be not "label"'),
+        ({"target": "label"}, ArgumentError, '`target` to be something else than "label"'),
         ({"target": 7}, ArgumentError, "`target`"),
         ({"mean": (0.5,)}, ArgumentError, "`std` to be given together"),
         ({"references": torch.rand(3, 1, 4, 4)}, ArgumentError, "`references` to be of shape"),
