@@ -99,6 +99,20 @@ def test_levels_by_gain_are_the_values_by_arrival_in_another_order(seed):
     assert bool((dealt[order].diff() <= 0).all())
 
 
+def test_around_a_soft_border_pixels_move_by_a_part_and_the_rest_of_them_later():
+    image = torch.ones(1, 1, 2, 2, dtype=torch.float64)
+    seen = []
+
+    def watched(images):
+        seen.append(images.detach().flatten().tolist())
+        return linear(images)
+
+    path = walked(watched, torch.zeros_like(image), image, [0], Walk(moves=2, soft=0.5))
+    assert seen == [[0, 0, 0, 0], [1, 0.75, 0.25, 0], [1, 1, 1, 1]]  # places .5, 1.5, 2.5, 3.5; two of four are to go
+    assert path.gain.tolist() == [[[[4, 3], [2, 1]]]]
+    assert path.group.tolist() == [[[0, 0], [0, 1]]]
+
+
 @pytest.mark.parametrize(("by_length", "expected"), [(True, [1, 1, 14]), (False, [5, 5, 6])])
 def test_groups_have_equal_parts_of_the_way_or_of_the_pixels(by_length, expected):
     image = torch.ones(1, 1, 4, 4, dtype=torch.float64)

@@ -269,7 +269,11 @@ def test_references_count_as_configuration(tmp_path):
             ArgumentError,
             "`target` to be an index from 0 to 1, the model's outputs, but got 2 for sample 0",
         ),
-        ({"target": "label", "dataset": TensorDataset(torch.ones(2, 2, 2, 1))}, ArgumentError, 'something else than "label"'),
+        (
+            {"target": "label", "dataset": TensorDataset(torch.ones(2, 2, 2, 1))},
+            ArgumentError,
+            'something else than "label"',
+        ),
         ({"target": "all"}, ArgumentTypeError, 'an int, "predicted", "label", a function or None'),
         ({"fields": "map"}, ArgumentTypeError, "a sequence of names"),
         ({"fields": ("heat",)}, ArgumentError, "\"diff_id\", but got str 'heat'"),

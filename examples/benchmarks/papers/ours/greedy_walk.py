@@ -24,6 +24,8 @@ class Walk:
         momentum: share of the previous gradients in what ranks.
         smoothing: standard deviation, in pixels, of the Gaussian that smooths what ranks; 0: as it is.
         noise: standard deviation of the noise on the points at which gradients are taken, of the input's range.
+        soft: around the border of a group, by how much of its share on both sides pixels move by a part only, the less
+            the later they would go; what is left of them goes later. 0: every pixel goes at once.
         looks: gradients of each move, whose mean ranks and is credited: at midpoints of equal parts of the first `span`
             of the straight way from the point to the end. 1 with a span of 0: at the point itself.
         span: see `looks`; 1 is Integrated Gradients of all that is left.
@@ -36,6 +38,7 @@ class Walk:
     momentum: float = 0.5
     smoothing: float = 0.0
     noise: float = 0.0
+    soft: float = 0.0
     looks: int = 1
     span: float = 0.0
     inside: float = 1.0
@@ -95,12 +98,16 @@ def walked(
         value = _in_regions(value, regions, todo, walk.inside)
         weight = length if walk.by_length else (length > 0).double()
         behind = share * (total if walk.by_length else weight.flatten(1).sum(1))
-        chosen = _first(value, todo, weight, behind)
-        group[chosen], ranked_by = move, torch.where(chosen, value, ranked_by)
-        gain = torch.where(chosen[:, None], gradient * gap, gain)
-        running = torch.where(chosen[:, None], velocity * gap, running)
-        point = torch.where(chosen[:, None], end.double(), point)
-        todo &= ~chosen
+        if walk.soft and share < 1:
+            part = _softly(value, todo, weight, behind, walk.soft)
+        else:
+            part = _first(value, todo, weight, behind).double()
+        leaves = (part > 0) & (group < 0)
+        group[leaves], ranked_by = move, torch.where(leaves, value, ranked_by)
+        moved = part[:, None] * gap
+        gain, running = gain + gradient * moved, running + velocity * moved
+        point = torch.where((part == 1)[:, None], end.double(), point + moved)
+        todo &= part < 1
     with torch.no_grad():
         scores.append(_scores(model, end, target))
     return Walked(group, sign * gain, sign * running, ranked_by, torch.stack(scores, 1), sign)
@@ -175,3 +182,15 @@ def _first(value: Tensor, todo: Tensor, weight: Tensor, behind: Tensor) -> Tenso
     taken[:, 0] = True
     chosen = torch.zeros_like(taken).scatter(1, order, taken)
     return chosen.view_as(todo) & todo
+
+
+def _softly(value: Tensor, todo: Tensor, weight: Tensor, behind: Tensor, soft: float) -> Tensor:
+    """The part (N, H, W) by which each pixel moves: 1 well inside of what goes, 0 well behind it, linear between."""
+    ranked = value.masked_fill(~todo, -torch.inf).flatten(1)
+    order = ranked.argsort(dim=1, descending=True, stable=True)
+    gone = weight.masked_fill(todo, 0).flatten(1).sum(1, keepdim=True)
+    left = weight.masked_fill(~todo, 0).flatten(1).gather(1, order)
+    place = left.cumsum(1) - left / 2
+    wanted = (behind[:, None] - gone).clamp(min=0)
+    part = ((1 + soft) * wanted - place) / (2 * soft * wanted).clamp(min=1e-300)
+    return torch.zeros_like(part).scatter(1, order, part.clamp(0, 1)).view_as(value) * todo

@@ -184,6 +184,14 @@ def _combined() -> Mapping[str, Explain]:
         "3 moves, three paths": replace(three, starts=starts, **both),
         "3 moves, both directions, running 0.5": replace(three, **both, **slow),
         "3 moves, three paths, running 0.5": replace(three, starts=starts, **both, **slow),
+        **{
+            f"{moves} moves, both directions, soft {soft}": replace(
+                _staged(moves, 1.0), **both, walk=replace(_staged(moves, 1.0).walk, soft=soft)
+            )
+            for moves, soft in ((2, 0.5), (3, 0.5), (3, 1.0), (4, 1.0))
+        },
+        "3 moves, both directions, equal": replace(three, **both, walk=replace(three.walk, growth=1.0)),
+        "2 moves, both directions, equal": replace(two, **both, walk=replace(two.walk, growth=1.0)),
         "2 moves, both directions, growth 9": replace(two, **both, walk=replace(two.walk, growth=9.0)),
         "2 moves, both directions, growth 1.5": replace(two, **both, walk=replace(two.walk, growth=1.5)),
     }
