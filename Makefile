@@ -1,9 +1,13 @@
-# Every target makes .venv and installs what it needs when that is missing or pyproject.toml has changed.
+# Every target makes .venv and installs what it needs when that is missing, or pyproject.toml or
+# constraints.txt has changed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The versions that all of this is known to work with; `CONSTRAINTS=` takes the newest instead.
+CONSTRAINTS ?= constraints.txt
 
-.PHONY: demo benchmark benchmark-speed fuzz compatibility test test-browser test-long test-gpu test-scale test-lowest lint lint-workflows wheel package changelog docs clean
+.PHONY: demo benchmark benchmark-speed fuzz compatibility test test-browser test-long test-gpu test-scale test-lowest coverage \
+	lint lint-workflows wheel package changelog release constraints matrix ci-full docs clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m examples.quickstart
@@ -54,6 +58,20 @@ test-lowest: .venv-lowest/.installed
 	.venv-lowest/bin/python -m pip install --quiet --editable ".[test]" --constraint tests/lowest.txt
 	@touch $@
 
+# Which lines the suite runs: a table, and pages in outputs/coverage. A figure to look at, not a goal.
+coverage: $(VENV)/.installed-coverage
+	$(BIN)/python -m pytest -q -n 2 --cov --cov-report=term:skip-covered --cov-report=html:outputs/coverage
+
+# Pythons, oldest and newest dependencies, extras one by one (noxfile.py): hours. FLAGS="-s suite-3.13" is one of them.
+matrix: $(VENV)/.installed-matrix
+	$(BIN)/python -m nox $(FLAGS)
+
+# Everything: what a commit has to pass, what a release has to, and the matrix.
+ci-full:
+	.ci/run
+	$(MAKE) package
+	$(MAKE) matrix
+
 lint: $(VENV)/.installed-test $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -76,14 +94,23 @@ lint-workflows: $(VENV)/.installed-workflows
 changelog: $(VENV)/.installed-release
 	$(BIN)/towncrier build --draft --version next
 
+# The files of a release; CONTRIBUTING.md says what is typed before and after. VERSION=0.2.0
+release: $(VENV)/.installed-release
+	$(BIN)/python .ci/release.py $(VERSION)
+
+# constraints.txt anew, as far as pyproject.toml asks for it; FLAGS=--upgrade takes the newest of everything.
+constraints: $(VENV)/.installed-matrix
+	UV_CUSTOM_COMPILE_COMMAND="make constraints" $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras \
+		--no-annotate --no-emit-index-url $(FLAGS) --output-file constraints.txt pyproject.toml
+
 wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) .venv-lowest docs/_build docs/gallery docs/reference docs/messages.md dist outputs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest .nox .coverage docs/_build docs/gallery docs/reference docs/messages.md dist outputs .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+$(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[$*]" $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 	@touch $@
 
 $(BIN)/python:

@@ -3,9 +3,9 @@
     python .ci/package.py FOLDER
 
 Both are built twice and have to be the same bit for bit; the wheel is built from the sdist. `twine check` reads what
-PyPI would show, `check-wheel-contents` what is in the wheel. The wheel is installed alone, out of the checkout's reach,
-and tests/consumer/uses_it.py is checked against its types by mypy and pyright. Beside them an SBOM (CycloneDX) and the
-licences of what is installed are written.
+PyPI would show, `check-wheel-contents` what is in the wheel; a tag has to be the version's. The wheel is installed
+alone, out of the checkout's reach, and tests/consumer/uses_it.py is checked against its types by mypy and pyright.
+Beside them an SBOM (CycloneDX) and the licences of what is installed are written.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -76,6 +77,16 @@ def installed_alone(wheel: Path) -> None:
         subprocess.run(pyright, check=True, cwd=project)
 
 
+def tag_is_of(version: str, environment: Mapping[str, str]) -> None:
+    """Where a workflow runs for a tag, it names this version, and the changelog has an entry of it."""
+    if environment.get("GITHUB_REF_TYPE") != "tag":
+        return
+    if environment.get("GITHUB_REF_NAME") != f"v{version}":
+        raise SystemExit(f"the tag {environment.get('GITHUB_REF_NAME')} is not v{version}, which this commit has")
+    if f"## [{version}]" not in (ROOT / "CHANGELOG.md").read_text():
+        raise SystemExit(f"CHANGELOG.md has no entry of {version}: make release VERSION={version}")
+
+
 def licences(path: Path) -> None:
     """Name, version and licence of everything that is installed, a line each."""
     lines = set()
@@ -93,6 +104,7 @@ def main(out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     sdist, wheel = sorted(same_twice(out), key=lambda path: path.suffix == ".whl")
+    tag_is_of(wheel.name.split("-")[1], os.environ)
     call(sys.executable, "-m", "twine", "check", "--strict", sdist, wheel)
     call(tool("check-wheel-contents"), wheel)
     installed_alone(wheel)

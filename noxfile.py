@@ -1,0 +1,78 @@
+"""Pythons, the oldest and the newest dependencies, each extra alone and all but one. Hours; `make matrix` is all of it.
+
+    make matrix FLAGS="--list"
+    make matrix FLAGS="-s suite-3.13 oldest-3.10"
+    make matrix FLAGS="-s extra -k view"
+
+A Python that is neither here nor can be downloaded is skipped and named. With uv, which the extra `matrix` brings,
+files are shared between environments: the second one with torch takes seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = False
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+WITH_OLD_WHEELS = [python for python in PYTHONS if python in ("3.10", "3.11", "3.12")]
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+FOR_DEVELOPERS = {"test", "browser", "coverage", "dev", "docs", "matrix", "release", "workflows"}
+EXTRAS = [name for name in PYPROJECT["project"]["optional-dependencies"] if name not in FOR_DEVELOPERS]
+TRIALS = Path("tests", "extras", "trials.py").absolute()
+RUNNER = ("pytest>=8", "hypothesis>=6.100")
+
+
+def tested(session: nox.Session) -> None:
+    """The suite, or what FLAGS name behind `--`."""
+    session.run("python", "-m", "pytest", "-q", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+def tried(session: nox.Session, name: str) -> None:
+    """A trial from a folder of its own: what is imported is what was installed."""
+    with session.chdir(session.create_tmp()):
+        session.run("python", str(TRIALS), name, env={"PYTHONPATH": "", "OMP_NUM_THREADS": "1"})
+
+
+@nox.session(python=PYTHONS)
+def suite(session: nox.Session) -> None:
+    """The suite with the newest dependencies."""
+    session.install(".[test]")
+    tested(session)
+
+
+@nox.session(python=WITH_OLD_WHEELS)
+def oldest(session: nox.Session) -> None:
+    """The suite with the oldest ones, for which wheels of these Pythons exist."""
+    session.install(".[test]", "--constraint", "tests/lowest.txt")
+    tested(session)
+
+
+@nox.session(python=PYTHONS)
+def plain(session: nox.Session) -> None:
+    """The wheel alone: it works, and what needs an extra names it."""
+    session.install(".")
+    tried(session, "plain")
+
+
+@nox.session(python=HERE)
+@nox.parametrize("extra", EXTRAS)
+def extra(session: nox.Session, extra: str) -> None:
+    """The wheel with one extra does what the extra is for."""
+    session.install(f".[{extra}]")
+    tried(session, extra)
+
+
+@nox.session(python=HERE)
+@nox.parametrize("missing", [name for name in EXTRAS if name not in ("plot", "demo", "benchmark")])
+def without(session: nox.Session, missing: str) -> None:
+    """The suite where one extra is not there: what needs it is skipped. Captum brings what `plot` does."""
+    others = [name for name in EXTRAS if name not in (missing, "plot", "demo", "benchmark")]
+    session.install(f".[{','.join(others)}]", *RUNNER)
+    tested(session)
