@@ -27,6 +27,7 @@ extensions = [
     "docstrings",
     "reference_pages",
     "message_pages",
+    "unreleased",
     "local_mathjax",
     "accessible",
     "lists_for_machines",
