@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "captum_ext" / "__init__.py"
 CITATION = ROOT / "CITATION.cff"
 NEXT = """
-Look at it (git diff), then:
+Look at it (git diff HEAD), then:
 
     git commit --all --message "build: version {version}"
     make package
@@ -43,8 +43,10 @@ def checked(version: str) -> str:
         newer = current is not None and Version(version) > Version(current[1])
     except InvalidVersion as error:
         raise SystemExit(f"{error}. Such as: make release VERSION=0.2.0") from error
-    if not newer or str(Version(version)) != version:
-        raise SystemExit(f"{version} is not a version after {current and current[1]}")
+    if not newer or str(Version(version)) != version or len(Version(version).release) != 3:
+        raise SystemExit(f"{version} is not a version of three numbers after {current and current[1]}")
+    if not list((ROOT / "changelog.d").glob("*.*.md")):
+        raise SystemExit("changelog.d has nothing that changed for a user")
     changes = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
     if changes.stdout:
         raise SystemExit(f"Commit or put away first:\n{changes.stdout}")
