@@ -11,6 +11,7 @@ files are shared between environments: the second one with torch takes seconds.
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import nox
@@ -35,8 +36,8 @@ def tested(session: nox.Session) -> None:
 
 
 def tried(session: nox.Session, name: str) -> None:
-    """A trial from a folder of its own: what is imported is what was installed."""
-    with session.chdir(session.create_tmp()):
+    """A trial from a folder of its own, which Ray wants outside of an environment: it imports what was installed."""
+    with tempfile.TemporaryDirectory() as folder, session.chdir(folder):
         session.run("python", str(TRIALS), name, env={"PYTHONPATH": "", "OMP_NUM_THREADS": "1"})
 
 
