@@ -16,7 +16,9 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
+import venv
 from collections.abc import Mapping
 from importlib.metadata import distributions
 from pathlib import Path
@@ -59,22 +61,29 @@ def same_twice(out: Path) -> list[Path]:
 
 
 def installed_alone(wheel: Path) -> None:
-    """Import it, and check the types that a project sees, from a folder of its own."""
+    """Import it, and check the types that a project sees, in an environment of its own with what is installed here."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "site"
-        call(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", place, wheel)
-        project = Path(folder) / "project"
+        place, project = Path(folder) / "environment", Path(folder) / "project"
+        venv.create(place, symlinks=True)
+        python = place / "bin" / "python"
+        site = Path(read(python, "import sysconfig; print(sysconfig.get_path('purelib'))"))
+        # dependencies only: a folder that a .pth names has no .pth of its own, as an editable installation would be
+        (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        call(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel)
         project.mkdir()
         shutil.copy(CONSUMER, project)
-        (project / "pyrightconfig.json").write_text(
-            json.dumps({"typeCheckingMode": "standard", "extraPaths": [str(place)], "pythonVersion": "3.11"})
-        )
-        run = [sys.executable, "-c", IMPORTS, str(place)]
-        subprocess.run(run, check=True, cwd=project, env={**os.environ, "PYTHONPATH": str(place)})
-        mypy = [str(tool("mypy")), "--strict", "--config-file=", CONSUMER.name]
-        subprocess.run(mypy, check=True, cwd=project, env={**os.environ, "MYPYPATH": str(place)})
-        pyright = [str(tool("basedpyright")), "--pythonpath", sys.executable, "--project", str(project)]
-        subprocess.run(pyright, check=True, cwd=project)
+        settings = {"typeCheckingMode": "standard", "pythonVersion": "3.11"}
+        (project / "pyrightconfig.json").write_text(json.dumps(settings))
+        for command in (
+            [python, "-c", IMPORTS, site],
+            [tool("mypy"), "--strict", "--config-file=", "--python-executable", python, CONSUMER.name],
+            [tool("basedpyright"), "--pythonpath", python, "--project", project],
+        ):
+            subprocess.run([str(part) for part in command], check=True, cwd=project)
+
+
+def read(python: Path, program: str) -> str:
+    return subprocess.run([str(python), "-c", program], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def tag_is_of(version: str, environment: Mapping[str, str]) -> None:
