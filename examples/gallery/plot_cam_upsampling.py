@@ -3,7 +3,7 @@ A CAM of 7 x 7 cells, upsampled in three ways
 =============================================
 
 Interpolation moves importance from cell to cell; redistribution keeps what each cell has.
-The end of its page says how many seconds it takes.
+About 16 seconds of one core.
 """
 
 # %%

@@ -3,7 +3,7 @@ Three methods on two photographs
 ================================
 
 Integrated Gradients, Expected Gradients and Local Path Integration, 20 gradients each, on one scale for each
-photograph. The end of its page says how many seconds it takes.
+photograph. About 19 seconds of one core.
 """
 
 # %%

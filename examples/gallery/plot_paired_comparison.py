@@ -3,7 +3,7 @@ Two methods on the same images, with a paired test
 ==================================================
 
 A mean over a few images says little without an interval. ``compare`` has intervals, paired tests and corrections.
-The end of its page says how many seconds it takes.
+About 24 seconds of one core.
 """
 
 # %%

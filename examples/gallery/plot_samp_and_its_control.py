@@ -3,7 +3,7 @@ SAMP beside its control
 =======================
 
 SAMP's path goes from a blurred image to the image and on to the mean colour. Integrated Gradients from the same two
-baselines is what it has to be compared with. The end of its page says how many seconds it takes.
+baselines is what it has to be compared with. About 10 seconds of one core.
 """
 
 # %%

@@ -2,7 +2,7 @@
 What each word did
 ==================
 
-A model of text is explained at the layer that embeds its tokens. The end of its page says how many seconds it takes.
+A model of text is explained at the layer that embeds its tokens. About 10 seconds of one core.
 """
 
 # %%

@@ -169,7 +169,7 @@ def mlflow(folder: Path) -> None:
     from captum_ext_integrations.mlflow_images import log_maps
 
     os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # the skinny package has no data base
-    mlflow.set_tracking_uri(folder.as_uri())
+    mlflow.set_tracking_uri((folder / "runs").as_uri())  # makes it
     with mlflow.start_run():
         log_maps("ig.png", method().attribute(images(), target=0), images())
     assert list(folder.rglob("ig.png"))
