@@ -67,3 +67,15 @@ def test_a_release_has_one_version_in_all_places():
 
     cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), flags=re.MULTILINE)
     assert cited[1] == captum_ext.__version__
+
+
+def test_the_suite_of_the_oldest_versions_has_every_lower_bound():
+    bound = re.compile(r"([\w.-]+)(?:\[\w+\])?>=([\d.]+)")
+    names = [name for name in EXTRAS if name not in FOR_DEVELOPERS | {"demo", "benchmark", "ray"}]
+    needed = [*PROJECT["dependencies"], *(one for name in names for one in EXTRAS[name])]
+    bounds = {found[1]: found[2] for one in needed if (found := bound.match(one))}
+    pins = dict(line.split("==") for line in (ROOT / "tests" / "lowest.txt").read_text().splitlines())
+    assert bounds.keys() - pins.keys() == set()
+    for name, least in bounds.items():
+        numbers = [int(part) for part in least.split(".")]
+        assert [int(part) for part in pins[name].split(".")][: len(numbers)] == numbers, name
