@@ -256,7 +256,7 @@ def test_folders_that_link_to_themselves_or_are_linked_twice_are_read_once(tmp_p
 
 def test_pillows_bomb_in_text_is_an_error_with_the_name(tmp_path):
     path = written(tmp_path / "a.png", image_files.text_bomb(random.Random(1)))
-    with pytest.raises(OSError, match="a.png: Decompressed data too large"):
+    with pytest.raises(OSError, match=r"a\.png: Decompressed (?i:data too large)"):
         in_child(lambda: open_image(path), megabytes=200)
 
 
