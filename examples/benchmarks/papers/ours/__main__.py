@@ -16,7 +16,7 @@ from examples.benchmarks.engine.experiment import Options, lines_of, run
 from examples.benchmarks.engine.kept_rows import rows_of
 from examples.benchmarks.papers.ours.own_candidates import CANDIDATES
 from examples.benchmarks.papers.ours.own_experiment import Tuning
-from examples.benchmarks.papers.ours.own_summary import summary
+from examples.benchmarks.papers.ours.own_summary import table
 
 KEPT = Path(__file__).parents[2] / "results" / "own"
 
@@ -39,7 +39,7 @@ def main() -> int:
     build = Tuning(arguments.network, arguments.budget, names, not arguments.all)
     failures = [] if arguments.show else run(build, options, arguments.workers)
     for rows in rows_of(build(options), options).values():
-        print(summary(rows))
+        print(table(rows))
     for line in lines_of(failures):
         print(f"failed: {line}", file=sys.stderr)
     return 1 if failures else 0

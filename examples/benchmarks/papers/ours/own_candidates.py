@@ -188,8 +188,14 @@ def _combined() -> Mapping[str, Explain]:
             f"{moves} moves, both directions, soft {soft}": replace(
                 _staged(moves, 1.0), **both, walk=replace(_staged(moves, 1.0).walk, soft=soft)
             )
-            for moves, soft in ((2, 0.5), (3, 0.5), (3, 1.0), (4, 1.0))
+            for moves, soft in ((2, 0.5), (3, 0.5), (3, 1.0), (3, 1.5), (4, 1.0))
         },
+        "3 moves, both directions, soft 1.0, growth 1.5": replace(
+            three, **both, walk=replace(three.walk, soft=1.0, growth=1.5)
+        ),
+        "3 moves, both directions, soft 1.0, running 0.3": replace(
+            three, **both, walk=replace(three.walk, soft=1.0, momentum=0.3), credit=pixel_credits.scaled_running
+        ),
         "3 moves, both directions, equal": replace(three, **both, walk=replace(three.walk, growth=1.0)),
         "2 moves, both directions, equal": replace(two, **both, walk=replace(two.walk, growth=1.0)),
         "2 moves, both directions, growth 9": replace(two, **both, walk=replace(two.walk, growth=9.0)),

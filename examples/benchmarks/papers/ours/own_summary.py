@@ -7,26 +7,47 @@ import pandas as pd
 from examples.benchmarks.engine.networks import LITE
 
 GAP, STABILITY = 0.05, 0.98
+_COLUMNS = {
+    "objective": "value",
+    "own": "own network",
+    "transfer": "transfer",
+    "insertion": "insertion",
+    "deletion": "deletion",
+    "diff_id": "DiffID",
+    "road": "ROAD",
+    "pixel_flipping": "flipping",
+    "stability": "stability",
+    "cost": "cost",
+}
 
 
-def objective(rows: pd.DataFrame) -> pd.Series:
-    """The plan's sum for each row: insertion - deletion + DiffID, and the mean of that by the other networks."""
+def scored(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the terms of the plan's sum and the sum: insertion - deletion + DiffID, by the own network and by
+    the mean of the others, where they have scored.
+    """
     own = rows["insertion"] - rows["deletion"] + rows["diff_id"]
     others = [name.rpartition("-")[2] for name in LITE if f"diff_id_{name.rpartition('-')[2]}" in rows]
-    if not others:
-        return own
-    by_others = [rows[f"insertion_{one}"] - rows[f"deletion_{one}"] + rows[f"diff_id_{one}"] for one in others]
-    return own + sum(by_others) / len(by_others)
+    sums = [rows[f"insertion_{one}"] - rows[f"deletion_{one}"] + rows[f"diff_id_{one}"] for one in others]
+    transfer = sum(sums) / len(sums) if sums else 0 * own
+    return rows.assign(own=own, transfer=transfer, objective=own + transfer)
 
 
-def summary(rows: pd.DataFrame) -> str:
-    """Means for each candidate, the largest objective first."""
-    table = rows.assign(objective=objective(rows))
-    worst = table.groupby("method")["gap"].max()
-    means = table.drop(columns=["sample", "target"]).groupby("method").mean()
-    means["gap"] = worst
-    means["eligible"] = (means["gap"] <= GAP) & (means["stability"] >= STABILITY)
-    first = ["objective", "stability", "gap", "eligible", "cost"]
-    ordered = means[[*first, *[column for column in means if column not in first]]]
-    with pd.option_context("display.max_columns", None, "display.width", 250):
-        return f"{table['sample'].nunique()} images\n{ordered.sort_values('objective', ascending=False).round(3)}"
+def table(rows: pd.DataFrame) -> str:
+    """Means for each candidate as Markdown, the largest value first; eligible ones are marked.
+
+    Over images on which every number of the value is defined for every candidate.
+    """
+    with_sums = scored(rows)
+    undefined = with_sums.loc[with_sums["objective"].isna(), "sample"].unique()
+    with_sums = with_sums[~with_sums["sample"].isin(undefined)]
+    means = with_sums.groupby("method")[list(_COLUMNS)].mean()
+    means["gap"] = with_sums.groupby("method")["gap"].max()
+    n, m = with_sums["sample"].nunique(), rows["sample"].nunique()
+    lines = [f"Means over {n} of {m} images, the others not having a number for every criterion.", ""]
+    lines += [f"| candidate | {' | '.join(_COLUMNS.values())} | largest gap |", f"| {'--- | ' * (len(_COLUMNS) + 2)}"]
+    for name, row in means.sort_values("objective", ascending=False, kind="stable").iterrows():
+        eligible = row["gap"] <= GAP and row["stability"] >= STABILITY
+        cells = [f"{row[column]:.2f}" if column != "cost" else f"{row[column]:.1f}" for column in _COLUMNS]
+        gap = "not asked" if pd.isna(row["gap"]) else f"{row['gap']:.3g}"
+        lines.append(f"| {f'**{name}**' if eligible else name} | {' | '.join(cells)} | {gap} |")
+    return "\n".join(line.strip() for line in lines)
