@@ -196,6 +196,7 @@ def seen_volume(volume: Any, model: Any = None) -> tuple[Array, str]:
         shown = np.moveaxis(array, 1, -1) if array.ndim == 5 else array
     if shown.ndim != 5 or len(shown) != 1 or shown.shape[-1] not in _COLOURS:
         expected = "one volume (D, H, W), (C, D, H, W) or (1, C, D, H, W) of 1 or 3 channels"
-        raise ArgumentError("volume", expected, describe(volume) if np.ndim(volume) == 0 else f"{tuple(volume.shape)}")
+        received = describe(volume) if np.ndim(volume) == 0 else f"shape {tuple(np.shape(volume))}"
+        raise ArgumentError("volume", expected, received)
     pixels, sentence = _seen(shown, getattr(volume, "dtype", None) in (torch.uint8, np.uint8) and model is None)
     return pixels[0], sentence

@@ -15,6 +15,7 @@ BENCHMARKS = EXAMPLES / "benchmarks"
 ROOMS = {
     "engine": (),
     "papers.lpi": ("engine",),
+    "papers.ours": ("engine",),
     "papers.samp": ("engine",),
     "papers.usu": ("engine",),
     "papers.wg": ("engine",),

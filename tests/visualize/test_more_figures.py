@@ -297,6 +297,8 @@ def test_slices_that_cannot_be_shown_are_refused():
         show_slices(values, np.ones((4, 2, 2)))
     with pytest.raises(ArgumentError, match="`volume` to be one volume .D, H, W., .* of 1 or 3 channels"):
         show_slices(values, np.ones((2, 4, 2, 3)))
+    with pytest.raises(ArgumentError, match=r"`volume` to be one volume .* but got shape \(1,\)"):
+        show_slices(values, [3])
     with pytest.raises(ArgumentTypeError, match="`slices` to be a number of slices, or a list of their numbers"):
         show_slices(values, slices="all")
 
