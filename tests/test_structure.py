@@ -116,6 +116,18 @@ def test_no_module_imports_itself_in_a_circle():
         visit(name)
 
 
+def test_a_number_that_is_checked_is_used_as_the_float_that_the_check_returns():
+    unused = [
+        f"{dotted(path)}:{node.lineno}"
+        for path in files(SHIPPED)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and getattr(node.value.func, "id", "") == "check_number"
+    ]
+    assert unused == []  # a Fraction or an int beyond all floats is a number, and fails where tensors meet it
+
+
 def test_nothing_but_visualize_draws():
     quantus = ROOT / "integrations" / "captum_ext_integrations" / "_quantus_base.py"  # looks at what Quantus has drawn
     drawing = {

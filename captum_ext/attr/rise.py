@@ -82,8 +82,8 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
     ) -> None:
         super().__init__(forward_func)
         self.grid = check_positive_int("grid", grid, _LARGEST_GRID)
-        expected = "a number between 0 and 1, both excluded"
-        self.probability = check_number("probability", probability, expected, lambda value: 0 < value < 1)
+        expected = "a number from 1e-6 to 1, the latter excluded"
+        self.probability = check_number("probability", probability, expected, lambda value: 1e-6 <= value < 1)
         self.seed = check_seed("seed", seed)
         self.dims = check_dims("dims", dims)
         self.allow_batch_statistics = check_bool("allow_batch_statistics", allow_batch_statistics)

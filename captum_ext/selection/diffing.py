@@ -50,8 +50,10 @@ class DiffOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_number("alpha", self.alpha, "a number between 0 and 1", lambda value: 0 < value < 1)
-        check_number("margin", self.margin, "a number from 0 to 1", lambda value: 0 <= value <= 1)
+        alpha = check_number("alpha", self.alpha, "a number between 0 and 1", lambda value: 0 < value < 1)
+        margin = check_number("margin", self.margin, "a number from 0 to 1", lambda value: 0 <= value <= 1)
+        object.__setattr__(self, "alpha", alpha)
+        object.__setattr__(self, "margin", margin)
         check_positive_int("n_permutations", self.n_permutations, 10**6)
         check_seed("seed", self.seed)
 
@@ -170,13 +172,19 @@ def _opened(name: str, run: Any) -> DatasetAttributions:
 def _check_limits(limits: Any) -> dict[str, float]:
     if not isinstance(limits, Mapping):
         raise ArgumentTypeError("limits", "a mapping from measures to numbers", describe(limits))
+    allowed: dict[str, float] = {}
     for name, limit in limits.items():
         if name not in MEASURES:
             raise ArgumentError("limits", f"for {', '.join(MEASURES)}", repr(name))
         least, most = _RANGES[name]
         expected = f"a number from {least} to {most}, between which {name} is"
-        check_number(f"limits[{name!r}]", limit, expected, lambda value: least <= value <= most)  # noqa: B023
-    return dict(limits)
+        allowed[name] = check_number(
+            f"limits[{name!r}]",
+            limit,
+            expected,
+            lambda value: least <= value <= most,  # noqa: B023
+        )
+    return allowed
 
 
 def _label(place: int) -> str:

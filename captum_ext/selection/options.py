@@ -55,12 +55,14 @@ class ChooseOptions:
         allowed = lambda value: 1 <= value <= _MOST_GRADIENTS  # noqa: E731
         object.__setattr__(self, "gradients", check_number("gradients", self.gradients, expected, allowed))
         if self.seconds is not None:
-            check_number("seconds", self.seconds, "seconds above 0", lambda value: 0 < value < math.inf)
+            seconds = check_number("seconds", self.seconds, "seconds above 0", lambda value: 0 < value < math.inf)
+            object.__setattr__(self, "seconds", seconds)
         object.__setattr__(self, "decide_by", check_criteria("decide_by", self.decide_by, 1))
         beside = DECIDING if self.beside is None else check_criteria("beside", self.beside, 0)
         object.__setattr__(self, "beside", tuple(name for name in beside if name not in self.decide_by))
         check_positive_int("group_size", self.group_size)
-        check_number("alpha", self.alpha, "a level between 0 and 1", lambda value: 0 < value < 1)
+        alpha = check_number("alpha", self.alpha, "a level between 0 and 1", lambda value: 0 < value < 1)
+        object.__setattr__(self, "alpha", alpha)
         object.__setattr__(self, "seed", check_seed("seed", self.seed))
         object.__setattr__(self, "n_checked", check_count("n_checked", self.n_checked))
         if self.map_size is not None:

@@ -57,7 +57,7 @@ def map_similarity(first: Any, second: Any, *, top: float = 0.05, grid: int = 7)
     one, other = _maps("first", first), _maps("second", second)
     if one.shape != other.shape:
         raise ArgumentError("second", f"of the shape of the first, {one.shape}", str(other.shape))
-    check_number("top", top, "a share of the pixels, above 0 and at most 1", lambda value: 0 < value <= 1)
+    top = check_number("top", top, "a share of the pixels, above 0 and at most 1", lambda value: 0 < value <= 1)
     grid = check_positive_int("grid", grid, _LARGEST_GRID)
     flat, others = one.reshape(len(one), -1), other.reshape(len(other), -1)
     defined = _varies(flat) & _varies(others)

@@ -53,7 +53,7 @@ def symmetric_limits(*maps: Any, quantile: float = _QUANTILE) -> Limits:
     """
     if not maps:
         raise ArgumentError("maps", "at least one map", "none")
-    check_number("quantile", quantile, "a number in (0, 1]", lambda value: 0 < value <= 1)
+    quantile = check_number("quantile", quantile, "a number in (0, 1]", lambda value: 0 < value <= 1)
     sizes = np.abs(np.concatenate([as_numbers("maps", one).ravel() for one in maps]))
     sizes = sizes[np.isfinite(sizes)]
     if not len(sizes):
@@ -137,26 +137,24 @@ def colorize(
     """
     numbers = as_numbers("values", values)
     finite = np.isfinite(numbers)
-    if nonfinite is not None:
-        _check_colour(nonfinite)
-    elif not finite.all():
+    colour = None if nonfinite is None else _colour_of(nonfinite)
+    if colour is None and not finite.all():
         raise NonFiniteError("values", "finite, or nonfinite= a colour", f"{int((~finite).sum())} NaN or infinite")
     colours, low, high = _scale(numbers, limits, palette)
     size = max(abs(low), abs(high))  # divided by it, no range is too long or too short for float64
     share = (np.where(finite, numbers, low).clip(low, high) / size - low / size) / (high / size - low / size)
     table = (colours.table * 255).round().astype(np.uint8)
     found: NDArray[np.uint8] = table[np.minimum((share * len(table)).astype(np.int64), len(table) - 1)]
-    if nonfinite is not None:
-        found[~finite] = nonfinite
+    if colour is not None:
+        found[~finite] = colour
     return found
 
 
-def _check_colour(nonfinite: Any) -> None:
+def _colour_of(nonfinite: Any) -> tuple[float, ...]:
     expected = "None or red, green and blue from 0 to 255"
     if not isinstance(nonfinite, tuple | list) or len(nonfinite) != 3:
         raise ArgumentTypeError("nonfinite", expected, describe(nonfinite))
-    for one in nonfinite:
-        check_number("nonfinite", one, expected, lambda value: 0 <= value <= 255)
+    return tuple(check_number("nonfinite", one, expected, lambda value: 0 <= value <= 255) for one in nonfinite)
 
 
 def _scale(numbers: Array, limits: Limits | None, palette: Any) -> tuple[Palette, float, float]:
@@ -292,7 +290,7 @@ def outline(maps: Any, share: float = 0.1, width: int = 1) -> NDArray[np.bool_]:
          [0 0 0 0 0]]
     """
     values, _ = pixel_maps("maps", maps)
-    check_number("share", share, "a number in (0, 1]", lambda value: 0 < value <= 1)
+    share = check_number("share", share, "a number in (0, 1]", lambda value: 0 < value <= 1)
     inside = np.stack([_largest(one, share) for one in values])
     within = np.pad(inside, ((0, 0), (1, 1), (1, 1)))
     for _ in range(min(check_positive_int("width", width), max(values.shape[1:]))):  # after so many nothing is left

@@ -80,7 +80,7 @@ class Effect:
 
     def __post_init__(self) -> None:
         for one in ("difference", "low", "high"):
-            check_number(one, getattr(self, one), "a number", lambda _: True)
+            object.__setattr__(self, one, check_number(one, getattr(self, one), "a number", lambda _: True))
         if not isinstance(self.mark, Mark):
             raise ArgumentTypeError("mark", "a Mark", describe(self.mark))
 

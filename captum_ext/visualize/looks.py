@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,11 +68,15 @@ class Look:
 
     def __post_init__(self) -> None:
         palette_of(self.palette, True)
-        check_number("quantile", self.quantile, "a number in (0, 1]", lambda value: 0 < value <= 1)
+        self._keep("quantile", "a number in (0, 1]", lambda value: 0 < value <= 1)
         check_bool("overlay", self.overlay)
         if self.outlined is not None:
-            check_number("outlined", self.outlined, "None or a number in (0, 1]", lambda value: 0 < value <= 1)
-        check_number("smoothing", self.smoothing, "a number from 0 to 1,000", lambda value: 0 <= value <= 1000)
+            self._keep("outlined", "None or a number in (0, 1]", lambda value: 0 < value <= 1)
+        self._keep("smoothing", "a number from 0 to 1,000", lambda value: 0 <= value <= 1000)
+
+    def _keep(self, name: str, expected: str, allowed: Callable[[float], bool]) -> None:
+        """The number of a field as a float."""
+        object.__setattr__(self, name, check_number(name, getattr(self, name), expected, allowed))
 
 
 def check_words(caption: Any, look: Any = Look()) -> None:
@@ -156,7 +161,7 @@ def save_figure(figure: Figure, file: str | Path | io.BytesIO, *, dpi: float = 1
         >>> file.getvalue()[1:4]
         b'PNG'
     """
-    check_number("dpi", dpi, "a positive number of at most 2,000", lambda value: 0 < value <= 2000)
+    dpi = check_number("dpi", dpi, "a positive number of at most 2,000", lambda value: 0 < value <= 2000)
     drawn = io.BytesIO()
     path = Path(file) if isinstance(file, str | Path) else None
     kind = format or (path.suffix.removeprefix(".") if path is not None else "") or "png"

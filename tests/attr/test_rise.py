@@ -116,7 +116,7 @@ def test_a_row_of_nan_is_named_or_left_out():
         (
             {"probability": 1},
             ArgumentError,
-            "`probability` to be a number between 0 and 1, both excluded, but got int 1",
+            "`probability` to be a number from 1e-6 to 1, the latter excluded, but got int 1",
         ),
         ({"seed": -1}, ArgumentError, "`seed` to be an integer from 0"),
     ],

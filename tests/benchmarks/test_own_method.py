@@ -1,5 +1,8 @@
 """The greedy paths of docs/own-method.md: their groups, their ends, and what their credit adds up to."""
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +14,10 @@ from examples.benchmarks.papers.ours import pixel_credits
 from examples.benchmarks.papers.ours.greedy_walk import Walk, walked
 from examples.benchmarks.papers.ours.own_candidates import CANDIDATES
 from examples.benchmarks.papers.ours.own_scores import likeness, other_digits
+from examples.benchmarks.papers.ours.own_summary import table
 from examples.real_data import Preparation
+
+ROOT = Path(__file__).parents[2]
 
 COMPLETE = (
     pixel_credits.scaled,
@@ -161,3 +167,11 @@ def test_each_candidate_makes_a_map_of_a_small_network(name):
     assert (found.maps.shape[0], *found.maps.shape[2:]) == (1, 16, 16)
     assert bool(torch.isfinite(found.maps).all())
     assert found.difference is None or abs(found.difference) < 1  # what the maps add up to is tested above
+
+
+def test_the_table_of_the_page_is_that_of_the_kept_rows():
+    folder = ROOT / "examples" / "benchmarks" / "results" / "own" / "rows" / "own-singles-lite0-25"
+    rows = pd.concat([pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))])
+    page = (ROOT / "docs" / "own-method.md").read_text()
+    assert set(rows["method"]) <= set(CANDIDATES)
+    assert table(rows).split("\n\n")[1] in page

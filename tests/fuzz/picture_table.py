@@ -178,7 +178,7 @@ PICTURES = {
         show_tokens,
         {"tokens": ["good", "film"], "maps": MAPS_OF_ONE},
         {
-            "tokens": Refused(),
+            "tokens": Refused("a list of text"),  # numbers beyond a text's tokens are those of padding
             "maps": Seen(like=MAPS_OF_ONE["IG"]),
             **{name: kind for name, kind in AROUND.items() if name != "model"},
             "scale": Choice("all", "text"),

@@ -98,7 +98,8 @@ class AGI(GradientAttribution):  # type: ignore[misc]
         self.n_false_classes = check_positive_int("n_false_classes", n_false_classes, MOST_STEPS)
         self.false_classes = None if false_classes is None else _check_classes(false_classes)
         if not isinstance(step_size, Tensor | tuple):
-            check_number("step_size", step_size, "a number from 1e-30 to 1e30", lambda value: 1e-30 <= value <= 1e30)
+            expected = "a number from 1e-30 to 1e30"
+            step_size = check_number("step_size", step_size, expected, lambda value: 1e-30 <= value <= 1e30)
         self.step_size = step_size
         if bounds is not None and not (isinstance(bounds, tuple) and len(bounds) == 2):
             raise ArgumentTypeError("bounds", "None, or a tuple of lowest and highest values", describe(bounds))

@@ -59,7 +59,8 @@ class Plan:
         if self.method == "adaptive" and self.n_steps < MINIMAL_STEPS:
             raise ArgumentError("n_steps", f'at least {MINIMAL_STEPS} for method "adaptive"', str(self.n_steps))
         if self.tol is not None:
-            check_number("tol", self.tol, "a positive number", lambda value: 0 < value < float("inf"))
+            tol = check_number("tol", self.tol, "a positive number", lambda value: 0 < value < float("inf"))
+            object.__setattr__(self, "tol", tol)
             if self.method != "adaptive":
                 raise ArgumentsConflictError(("tol", "method"), f'only "adaptive" stops early, not {self.method!r}')
         self._check_errors()
@@ -67,9 +68,9 @@ class Plan:
     def _check_errors(self) -> None:
         check_kind(self.standard_error)
         if self.tol_map is not None:
-            check_number(
-                "tol_map", self.tol_map, "a number between 0 and 1, both excluded", lambda value: 0 < value < 1
-            )
+            expected = "a number between 0 and 1, both excluded"
+            tol_map = check_number("tol_map", self.tol_map, expected, lambda value: 0 < value < 1)
+            object.__setattr__(self, "tol_map", tol_map)
         for name, wanted in (("return_standard_error", self.standard_error), ("tol_map", self.tol_map)):
             if wanted and not self.is_shared:
                 reason = f'only the random points of "stratified" have standard errors, not those of {self.method!r}'

@@ -81,8 +81,8 @@ def n_steps_for(
         >>> n_steps_for(0.05, torch.tensor([[3.0, 4.0]]), torch.tensor([[0.3, 0.4]]), 50)  # from 10 % to 5 %
         tensor([203])
     """
-    check_number("precision", precision, "a positive number", lambda value: 0 < value < math.inf)
-    check_number("rate", rate, "a number from 1 to 3", lambda value: 1 <= value <= 3)
+    precision = check_number("precision", precision, "a positive number", lambda value: 0 < value < math.inf)
+    rate = check_number("rate", rate, "a number from 1 to 3", lambda value: 1 <= value <= 3)
     n_steps = check_positive_int("n_steps", n_steps, MOST_STEPS)
     error = relative_error(attributions, standard_error)
     wanted = (n_steps * (error / precision) ** (2 / rate)).ceil().nan_to_num(nan=MOST_STEPS, posinf=MOST_STEPS)
@@ -121,7 +121,7 @@ def expected_change(attributions: Tensor, standard_error: Tensor, *, top: float 
         >>> expected_change(maps, torch.zeros(1, 4), top=0.5), expected_change(maps, torch.ones(1, 4), top=0.5)
         (tensor([0.], dtype=torch.float64), tensor([0.3085], dtype=torch.float64))
     """
-    check_number("top", top, "a share of locations, above 0 and at most 1", lambda value: 0 < value <= 1)
+    top = check_number("top", top, "a share of locations, above 0 and at most 1", lambda value: 0 < value <= 1)
     value, error = check_tensor("attributions", attributions), check_tensor("standard_error", standard_error)
     (value,), (error,) = _checked(_located(value, error), error)
     return expected_changes((value,), (error,), top)
