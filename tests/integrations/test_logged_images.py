@@ -1,6 +1,10 @@
 """Maps in TensorBoard and MLflow: what is read back is the figure."""
 
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,14 +48,21 @@ def test_tensorboard_has_the_figure_at_its_step(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(image.encoded_image_string))), expected())
 
 
-def test_mlflow_has_the_figure_among_its_artifacts(tmp_path, monkeypatch):
-    mlflow = pytest.importorskip("mlflow")
-    from captum_ext_integrations.mlflow_images import log_maps
+IN_MLFLOW = """
+import mlflow
+from captum_ext_integrations.mlflow_images import log_maps
+from tests.integrations.test_logged_images import LOOK, MAPS, PHOTOGRAPHS
+with mlflow.start_run():
+    log_maps("maps/step_3.png", MAPS, PHOTOGRAPHS, **LOOK)
+"""
 
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # which newer versions ask for
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
-    with mlflow.start_run():
-        log_maps("maps/step_3.png", MAPS, PHOTOGRAPHS, **LOOK)
+
+def test_mlflow_has_the_figure_among_its_artifacts(tmp_path):
+    pytest.importorskip("mlflow")
+    settings = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_TRACKING_URI": (tmp_path / "runs").as_uri()}
+    root = Path(__file__).parents[2]
+    # a process of its own: MLflow keeps for the whole process where it has written before
+    subprocess.run([sys.executable, "-c", IN_MLFLOW], cwd=root, env={**os.environ, **settings}, check=True)
     (written,) = tmp_path.rglob("step_3.png")
     np.testing.assert_array_equal(np.asarray(Image.open(written)), expected())
 
