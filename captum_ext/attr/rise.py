@@ -43,7 +43,7 @@ class RISE(PerturbationAttribution):  # type: ignore[misc]
     Args:
         forward_func: the model; its outputs are scored as they are. The paper's scores are probabilities.
         grid: cells of the coarse grid along each side; the paper has 7.
-        probability: p, of keeping a cell; the paper has 0.5.
+        probability: p, of keeping a cell, from 1e-6 to below 1; the paper has 0.5.
         seed: of the masks, which are the same for all rows: from 0 to 2^63 - 1.
         dims: how many of the last dimensions are masked: None for the two of images and the three of volumes
             (N, C, D, H, W); 1 for signals (N, C, T); 2 for all frames of videos (N, C, T, H, W) alike.

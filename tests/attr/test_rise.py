@@ -118,6 +118,7 @@ def test_a_row_of_nan_is_named_or_left_out():
             ArgumentError,
             "`probability` to be a number from 1e-6 to 1, the latter excluded, but got int 1",
         ),
+        ({"probability": 1e-320}, ArgumentError, "`probability` to be a number from 1e-6 to 1, the latter excluded"),
         ({"seed": -1}, ArgumentError, "`seed` to be an integer from 0"),
     ],
 )

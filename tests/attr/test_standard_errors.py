@@ -2,6 +2,7 @@
 form."""
 
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -471,6 +472,12 @@ def test_the_change_that_is_expected_is_of_one_dense_tensor(odd):
         expected_change(odd, torch.ones(1, 2))
     with pytest.raises((ArgumentError, ArgumentTypeError), match="`standard_error`"):
         expected_change(torch.ones(1, 2), odd)
+
+
+def test_a_fraction_is_a_number():
+    maps, errors = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.3, 0.4]])
+    assert n_steps_for(Fraction(1, 20), maps, errors, 50).tolist() == [203]  # 50 * 0.1005^2 / 0.05^2 = 202.02
+    assert n_steps_for(10**30, maps, errors, 50).tolist() == [2]
 
 
 def test_a_map_that_is_noise_needs_a_million_gradients():

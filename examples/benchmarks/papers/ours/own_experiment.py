@@ -21,8 +21,6 @@ from examples.benchmarks.papers.ours import own_scores
 from examples.benchmarks.papers.ours.own_candidates import CANDIDATES, Explain
 from examples.benchmarks.papers.ours.own_images import tuning_samples
 
-BUDGETS = (25, 12)
-
 
 def part_of(name: str) -> str:
     """A candidate's name as one of a file."""
@@ -112,9 +110,9 @@ class OwnTuning:
         image, target, _ = self._asked(place)
         network, seed = self.networks[self.network], self.options.seed_of(place)
         asked = ([target], self.budget, seed)
-        with counted_passes(network.model) as passes:
-            found = explain(network, image, *asked)
-        again = explain(network, own_scores.other_digits(image, seed), *asked)
+        found = explain(network, image, *asked)
+        with counted_passes(network.model) as passes:  # not the first call, in which a rival's steps are fitted
+            again = explain(network, own_scores.other_digits(image, seed), *asked)
         row: Row = {"method": name, "sample": place, "target": target}
         row |= own_scores.own_columns(network, image, found.maps, [target], seed)
         for short, other in own_scores.transferred(self.networks, self.network).items():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -69,16 +67,6 @@ def other_digits(image: Tensor, seed: int) -> Tensor:
     """The image with other last digits: relative noise of float32's precision."""
     drawn = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
     return image * (1 + torch.finfo(image.dtype).eps * drawn)
-
-
-def in_other_layout(network: Network) -> Network:
-    """The same network with its weights in the other of the two memory layouts."""
-    weight = next(one for one in network.model.parameters() if one.dim() == 4 and one.shape[1] > 1 and one.shape[2] > 1)
-    was_last = weight.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.contiguous_format if was_last else torch.channels_last
-    model = copy.deepcopy(network.model).to(memory_format=layout)
-    name = next(name for name, module in network.model.named_modules() if module is network.layer)
-    return replace(network, model=model, layer=model.get_submodule(name))
 
 
 def counts(network: Network, image: Tensor, target: Sequence[int]) -> bool:

@@ -35,19 +35,25 @@ def scored(rows: pd.DataFrame) -> pd.DataFrame:
 def table(rows: pd.DataFrame) -> str:
     """Means for each candidate as Markdown, the largest value first; eligible ones are marked.
 
-    Over images on which every number of the value is defined for every candidate.
+    Over images on which every number of the value is defined for every candidate; gap and stability are over all.
     """
     with_sums = scored(rows)
+    least, worst = (
+        with_sums.groupby("method")["stability"].min(),
+        with_sums.groupby("method")["gap"].max(),
+    )
+    stability = with_sums.groupby("method")["stability"].mean()
     undefined = with_sums.loc[with_sums["objective"].isna(), "sample"].unique()
     with_sums = with_sums[~with_sums["sample"].isin(undefined)]
     means = with_sums.groupby("method")[list(_COLUMNS)].mean()
-    means["gap"] = with_sums.groupby("method")["gap"].max()
+    means["stability"], means["least"], means["gap"] = stability, least, worst
     n, m = with_sums["sample"].nunique(), rows["sample"].nunique()
     lines = [f"Means over {n} of {m} images, the others not having a number for every criterion.", ""]
-    lines += [f"| candidate | {' | '.join(_COLUMNS.values())} | largest gap |", f"| {'--- | ' * (len(_COLUMNS) + 2)}"]
+    lines += [f"| candidate | {' | '.join(_COLUMNS.values())} | least stability | largest gap |"]
+    lines += [f"| {'--- | ' * (len(_COLUMNS) + 3)}"]
     for name, row in means.sort_values("objective", ascending=False, kind="stable").iterrows():
         eligible = row["gap"] <= GAP and row["stability"] >= STABILITY
         cells = [f"{row[column]:.2f}" if column != "cost" else f"{row[column]:.1f}" for column in _COLUMNS]
         gap = "not asked" if pd.isna(row["gap"]) else f"{row['gap']:.3g}"
-        lines.append(f"| {f'**{name}**' if eligible else name} | {' | '.join(cells)} | {gap} |")
+        lines.append(f"| {f'**{name}**' if eligible else name} | {' | '.join(cells)} | {row['least']:.3f} | {gap} |")
     return "\n".join(line.strip() for line in lines)
