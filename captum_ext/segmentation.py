@@ -20,6 +20,7 @@ from captum_ext.core.checks import (
     check_positive_int,
     describe,
 )
+from captum_ext.core.devices import double
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images import check_normalisation, display_range
 
@@ -202,6 +203,45 @@ def _is_positive(value: float) -> bool:
 def masks_of(labels: Tensor) -> Tensor:
     """Masks (S, H, W) of labels (H, W) from zero without gaps, and of those of volumes and signals."""
     return labels == torch.arange(int(labels.max()) + 1, device=labels.device).reshape(-1, *(1,) * labels.dim())
+
+
+def spread_over_segments(maps: Tensor, labels: Tensor) -> Tensor:
+    r"""Maps at the scale of segments: the attribution of each segment, spread evenly over its pixels.
+
+    $$A'_i = \frac{1}{|S|} \sum_{j \in S} A_j, \qquad i \in S$$
+
+    Sums over segments, and so over the map, are what they were: a complete map stays complete. Sizes inside of a
+    segment, and changes of sign there, are gone; it is a picture to look at (`captum_ext.visualize.show_segments` draws
+    the borders, too), and a poorer order of pixels than the map's own.
+
+    Args:
+        maps: (N, C, H, W), each channel by itself; volumes (N, C, D, H, W) and signals (N, C, T) likewise.
+        labels: segments (N, H, W) or (H, W) for all, from zero without gaps, as `Segmenter` returns them.
+
+    Returns:
+        Maps of the same shape and dtype, on their device.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: maps that are no numbers or have no channels, labels of another size or with
+            gaps.
+
+    Example:
+        >>> import torch
+        >>> from captum_ext.segmentation import spread_over_segments
+        >>> spread_over_segments(torch.tensor([[[[3.0, 1.0, -2.0, 0.0]]]]), torch.tensor([[0, 0, 1, 1]]))
+        tensor([[[[ 2.,  2., -1., -1.]]]])
+    """
+    check_numbers("maps", maps)
+    if maps.dim() not in (3, 4, 5) or not maps.is_floating_point() or maps.numel() == 0:
+        expected = "maps (N, C, H, W), of volumes (N, C, D, H, W) or of signals (N, C, T), of floating point"
+        raise ArgumentError("maps", expected, describe(maps))
+    regions = check_labels("labels", labels, len(maps), tuple(maps.shape[2:]))
+    mass = double(maps.detach()).flatten(2)
+    places = regions.to(mass.device).flatten(1)[:, None].expand_as(mass)
+    sums, areas = (mass.new_zeros(*mass.shape[:2], int(regions.max()) + 1) for _ in range(2))
+    sums.scatter_add_(2, places, mass)
+    areas.scatter_add_(2, places, torch.ones_like(mass))
+    return (sums / areas).gather(2, places).view(maps.shape).to(maps.device, maps.dtype)
 
 
 def _dilated(masks: Tensor, radius: int) -> Tensor:

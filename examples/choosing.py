@@ -56,11 +56,11 @@ def subject(name: str, cache: Path) -> tuple[nn.Module, Tensor, Tensor, dict[str
     return network.model, images, references, {"mean": (0.0,), "std": (1.0,)}
 
 
-def compared(name: str, folder: Path, options: ChooseOptions) -> Choice:
-    """The answer for one of the networks."""
+def compared(name: str, folder: Path, options: ChooseOptions, methods: list[str] | None = None) -> Choice:
+    """The answer for one of the networks; of some of the methods where they are named."""
     model, images, references, normalisation = subject(name, folder / "networks")
     dataset, out = TensorDataset(images), folder / f"choose-{name}"
-    return choose(model, dataset, out, references=references, options=options, **normalisation)
+    return choose(model, dataset, out, methods=methods, references=references, options=options, **normalisation)
 
 
 def kept_answers() -> dict[str, Answer]:
@@ -79,13 +79,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("name", choices=("imagenet", "digits", "kept"))
     parser.add_argument("--gradients", type=float, default=20)
+    parser.add_argument("--method", nargs="+", metavar="NAME", help="instead of all; with an --out of its own")
     parser.add_argument("--out", type=Path, default=Path("outputs"))
     asked = parser.parse_args()
     if asked.name == "kept":
         print("\n".join(f"{name}: {answer}" for name, answer in kept_answers().items()))
         return
     start, processor = time.perf_counter(), time.process_time()
-    choice = compared(asked.name, asked.out, ChooseOptions(gradients=asked.gradients))
+    choice = compared(asked.name, asked.out, ChooseOptions(gradients=asked.gradients), asked.method)
     folder = choice.folder
     (folder / "methods.csv").write_text(choice.to_csv())
     (folder / "methods.tex").write_text(choice.to_latex())

@@ -110,7 +110,7 @@ PUBLIC = {
         "method_class",
         "method_settings",
     ],
-    captum_ext.dataset: ["DatasetAttributions", "MapFormat", "RunOptions", "attribute_dataset"],
+    captum_ext.dataset: ["DatasetAttributions", "MapFormat", "OnMasks", "RunOptions", "attribute_dataset"],
     captum_ext.selection: [
         "CANDIDATES",
         "CHECKS",

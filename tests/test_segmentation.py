@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
-from captum_ext.segmentation import Segmenter
+from captum_ext.segmentation import Segmenter, spread_over_segments
 
 SEEN = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 1.0)
@@ -61,3 +63,48 @@ def test_images_that_do_not_fit_the_normalisation_are_refused():
         segmenter.of_inputs(5 * NORMALISED)
     with pytest.raises(ArgumentError, match="`mean` to be one number, or one for each of the inputs' 1 channels"):
         segmenter.of_inputs(torch.rand(1, 1, 4, 4))
+
+
+def test_the_attribution_of_a_segment_is_spread_evenly_over_its_pixels():
+    maps = torch.tensor([[[[3.0, 1.0], [-2.0, 5.0]]], [[[1.0, 2.0], [3.0, 4.0]]]])
+    labels = torch.tensor([[[0, 0], [1, 2]], [[0, 1], [1, 1]]])
+    expected = [[[[2, 2], [-2, 5]]], [[[1, 3], [3, 3]]]]
+    assert spread_over_segments(maps, labels).tolist() == expected
+
+
+@given(seed=st.integers(0, 10_000), n_segments=st.integers(1, 9), channels=st.sampled_from([1, 3]))
+@settings(deadline=None, max_examples=30)
+def test_no_attribution_is_lost_in_any_segment(seed, n_segments, channels):
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.randn(2, channels, 3, 4, 5, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, n_segments, (3, 4, 5), generator=generator)
+    labels.flatten()[:n_segments] = torch.arange(n_segments)
+    spread = spread_over_segments(maps, labels)
+    for label in range(n_segments):
+        inside = labels == label
+        assert torch.allclose(spread[..., inside].sum(-1), maps[..., inside].sum(-1), rtol=1e-12, atol=1e-12)
+        assert (spread[..., inside] == spread[..., inside][..., :1]).all()
+
+
+def test_a_signal_keeps_its_dtype_and_the_map_is_not_changed():
+    maps = torch.tensor([[[1.0, 2.0, 3.0]]], dtype=torch.float16)
+    before = maps.clone()
+    spread = spread_over_segments(maps, torch.tensor([0, 0, 1]))
+    assert (spread.dtype, spread.tolist()) == (torch.float16, [[[1.5, 1.5, 3.0]]])
+    assert torch.equal(maps, before)
+
+
+@pytest.mark.parametrize(
+    ("maps", "labels", "kind", "said"),
+    [
+        (torch.zeros(2, 4), torch.zeros(4).long(), ArgumentError, "maps"),
+        (torch.zeros(1, 1, 2, 2).long(), torch.zeros(2, 2).long(), ArgumentError, "of floating point"),
+        ("map", torch.zeros(2, 2).long(), ArgumentTypeError, "a tensor of numbers"),
+        (torch.zeros(1, 1, 2, 2), torch.zeros(2, 3).long(), ArgumentError, "labels"),
+        (torch.zeros(1, 1, 2, 2), torch.tensor([[0, 0], [2, 2]]), ArgumentError, "without gaps"),
+        (torch.zeros(1, 1, 2, 2), torch.zeros(2, 2), ArgumentTypeError, "an integer tensor"),
+    ],
+)
+def test_segments_that_do_not_fit_are_refused(maps, labels, kind, said):
+    with pytest.raises(kind, match=said):
+        spread_over_segments(maps, labels)

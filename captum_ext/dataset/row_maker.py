@@ -23,16 +23,18 @@ from captum_ext.core.request import Request
 from captum_ext.core.target_functions import check_functions
 from captum_ext.core.types import ForwardFunc, TargetFunc
 from captum_ext.dataset.map_format import MapFormat
+from captum_ext.dataset.masks import OnMasks
 from captum_ext.dataset.shard_files import curve_of
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, NonFiniteError
 from captum_ext.metrics import PerturbationCurve, curves, deletion, diff_id, insertion
 from captum_ext.metrics.sweep import is_curve
 
 #: forward_func, inputs, attributions, target to a curve, of which the area is stored, or to one number for each row.
-Metric: TypeAlias = Callable[[ForwardFunc, Tensor, Tensor, Tensor | TargetFunc | None], PerturbationCurve | Tensor]
+MapMetric: TypeAlias = Callable[[ForwardFunc, Tensor, Tensor, Tensor | TargetFunc | None], PerturbationCurve | Tensor]
+Metric: TypeAlias = MapMetric | OnMasks
 Columns: TypeAlias = dict[str, Any]
 
-METRICS: dict[str, Metric] = {"insertion": insertion, "deletion": deletion, "diff_id": diff_id}
+METRICS: dict[str, MapMetric] = {"insertion": insertion, "deletion": deletion, "diff_id": diff_id}
 # Whose NaN or infinity belongs to a sample; that of references, say, is the caller's mistake.
 _OF_SAMPLES = ("dataset", "attributions", "forward_func", "forward_func(inputs)")
 _NO_MATTER = ("internal_batch_size", "show_progress")  # for the rows
@@ -171,7 +173,8 @@ class RowMaker:
         return joined(parts), failures
 
     def _needs_model(self) -> bool:
-        fields = {*self.settings.fields, *self.settings.metrics}
+        of_maps = {name for name, metric in self.settings.metrics.items() if isinstance(metric, OnMasks)}
+        fields = {*self.settings.fields, *self.settings.metrics} - of_maps
         return self.settings.target == "predicted" or bool(fields - {"map", "delta"})
 
     def _columns(self, batch: Batch) -> Columns:
@@ -193,7 +196,7 @@ class RowMaker:
             columns.update({} if scale is None else {"map_scale": scale})
         else:
             check_finite("attributions", attributions)
-        for name, value in _scores(settings.scores, (self.forward_func, inputs, attributions, target)):
+        for name, value in _scores(settings.scores, (self.forward_func, inputs, attributions, target), batch.indices):
             columns[name] = _numbers(name, value, len(inputs))
             if "curves" in settings.fields and isinstance(value, PerturbationCurve):
                 columns[curve_of(name)] = _points(value)
@@ -278,12 +281,17 @@ def _kept_rules(model: Any) -> Iterator[None]:
             layer.rule = rule
 
 
-def _scores(metrics: Mapping[str, Metric], arguments: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+def _scores(
+    metrics: Mapping[str, Metric], arguments: tuple[Any, ...], indices: Sequence[int]
+) -> Iterator[tuple[str, Any]]:
     """What the metrics say, in their order; curves that may share images are computed in one sweep."""
     sharing: dict[str, Any] = {name: metric for name, metric in metrics.items() if is_curve(metric)}
     shared = curves(*arguments, metrics=sharing) if len(sharing) > 1 else {}
     for name, metric in metrics.items():
-        yield name, shared[name] if name in shared else metric(*arguments)
+        if isinstance(metric, OnMasks):
+            yield name, metric.of_rows(arguments[2], indices)
+        else:
+            yield name, shared[name] if name in shared else metric(*arguments)
 
 
 def joined(parts: Sequence[Columns]) -> Columns:

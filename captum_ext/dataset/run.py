@@ -20,6 +20,7 @@ from captum_ext.core.memory import hold_freed_memory
 from captum_ext.core.types import ForwardFunc, TargetFunc
 from captum_ext.core.warn import warn_caller
 from captum_ext.dataset.map_format import MapFormat
+from captum_ext.dataset.masks import OnMasks
 from captum_ext.dataset.ranks import Division, Share
 from captum_ext.dataset.results import DatasetAttributions
 from captum_ext.dataset.row_maker import Metric, RowMaker, Settings
@@ -75,9 +76,9 @@ def attribute_dataset(
             `insertion_curve` and so on: (2, S), shares of the pixels and scores there). None: score, map, prediction
             if there is a class, delta if the method has one.
         metrics: further numbers by name: functions of (forward_func, inputs, attributions, target) that return a
-            `PerturbationCurve`, whose area is stored, or one number (N,) for each row. Curves of `captum_ext.metrics`,
-            also with options by `functools.partial`, are computed in one sweep with those of `fields`; see
-            `metrics.curves` for what that saves.
+            `PerturbationCurve`, whose area is stored, or one number (N,) for each row; or `OnMasks`, of where samples'
+            objects are. Curves of `captum_ext.metrics`, also with options by `functools.partial`, are computed in one
+            sweep with those of `fields`; see `metrics.curves` for what that saves.
         map_format: size, dtype and channels of the stored maps. None: float16, channels summed, full size.
         attribute_kwargs: passed to `method.attribute`, such as `n_steps`.
         forward_func: the model, where the method has no attribute of this name.
@@ -135,6 +136,9 @@ def attribute_dataset(
         "given": Fingerprints().of(dict(run.configuration or {})),
     }
     samples.check_labels(settings.target)
+    for metric in settings.metrics.values():
+        if isinstance(metric, OnMasks):
+            metric.check_length(len(samples))
     share = _share(samples, run)
     mine = np.ones(len(samples), dtype=bool) if share is None else share.mine()
     if run.limit is not None:

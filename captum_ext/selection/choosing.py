@@ -65,7 +65,7 @@ def choose(
         references: images (K, C, H, W) for methods that need some, none of which is explained.
         mean: of the model's normalisation, for values in [0, 1]; None: the adapted model's, or not known.
         std: see `mean`.
-        options: budget, criteria, groups, level, seed.
+        options: budget, criteria, groups, level, seed, and where the images' objects are.
 
     Returns:
         The answer with its tables; `print` shows it as a sentence.
@@ -174,9 +174,9 @@ def _go_on(entrant: Entrant, look: int, race: Race, entrants: dict[str, Entrant]
     try:
         with said.of(entrant.name):
             entrant.run(look)
-    except RunFolderError:
-        raise
     except Exception as error:  # whatever a caller's method raises: it is named
+        if isinstance(error, RunFolderError) or (isinstance(error, ArgumentError) and error.argument == "masks"):
+            raise
         race.leave_out(entrant.name, _reason(error))
         del entrants[entrant.name]
 

@@ -14,11 +14,15 @@ from torch.nn import functional
 from captum_ext.attr import IntegratedGradients
 from captum_ext.core.model_search import find_module
 from captum_ext.core.random import fresh_generator
+from captum_ext.core.request import Request
 from captum_ext.core.target_functions import is_function
 from captum_ext.exceptions import ArgumentError
 from captum_ext.selection.candidates import Candidate
 from captum_ext.selection.setting import Setting
 
+_DRAWS = 20  # of weights, until scores depend on the image
+_ENOUGH = 0.9  # of the images: a control without a score on more than a tenth is left out
+_ROUNDING = 1e-5
 _SOBEL = ((1.0, 0.0, -1.0), (2.0, 0.0, -2.0), (1.0, 0.0, -1.0))
 
 
@@ -91,11 +95,27 @@ def _classes(target: Any, n_rows: int) -> list[Any]:
 
 
 def random_network(setting: Setting) -> Any:
-    """Integrated Gradients of a copy of the model whose weights are in random order, each layer's among themselves."""
+    """Integrated Gradients of a copy of the model whose weights are in random order, each layer's among themselves.
+
+    Small networks of ReLUs often come out dead: the same scores whatever the image. Another order is drawn then.
+    """
     module = find_module(setting.forward_func)
     if module is None:
         raise ArgumentError("model", "a module, for the control random-network", type(setting.forward_func).__name__)
-    return IntegratedGradients(randomised(module, setting.seed))
+    for shift in range(_DRAWS):
+        drawn = randomised(module, (setting.seed + shift) % 2**63)
+        if _is_alive(drawn, setting.others):
+            return IntegratedGradients(drawn)
+    expected = f"one whose scores depend on the image with its weights in one of {_DRAWS} random orders"
+    raise ArgumentError("model", f"{expected}, for the control random-network", "the same scores whatever the image")
+
+
+def _is_alive(module: nn.Module, images: Tensor) -> bool:
+    """Whether the scores of nearly all images are others than those of zeros, which Integrated Gradients adds up to."""
+    both = [Request(module, one, None, channels_last=False).outputs for one in (images, torch.zeros_like(images[:1]))]
+    scores, zero = (one.detach().double().reshape(len(one), -1) for one in both)
+    changed = ((scores - zero).abs() > _ROUNDING * scores.abs()).any(1)
+    return bool(changed.double().mean() >= _ENOUGH)
 
 
 def randomised(module: nn.Module, seed: int, names: Sequence[str] | None = None) -> nn.Module:

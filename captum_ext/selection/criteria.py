@@ -13,8 +13,19 @@ import torch
 from torch import Tensor
 
 from captum_ext.core.checks import describe
+from captum_ext.dataset.masks import OnMasks
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
-from captum_ext.metrics import deletion, diff_id, infidelity, insertion, pixel_flipping, road
+from captum_ext.metrics import (
+    concentration,
+    deletion,
+    diff_id,
+    infidelity,
+    insertion,
+    iou,
+    pixel_flipping,
+    pointing_game,
+    road,
+)
 from captum_ext.selection.signed_ranks import Numbers
 
 
@@ -23,14 +34,20 @@ class Criterion:
     """A number of a map.
 
     Attributes:
-        metric: as for `attribute_dataset`.
+        metric: as for `attribute_dataset`; with `on_masks` a function of attributions and masks.
         higher_is_better: its direction.
         line: its definition.
+        on_masks: whether it needs a mask of each image's object.
     """
 
     metric: Any
     higher_is_better: bool
     line: str
+    on_masks: bool = False
+
+    def with_masks(self, masks: Any) -> Any:
+        """The metric as `attribute_dataset` takes it."""
+        return OnMasks(self.metric, masks) if self.on_masks else self.metric
 
 
 def _road(forward_func: Any, inputs: Tensor, attributions: Tensor, target: Any) -> Tensor:
@@ -53,7 +70,7 @@ def _unexplained(forward_func: Any, inputs: Tensor, attributions: Tensor, target
 
 
 _RANGE = "(s - low) / (F(x) - low), low the score of the baseline"
-#: By name. All are shares of the score, so that their mean is one.
+#: By name. Those of the score are shares of it, the others shares of a map or of an area, so that their mean is one.
 CRITERIA: Mapping[str, Criterion] = MappingProxyType(
     {
         "insertion": Criterion(
@@ -64,6 +81,11 @@ CRITERIA: Mapping[str, Criterion] = MappingProxyType(
         "road": Criterion(_road, False, "ROAD: mean F(x without the most important, imputed) / F(x)"),
         "pixel_flipping": Criterion(_flipping, False, f"area, to zero in about 14 steps, of {_RANGE}"),
         "infidelity": Criterion(_unexplained, False, "share of squared changes that no multiple of the map explains"),
+        "pointing_game": Criterion(pointing_game, True, "whether the largest attribution is on the object", True),
+        "concentration": Criterion(concentration, True, "share of positive attribution that is on the object", True),
+        "iou": Criterion(
+            iou, True, "overlap of the object with as many most attributed pixels, over their union", True
+        ),
     }
 )
 #: Those that decide unless the caller says otherwise.

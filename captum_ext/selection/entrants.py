@@ -62,7 +62,7 @@ class Entrant:
         """Explain and score the first images that have no row yet."""
         options, side = self._options, min(self._subjects.first.shape[2:])
         size = options.map_size or (_MAP_SIDE if side > _MAP_SIDE else None)
-        metrics = {name: CRITERIA[name].metric for name in options.criteria}
+        metrics = {name: CRITERIA[name].with_masks(options.masks) for name in options.criteria}
         own = {column_of(name): metric for name, metric in metrics.items()}
         run = attribute_dataset(
             self._measured,

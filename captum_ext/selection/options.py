@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from captum_ext.core.checks import check_count, check_number, check_positive_int, check_seed, describe
 from captum_ext.dataset.run_options import OnDone
-from captum_ext.exceptions import ArgumentTypeError
+from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.selection.criteria import CRITERIA, DECIDING, check_criteria
 
 _MOST_GRADIENTS = 100_000
@@ -27,6 +28,8 @@ class ChooseOptions:
         seed: of random points, maps, masks and weights, from 0 to 2^63 - 1.
         n_checked: images on which the methods in the answer are looked at for noise, seeds, rounding, sanity and
             completeness (`CHECKS`), which does not decide; 0: none.
+        masks: where each image's object is, by index as for `captum_ext.dataset.OnMasks`; None: not known. With them,
+            "pointing_game", "concentration" and "iou" are computed, too.
         map_size: side of the maps that are kept. None: 56 where an image is larger, else as they are.
         show_progress: show a bar of the images; or a function of the numbers of done and of all images.
 
@@ -47,6 +50,7 @@ class ChooseOptions:
     alpha: float = 0.05
     seed: int = 0
     n_checked: int = 3
+    masks: Any = field(default=None, repr=False, compare=False)
     map_size: int | None = None
     show_progress: bool | OnDone = True
 
@@ -59,7 +63,12 @@ class ChooseOptions:
             object.__setattr__(self, "seconds", seconds)
         object.__setattr__(self, "decide_by", check_criteria("decide_by", self.decide_by, 1))
         beside = DECIDING if self.beside is None else check_criteria("beside", self.beside, 0)
-        object.__setattr__(self, "beside", tuple(name for name in beside if name not in self.decide_by))
+        located = () if self.masks is None else (name for name, criterion in CRITERIA.items() if criterion.on_masks)
+        names = dict.fromkeys((*beside, *located))
+        object.__setattr__(self, "beside", tuple(name for name in names if name not in self.decide_by))
+        without = [name for name in self.criteria if CRITERIA[name].on_masks and self.masks is None]
+        if without:
+            raise ArgumentError("masks", f"given for {', '.join(without)}", "None")
         check_positive_int("group_size", self.group_size)
         alpha = check_number("alpha", self.alpha, "a level between 0 and 1", lambda value: 0 < value < 1)
         object.__setattr__(self, "alpha", alpha)

@@ -12,8 +12,10 @@ from captum_ext.core.checks import check_tensor, check_tensors, describe
 from captum_ext.core.inspection import device_of
 from captum_ext.core.request import Request
 from captum_ext.core.types import ForwardFunc
+from captum_ext.dataset.masks import OnMasks
 from captum_ext.dataset.samples import Samples
 from captum_ext.exceptions import AdaptError, ArgumentError, ArgumentTypeError, CaptumExtError
+from captum_ext.metrics import iou
 from captum_ext.models import AdaptedModel, adapt
 from captum_ext.selection.deciding import looks_of
 from captum_ext.selection.options import ChooseOptions
@@ -56,6 +58,8 @@ def subjects_of(
         raise ArgumentError("std" if std is None else "mean", "given together with the other of the two", "None")
     samples = Samples(dataset, options.group_size, 0, model)
     looks_of(len(samples), options.group_size)  # refuses too few
+    if options.masks is not None:
+        OnMasks(iou, options.masks).check_length(len(samples))
     read = samples.read_batch(range(min(len(samples), _OTHERS)), options.seed)
     if read.batch is None:
         raise ArgumentError("dataset", "of samples that can be read", read.failures[0].error)

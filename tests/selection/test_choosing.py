@@ -1,6 +1,7 @@
 """`choose` on a model whose best map is known: the answers, what is left out and why, and what it leaves as it was."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from captum_ext.attr import IntegratedGradients
 from captum_ext.dataset import DatasetAttributions
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, RunFolderError
 from captum_ext.selection import ChooseOptions, Kind, choose
-from captum_ext.selection.controls import Edges, RandomMaps, randomised
+from captum_ext.selection.controls import Edges, RandomMaps, random_network, randomised
+from captum_ext.selection.setting import Setting
 
 QUIET = ChooseOptions(gradients=4, decide_by=("deletion", "diff_id"), beside=(), show_progress=False)
 CONTROLS = ["random", "edges"]
@@ -53,6 +55,76 @@ def test_the_method_that_is_right_is_to_be_used(tmp_path):
     )
     assert found.costs["ig"]["gradients"] == 4
     assert found.answer.standing("worst").unbeaten == ("random", "edges")
+
+
+def corner_masks(count=30):
+    """The quarter of each image on which the score depends."""
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[:4, :4] = True
+    return mask.expand(count, 8, 8)
+
+
+def test_with_masks_localisation_is_shown_and_decides_where_it_is_asked_to(tmp_path):
+    methods = {"ig": "ig", "random map": lambda inputs, target: torch.rand_like(inputs[:, :1])}
+    arguments = {"methods": methods, "controls": ["random"]}
+    beside = replace(QUIET, masks=corner_masks())
+    shown = choose(Corner().eval(), images(), tmp_path / "shown", **arguments, options=beside)
+    assert shown.table.loc["ig", ["pointing_game", "concentration"]].tolist() == [1, 1]
+    assert shown.table.loc["ig", "iou"] > 0.99
+    assert shown.options.decide_by == ("deletion", "diff_id")
+    decided = replace(beside, decide_by=("concentration",), beside=())
+    found = choose(Corner().eval(), images(), tmp_path / "decided", **arguments, options=decided)
+    assert found.answer.methods == ("ig",)
+    assert found.table.loc["ig", "score"] == 1
+    assert found.table.loc["random map", "score"] == pytest.approx(1 / 4, abs=0.1)
+
+
+def test_localisation_needs_a_mask_of_each_image(tmp_path):
+    with pytest.raises(ArgumentError, match="given for iou"):
+        ChooseOptions(decide_by=("iou",))
+    with pytest.raises(ArgumentError, match="one for each of the 30"):
+        choose(Corner().eval(), images(), tmp_path, methods=["ig"], options=replace(QUIET, masks=corner_masks(29)))
+
+
+def test_a_mask_of_another_size_is_the_callers_mistake_and_leaves_no_method_out(tmp_path):
+    wrong = replace(QUIET, masks=torch.ones(30, 4, 4))
+    with pytest.raises(ArgumentError, match="as the attributions"):
+        choose(Corner().eval(), images(), tmp_path, methods=["ig"], controls=["random"], options=wrong)
+
+
+class Switch(nn.Module):
+    """Dead unless its first weight is positive."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([1.0, -1.0, -1.0, -1.0]))
+
+    def forward(self, images):
+        score = torch.relu(self.weight[0] * images.sum((1, 2, 3)))
+        return torch.stack([score, 0 * score], 1)
+
+
+def test_weights_in_an_order_in_which_the_network_is_dead_are_drawn_again(tmp_path):
+    model, given = Switch().eval(), images(5)
+    assert not randomised(model, 1)(given.tensors[0]).any()  # else this tests nothing
+    options = replace(QUIET, seed=1)
+    found = choose(model, given, tmp_path, methods=["ig"], controls=["random-network"], options=options)
+    assert found.answer.controls == ("random-network",)
+    assert not found.answer.left_out
+
+
+def test_a_network_that_is_dead_in_every_order_has_no_such_control():
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scores = nn.Parameter(torch.tensor([1.0, 2.0]))
+
+        def forward(self, inputs):
+            return self.scores + 0 * inputs.sum((1, 2, 3))[:, None]
+
+    setting = Setting(Constant().eval(), 4, images(5).tensors[0], [0] * 5)
+    with pytest.raises(ArgumentError, match="the same scores whatever the image"):
+        random_network(setting)
 
 
 def test_an_edge_detector_that_is_registered_as_a_method_is_named_as_not_beating_its_control(tmp_path):

@@ -13,7 +13,7 @@ from captum_ext import __version__
 from captum_ext_integrations.cli.groups import MethodOptions, ModelOptions, TargetOptions, with_groups
 from captum_ext_integrations.cli.loading import computing
 from captum_ext_integrations.cli.messages import Shell, say, with_messages
-from captum_ext_integrations.cli.names import METRIC_NAMES, UPSAMPLER
+from captum_ext_integrations.cli.names import MASK_CRITERION_NAMES, METRIC_NAMES, UPSAMPLER
 from captum_ext_integrations.cli.options import (
     EXAMPLES,
     Batch,
@@ -157,6 +157,13 @@ def choose(
             help="Folder of images that are not explained, of which 20 are taken, or a file of fit-references."
         ),
     ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of masks of the objects, under the images' names and of their sizes, black around the object: "
+            f"{', '.join(MASK_CRITERION_NAMES)} are computed, too."
+        ),
+    ] = None,
     gradients: Annotated[
         float, typer.Option(help="Budget of each map; a pass forwards is 0.4 of one forwards and backwards.")
     ] = 20,
@@ -184,6 +191,7 @@ def choose(
         methods=tuple(method or ()),
         controls=None if control is None else tuple(control),
         references=references,
+        masks=masks,
         labels=labels,
         limit=limit,
         page=html,

@@ -17,6 +17,7 @@ from captum_ext_integrations.cli import html_pages
 from captum_ext_integrations.cli.images import folder_of, labelled_folder_of
 from captum_ext_integrations.cli.messages import say, say_table
 from captum_ext_integrations.cli.models import LoadedModel, ModelSpec, import_from_here, load_model
+from captum_ext_integrations.cli.object_masks import FolderMasks
 from captum_ext_integrations.cli.progress import bar
 from captum_ext_integrations.cli.references import reference_images
 from captum_ext_integrations.cli.targets import TargetSpec, target_of_folder
@@ -36,6 +37,7 @@ class ChooseJob:
     methods: tuple[str, ...] = ()
     controls: tuple[str, ...] | None = None
     references: Path | None = None
+    masks: Path | None = None
     labels: str | None = None
     limit: int | None = None
     page: Path | None = None
@@ -79,6 +81,7 @@ def choose(job: ChooseJob, options: ChooseOptions) -> int:
     images = job.images(loaded, target)
     prepared = loaded.preparation
     references = None if job.references is None else reference_images(loaded, job.references)
+    masks = None if job.masks is None else FolderMasks(images, job.masks)
     with bar("images") as on_done:
         choice = compared(
             loaded.model,
@@ -90,7 +93,7 @@ def choose(job: ChooseJob, options: ChooseOptions) -> int:
             references=references,
             mean=tuple(prepared.mean),
             std=tuple(prepared.std),
-            options=replace(options, show_progress=on_done),
+            options=replace(options, masks=masks, show_progress=on_done),
         )
     _show(choice)
     _write(choice, job, options)

@@ -46,7 +46,16 @@ CANDIDATE_NAMES = (
     "rise",
 )
 CONTROL_NAMES = ("random", "edges", "random-network", "other-image")
-CRITERION_NAMES = ("insertion", "deletion", "diff_id", "road", "pixel_flipping", "infidelity")
+MASK_CRITERION_NAMES = ("pointing_game", "concentration", "iou")
+CRITERION_NAMES = (
+    "insertion",
+    "deletion",
+    "diff_id",
+    "road",
+    "pixel_flipping",
+    "infidelity",
+    *MASK_CRITERION_NAMES,
+)
 DECIDING_NAMES = ("insertion", "deletion", "diff_id")
 METRIC_NAMES = ("insertion", "deletion", "diff_id")
 UPSAMPLER_NAMES = ("usu", "usu-paper", "usu-fixed", "usu-iwmr", "nearest", "bilinear", "bicubic", "lanczos")

@@ -8,16 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from captum_ext.core.output_rows import split_rows
 from captum_ext.exceptions import ArgumentError
-from captum_ext.images import open_image
 from captum_ext.models.targets import DetectionTarget, OutputTarget, RegionTarget, SimilarityTarget
 from captum_ext_integrations.cli.classes import class_of
 from captum_ext_integrations.cli.models import LoadedModel
+from captum_ext_integrations.cli.object_masks import mask_in_view
 from captum_ext_integrations.cli.preparation import Box, Placement
 
 _ONE_BY_ONE = "call explain or upsample for each picture, with its --box or --region and --out"
@@ -163,13 +162,8 @@ def _fitted(mask: Tensor, size: tuple[int, ...]) -> Tensor:
 
 def _mask(placement: Placement, region: Box | Path, size: tuple[int, int], made: tuple[int, int]) -> Tensor:
     """A region of the picture as a mask (h, w) of the model's image."""
-    width, height = size
     if isinstance(region, Path):
-        image = open_image(region, channels=1)
-        if image.size != size:
-            expected = f"a mask of the picture's size, {width} x {height}"
-            raise ArgumentError("region", expected, f"{region}, {image.size[0]} x {image.size[1]}")
-        mask = placement.mask(torch.as_tensor(np.asarray(image) > 0), made)
+        mask = mask_in_view("region", region, placement, size, made)
     else:
         x0, y0, x1, y1 = _inside("region", region, placement, size, made)
         rows, columns = (torch.arange(side) + 0.5 for side in made)  # a pixel is in the box if its centre is

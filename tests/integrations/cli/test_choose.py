@@ -2,7 +2,9 @@
 
 import csv
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from captum_ext.dataset import DatasetAttributions
 from tests.integrations.cli.calls import TINY, call, fail, more_photographs, succeed
@@ -53,6 +55,31 @@ def test_other_settings_need_another_folder(photographs):
     assert "holds a comparison with other settings (gradients)" in message
     message = fail(*CHOOSE, *FEW, "--target", "1")
     assert "holds a run with other settings" in message
+
+
+def test_masks_of_the_objects_are_those_of_what_the_model_sees(photographs):
+    masks = photographs / "masks"
+    masks.mkdir()
+    for place in range(6):  # all but the first 50 columns of 250, of which the model sees 32
+        mask = np.full((250, 250), 255, dtype=np.uint8)
+        mask[:, :50] = 0
+        Image.fromarray(mask).save(masks / f"{place}.png")
+    output = succeed(*CHOOSE, *FEW, "--masks", "masks")
+    with (photographs / "choice" / "methods.csv").open() as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    assert float(rows["random"]["concentration"]) == pytest.approx(
+        26 / 32, abs=0.02
+    )  # centres above 50 * 32 / 250 = 6.4
+    assert "Use " in output or "told apart" in output or "controls" in output
+
+
+def test_masks_of_other_names_or_sizes_are_refused(photographs):
+    masks = photographs / "masks"
+    masks.mkdir()
+    assert "masks under the names of the images" in fail(*CHOOSE, *FEW, "--masks", "masks")
+    Image.new("L", (20, 20), 255).save(masks / "0.png")
+    assert "250 x 250" in call(*CHOOSE, *FEW, "--masks", "masks").output
+    assert "masks" in fail(*CHOOSE, *FEW, "--decide-by", "iou")
 
 
 def test_too_few_images_are_refused(here):

@@ -34,6 +34,7 @@ def test_what_the_help_says_without_torch_is_what_there_is():
     assert tuple(CANDIDATES) == names.CANDIDATE_NAMES
     assert tuple(CONTROLS) == names.CONTROL_NAMES
     assert tuple(CRITERIA) == names.CRITERION_NAMES
+    assert tuple(name for name, one in CRITERIA.items() if one.on_masks) == names.MASK_CRITERION_NAMES
     assert ChooseOptions().decide_by == names.DECIDING_NAMES
     assert tuple(UPSAMPLERS) == names.UPSAMPLER_NAMES
     assert (DEFAULT_STEPS, DEFAULT_UPSAMPLER) == (names.STEPS, names.UPSAMPLER)
