@@ -10,6 +10,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path[:0] = [str(HERE / "_ext"), str(ROOT), str(ROOT / "integrations")]
 
+from text_inventories import packed  # noqa: E402
+
 import captum_ext  # noqa: E402 (of this checkout)
 
 project = "captum-ext"
@@ -20,6 +22,7 @@ project_copyright = author
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
@@ -32,11 +35,13 @@ extensions = [
     "accessible",
     "lists_for_machines",
 ]
-exclude_patterns = ["_build", "_ext", "_templates"]
+exclude_patterns = ["_build", "_ext", "_templates", "inventories"]
 templates_path: list[str] = []
 suppress_warnings = ["myst.header"]  # docs/results.md begins its sections where the script that writes it does
 nitpicky = True
-# Types of other packages are text: no inventory of theirs comes with them, and none is fetched.
+# Nothing is fetched: types of other packages that no kept inventory names are text.
+intersphinx_mapping = packed(HERE / "inventories", HERE / "_build" / "inventories")
+intersphinx_disabled_reftypes = ["std:*"]  # names of Python alone: a page means its own labels
 nitpick_ignore_regex = [
     ("py:class", r"(?!captum_ext).*"),
     ("py:obj", r"(?!captum_ext).*"),
