@@ -7,6 +7,7 @@ import pandas as pd
 from examples.benchmarks.engine.networks import LITE
 
 GAP, STABILITY = 0.05, 0.98
+LITE_SUFFIXES = tuple(name.rpartition("-")[2] for name in LITE)
 _COLUMNS = {
     "objective": "value",
     "own": "own network",
@@ -26,7 +27,7 @@ def scored(rows: pd.DataFrame) -> pd.DataFrame:
     the mean of the others, where they have scored.
     """
     own = rows["insertion"] - rows["deletion"] + rows["diff_id"]
-    others = [name.rpartition("-")[2] for name in LITE if f"diff_id_{name.rpartition('-')[2]}" in rows]
+    others = [one for one in LITE_SUFFIXES if f"diff_id_{one}" in rows]
     sums = [rows[f"insertion_{one}"] - rows[f"deletion_{one}"] + rows[f"diff_id_{one}"] for one in others]
     transfer = sum(sums) / len(sums) if sums else 0 * own
     return rows.assign(own=own, transfer=transfer, objective=own + transfer)
