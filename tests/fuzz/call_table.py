@@ -33,7 +33,7 @@ from captum_ext.attr import (
     n_steps_for,
     relative_error,
 )
-from captum_ext.dataset import MapFormat, RunOptions
+from captum_ext.dataset import MapFormat, OnMasks, RunOptions
 from captum_ext.images import display_range, gaussian_blur
 from captum_ext.metrics import (
     Ranking,
@@ -55,7 +55,7 @@ from captum_ext.metrics import (
     sensitivity_n,
 )
 from captum_ext.references import ReferenceDistribution, standard_baselines, weighted_ig_baselines
-from captum_ext.segmentation import Segmenter
+from captum_ext.segmentation import Segmenter, spread_over_segments
 from captum_ext.upsampling import (
     CoalitionScorer,
     InterpolationUpsampler,
@@ -661,6 +661,12 @@ ENTRIES = {
         {"method": "grid", "n_segments": 4},
         {"method": Refused(), "n_segments": Integer(1, STEPS)},
     ),
+    "spread_over_segments": Entry(
+        spread_over_segments,
+        {"maps": MAPS, "labels": SEGMENTS},
+        {"maps": Dense(nonfinite=Verdict.EITHER, shape=Verdict.EITHER), "labels": Refused()},
+        nan_is_right=True,
+    ),
     "display_range": Entry(
         display_range,
         {"images": IMAGES},
@@ -742,6 +748,12 @@ ENTRIES = {
             "density": Dense(shape=Verdict.EITHER),
             "centers": Dense(shape=Verdict.EITHER),
         },
+    ),
+    "OnMasks": Entry(
+        lambda metric, masks: OnMasks(metric, masks).of_rows(MAPS, range(len(MAPS))),
+        {"metric": iou, "masks": SEGMENTS == 1},
+        {"metric": Refused(), "masks": Refused()},
+        nan_is_right=True,
     ),
     "MapFormat": Entry(
         lambda **given: MapFormat(**given).encode(MAPS)[0],

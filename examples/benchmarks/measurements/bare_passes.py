@@ -25,9 +25,15 @@ def small_network() -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), head).eval()
 
 
-def bare(model: nn.Module, x: Tensor, target: Tensor, passes: Passes) -> Callable[[], None]:
-    """The same calls of the model, with as many rows each."""
-    rows = x.contiguous(memory_format=torch.channels_last)
+def bare(
+    model: nn.Module,
+    x: Tensor,
+    target: Tensor,
+    passes: Passes,
+    layout: torch.memory_format = torch.channels_last,
+) -> Callable[[], None]:
+    """The same calls of the model, with as many rows each, in a memory layout."""
+    rows = x.contiguous(memory_format=layout)
 
     def run() -> None:
         with frozen_parameters(model):

@@ -42,6 +42,7 @@ class Program:
 PROGRAMS = (
     Program("speed", "Integrated Gradients against Captum's", ("--runs", "3"), timed=True),
     Program("tolerance", "Gradients for a given completeness", ("--first", "150", "410"), timed=True),
+    Program("equal_gap", "Gradients, seconds and memory at equal completeness", timed=True),
     Program(
         "accuracy",
         "Gap and map error against gradients",
@@ -53,6 +54,7 @@ PROGRAMS = (
     Program("adaptive", "Completeness at equal cost"),
     Program("error_bars", "Error bars of maps", ("--cost", "3"), timed=True),
     Program("rounding", "How far maps move by rounding"),
+    Program("equal_passes", "Beside the bare passes", ("--runs", "5"), timed=True),
     Program("costs", "What the methods cost beside the model", timed=True),
     Program("rows", "Rows in flight", timed=True),
     Program("fit_memory", "Memory of fitted references", timed=True),

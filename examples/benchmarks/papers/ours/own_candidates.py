@@ -200,6 +200,18 @@ def _combined() -> Mapping[str, Explain]:
         "2 moves, both directions, equal": replace(two, **both, walk=replace(two.walk, growth=1.0)),
         "2 moves, both directions, growth 9": replace(two, **both, walk=replace(two.walk, growth=9.0)),
         "2 moves, both directions, growth 1.5": replace(two, **both, walk=replace(two.walk, growth=1.5)),
+        **_between(),
+    }
+
+
+def _between() -> Mapping[str, Explain]:
+    """Two moves of other sizes, and three with softer borders: what may be as good as three and as stable as two."""
+    asked = ((2, 0.0, 1.2), (2, 0.0, 2.0), (2, 0.25, 1.5), (3, 1.0, 1.2), (3, 1.5, 1.5), (3, 2.0, 1.2))
+    return {
+        f"{moves} moves, both directions, {f'soft {soft}, ' if soft else ''}growth {growth}": replace(
+            _staged(moves, 1.0), deletes=True, walk=replace(_staged(moves, 1.0).walk, soft=soft, growth=growth)
+        )
+        for moves, soft, growth in asked
     }
 
 
