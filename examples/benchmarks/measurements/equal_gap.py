@@ -1,13 +1,14 @@
 """What a completeness gap of 5 % costs on several networks: `tol=0.05` against Captum's rule with enough nodes.
 
-    python -m examples.benchmarks.measurements.equal_gap [--networks EfficientNet-Lite1 ...] [--memory-runs 3]
+    python -m examples.benchmarks.measurements.equal_gap [--networks EfficientNet-Lite1 ...] [--kept rows.json]
 
 Zero baseline, the class that the network finds likeliest. The adaptive rule stops every image by itself; Captum's user
 has to choose one number of Gauss nodes for all, here the smallest, in steps of ten, at which no image's gap is above
 5 %. Seconds are of all images one by one, Captum's with `internal_batch_size=8`. Memory is what one call for one image
 adds to a fresh process, median of several in turn, and Captum's is that of its default call, which keeps all nodes in
 flight. The EfficientNets and the five layers (SAMP's network on digits, trained here) have weights and real images; the
-others have random weights, on which paths are smooth.
+others have random weights, on which paths are smooth. With --kept the rows of each network are kept in a file, and a
+network that is in it is not measured again.
 """
 
 from __future__ import annotations
@@ -113,16 +114,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=COUNTS, default=list(COUNTS), metavar="NAME")
     parser.add_argument("--memory-runs", type=int, default=3)
+    parser.add_argument("--kept", type=Path, help="file of rows by network")
     parser.add_argument("--of-one", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--fast", action="store_true", help="a smaller run that shows that everything works")
     options = parser.parse_args()
     if options.of_one:
         of_one_image(options.of_one[0], int(options.of_one[1]))
         return
-    rows = []
+    rows: list[list[object]] = []
+    kept = json.loads(options.kept.read_text()) if options.kept and options.kept.exists() else {}
     for name in ("ResNet-50, random weights",) if options.fast else options.networks:
-        rows += rows_of(name, 1 if options.fast else COUNTS[name], 1 if options.fast else options.memory_runs)
-        print(*rows[-2:], sep="\n", flush=True)  # the next network takes a while
+        if name not in kept:
+            kept[name] = rows_of(name, 1 if options.fast else COUNTS[name], 1 if options.fast else options.memory_runs)
+            print(*kept[name], sep="\n", flush=True)  # the next network takes a while
+        if options.kept:
+            options.kept.parent.mkdir(parents=True, exist_ok=True)
+            options.kept.write_text(json.dumps(kept, indent=1))
+        rows += kept[name]
     header = ["network", "images", "rule", "gradients", "most", "worst gap", "seconds", "MB, one image"]
     header += ["gradients of ours", "seconds of ours", "MB of ours"]
     print_table(f"A gap of at most {TOL} on every image", header, rows)

@@ -42,7 +42,12 @@ class Program:
 PROGRAMS = (
     Program("speed", "Integrated Gradients against Captum's", ("--runs", "3"), timed=True),
     Program("tolerance", "Gradients for a given completeness", ("--first", "150", "410"), timed=True),
-    Program("equal_gap", "Gradients, seconds and memory at equal completeness", timed=True),
+    Program(
+        "equal_gap",
+        "Gradients, seconds and memory at equal completeness",
+        ("--kept", "outputs/equal_gap.json"),
+        timed=True,
+    ),
     Program(
         "accuracy",
         "Gap and map error against gradients",
