@@ -7,8 +7,8 @@ has to choose one number of Gauss nodes for all, here the smallest, in steps of 
 5 %. Seconds are of all images one by one, Captum's with `internal_batch_size=8`. Memory is what one call for one image
 adds to a fresh process, median of several in turn, and Captum's is that of its default call, which keeps all nodes in
 flight. The EfficientNets and the five layers (SAMP's network on digits, trained here) have weights and real images; the
-others have random weights, on which paths are smooth. With --kept the rows of each network are kept in a file, and a
-network that is in it is not measured again.
+others have random weights. With --kept the rows of each network are kept in a file, and a network that is in it is not
+measured again.
 """
 
 from __future__ import annotations
