@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,9 +49,10 @@ class OnMasks:
     masks: Any
 
     def __post_init__(self) -> None:
-        if not callable(self.metric):
+        if not callable(self.metric) or isinstance(self.metric, type):
             raise ArgumentTypeError("metric", "a function of attributions and masks", describe(self.metric))
-        if not (hasattr(self.masks, "__getitem__") and hasattr(self.masks, "__len__")) or isinstance(self.masks, str):
+        is_indexed = hasattr(self.masks, "__getitem__") and hasattr(self.masks, "__len__")
+        if not is_indexed or isinstance(self.masks, str | Mapping) or getattr(self.masks, "ndim", 1) == 0:
             raise ArgumentTypeError("masks", "a tensor or a sequence of masks by index", describe(self.masks))
 
     def check_length(self, n_samples: int) -> None:
@@ -80,21 +81,28 @@ class OnMasks:
             ArgumentError: masks of different shapes, or a metric that does not return one number for each row.
         """
         found = torch.full((len(indices),), torch.nan, dtype=torch.float64, device="cpu")
-        masks = [self.masks[index] for index in indices]
+        masks = [self._mask(index) for index in indices]
         rows = [row for row, mask in enumerate(masks) if mask is not None]
-        if not rows:
+        given = [mask for mask in masks if mask is not None]
+        if not given:
             return found
-        given = [
-            mask if isinstance(mask, Tensor) else torch.as_tensor(np.asarray(mask))
-            for mask in masks
-            if mask is not None
-        ]
         if any(one.shape != given[0].shape for one in given):
-            raise ArgumentError(
-                "masks", "of one shape in a batch", ", ".join(sorted({str(tuple(one.shape)) for one in given}))
-            )
+            shapes = sorted({str(tuple(one.shape)) for one in given})
+            raise ArgumentError("masks", "of one shape in a batch", ", ".join(shapes))
         numbers = torch.as_tensor(self.metric(attributions[rows], torch.stack(given)))
         if numbers.shape != (len(rows),):
             raise ArgumentError("metric", f"one number for each of {len(rows)} rows", describe(numbers))
         found[rows] = numbers.detach().cpu().double()
         return found
+
+    def _mask(self, index: int) -> Tensor | None:
+        try:
+            mask = self.masks[index]
+        except (IndexError, KeyError) as error:
+            raise ArgumentError("masks", "one for each sample, by its index", f"none for sample {index}") from error
+        if mask is None or isinstance(mask, Tensor):
+            return mask
+        array = np.asarray(mask)
+        if array.dtype.kind not in "biuf":
+            raise ArgumentTypeError("masks", "tensors or arrays, boolean or of 0 and 1", describe(mask))
+        return torch.as_tensor(array)

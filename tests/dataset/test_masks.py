@@ -98,11 +98,24 @@ def test_a_function_without_a_model_has_metrics_of_masks(tmp_path):
         (concentration, 255 * MASKS, ArgumentError, "boolean, or 0 and 1"),
         (concentration, [MASKS[0], MASKS[1, :, :1], MASKS[2]], ArgumentError, "of one shape in a batch"),
         (lambda maps, masks: maps, MASKS, ArgumentError, "one number for each of 2 rows"),
+        (concentration, torch.tensor(3), ArgumentTypeError, "a tensor or a sequence of masks by index"),
+        (concentration, {0: MASKS[0]}, ArgumentTypeError, "a tensor or a sequence of masks by index"),
+        (concentration, [["object"]] * 3, ArgumentTypeError, "tensors or arrays, boolean or of 0 and 1"),
         (concentration, 3, ArgumentTypeError, "a tensor or a sequence of masks by index"),
         (concentration, "masks", ArgumentTypeError, "a tensor or a sequence of masks by index"),
         ("concentration", MASKS, ArgumentTypeError, "a function of attributions and masks"),
+        (int, MASKS, ArgumentTypeError, "a function of attributions and masks"),
     ],
 )
 def test_masks_that_cannot_be_used_are_refused(tmp_path, metric, masks, kind, said):
     with pytest.raises(kind, match=said):
         run(tmp_path, {"on_object": OnMasks(metric, masks)})
+
+
+def test_a_sequence_that_is_shorter_than_it_says_is_refused():
+    class Short(list):
+        def __len__(self):
+            return 3
+
+    with pytest.raises(ArgumentError, match="none for sample 2"):
+        OnMasks(concentration, Short(MASKS[:2])).of_rows(IMAGES[:, 0], [2])

@@ -665,6 +665,7 @@ ENTRIES = {
         spread_over_segments,
         {"maps": MAPS, "labels": SEGMENTS},
         {"maps": Dense(nonfinite=Verdict.EITHER, shape=Verdict.EITHER), "labels": Refused()},
+        {"maps": ("labels",)},
         nan_is_right=True,
     ),
     "display_range": Entry(
