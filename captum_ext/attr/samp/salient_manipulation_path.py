@@ -134,7 +134,7 @@ class SalientManipulationPath(PathMethod):
     Exactly equal projections are taken in order, on every device. Nearly equal ones are ranked by rounding, and one
     other choice changes the rest of the path: on EfficientNet-Lite0, float32 maps from two memory layouts correlate
     0.88 on average, and 0.79 with those of float64 (`python -m examples.benchmarks.measurements.rounding`), where all
-    agree. `docs/measured.md` has the table, and how it differs between machines.
+    agree. `docs/performance.md` has the table, and `docs/measured.md` how it differs between machines.
     """
 
     def __init__(
