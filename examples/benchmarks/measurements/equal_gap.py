@@ -7,8 +7,8 @@ has to choose one number of Gauss nodes for all, here the smallest, in steps of 
 5 %. Seconds are of all images one by one, Captum's with `internal_batch_size=8`. Memory is what one call for one image
 adds to a fresh process, median of several in turn, and Captum's is that of its default call, which keeps all nodes in
 flight. The EfficientNets and the five layers (SAMP's network on digits, trained here) have weights and real images; the
-others have random weights. With --kept the rows of each network are kept in a file, and a network that is in it is not
-measured again.
+others have random weights. With --kept the rows of each network are kept in a file, and a network that is in it from
+this commit is not measured again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import captum_ext.attr
 from examples import real_data
 from examples.benchmarks.engine.networks import five_layers_on_digits, preparation_of
 from examples.benchmarks.engine.samples import load_samples
+from examples.benchmarks.engine.store import current_commit
 from examples.benchmarks.measurements import accuracy
 from examples.benchmarks.measurements.reporting import print_table
 from examples.benchmarks.measurements.timing import in_turn, measured
@@ -122,14 +123,16 @@ def main() -> None:
         of_one_image(options.of_one[0], int(options.of_one[1]))
         return
     rows: list[list[object]] = []
-    kept = json.loads(options.kept.read_text()) if options.kept and options.kept.exists() else {}
+    commit = current_commit()
+    found = json.loads(options.kept.read_text()) if options.kept and options.kept.exists() else {}
+    kept = found.get(commit, {})
     for name in ("ResNet-50, random weights",) if options.fast else options.networks:
         if name not in kept:
             kept[name] = rows_of(name, 1 if options.fast else COUNTS[name], 1 if options.fast else options.memory_runs)
             print(*kept[name], sep="\n", flush=True)  # the next network takes a while
         if options.kept:
             options.kept.parent.mkdir(parents=True, exist_ok=True)
-            options.kept.write_text(json.dumps(kept, indent=1))
+            options.kept.write_text(json.dumps({commit: kept}, indent=1))
         rows += kept[name]
     header = ["network", "images", "rule", "gradients", "most", "worst gap", "seconds", "MB, one image"]
     header += ["gradients of ours", "seconds of ours", "MB of ours"]
