@@ -122,19 +122,19 @@ def _in_batches(some: slice, batches: int, chunk: Contrasts, value: Tensor, late
     differences = torch.empty_like(steps)
     torch.sub(steps[0], latest[some], out=differences[0])
     torch.sub(steps[1:], steps[:-1], out=differences[1:])
-    squares = _column(chunk.squares, value).reshape(*steps.shape[:2], *(1,) * (value.dim() - 1))
-    shared = on_device(chunk.shared, value.device).reshape(*steps.shape[:2], -1)
-    weighted = differences.square_().mul_(squares)
-    total = weighted.sum(0)
-    flat = steps.reshape(*steps.shape[:2], -1).transpose(0, 1)  # (n, S, elements)
-    moments = torch.matmul(shared.permute(1, 2, 0), flat).transpose(0, 1)  # (G, n, elements)
-    return Spread(
-        some,
-        total,
-        weighted.square_().sum(0),
-        moments.reshape(-1, *steps.shape[1:]),
-        (some, steps[-1]),
-    )
+    each = steps.shape[:2]  # (S, n)
+    squares = on_device(chunk.squares, value.device).reshape(*each, 1)
+    of_squares = differences.square_().reshape(*each, -1)
+    total = _weighed(squares, of_squares)
+    fourths = _weighed(squares.square(), of_squares.square_())
+    moments = _weighed(on_device(chunk.shared, value.device).reshape(*each, -1), steps.reshape(*each, -1))
+    one = steps.shape[1:]
+    return Spread(some, total.reshape(one), fourths.reshape(one), moments.reshape(-1, *one), (some, steps[-1]))
+
+
+def _weighed(weights: Tensor, values: Tensor) -> Tensor:
+    """Sums (G, n, E) over the steps of values (S, n, E), each times weights (S, n, G), by products of matrices."""
+    return torch.matmul(weights.permute(1, 2, 0), values.transpose(0, 1)).transpose(0, 1)
 
 
 def _in_any_order(where: Tensor, chunk: Contrasts, value: Tensor, latest: Tensor) -> Spread:

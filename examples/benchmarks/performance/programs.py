@@ -57,7 +57,7 @@ PROGRAMS = (
         ),
     ),
     Program("adaptive", "Completeness at equal cost"),
-    Program("error_bars", "Error bars of maps", ("--cost", "3"), timed=True),
+    Program("error_bars", "Error bars of maps", ("--cost", "15"), timed=True),
     Program("rounding", "How far maps move by rounding"),
     Program("equal_passes", "Beside the bare passes", ("--runs", "5"), timed=True),
     Program("costs", "What the methods cost beside the model", timed=True),
