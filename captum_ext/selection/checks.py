@@ -59,12 +59,15 @@ def in_words(checks: Mapping[str, float], n_images: int) -> str:
     words = {"noise": "with noise of one grey level", "seed": "with another seed", "rounding": "with other last digits"}
     words |= {"sanity_third": "with the last third of the weights in random order", "sanity_all": "with all weights so"}
     parts = [f"{checks[name]:.2g} {said}" for name, said in words.items() if np.isfinite(checks[name])]
-    gap = (
-        f"; its sum misses {100 * checks['gap']:.2g} % of the difference of scores"
-        if np.isfinite(checks["gap"])
-        else ""
-    )
-    return f"on {n_images} images the rank correlation with its own map is {', '.join(parts)}{gap}"
+    return f"on {n_images} images the rank correlation with its own map is {', '.join(parts)}{_said_gap(checks['gap'])}"
+
+
+def _said_gap(value: float) -> str:
+    """The mean gap in percent, or as a multiple of what it is measured by where it is as large as that."""
+    if not np.isfinite(value):
+        return ""
+    said = f"{100 * value:.2g} %" if value < 0.995 else f"{value:.{0 if value >= 10 else 1}f} times that difference"
+    return f"; its sum misses the difference of scores by {said}"
 
 
 def _of_image(candidate: Candidate, budget: Budget, setting: Setting, image: Tensor, target: Any) -> dict[str, float]:

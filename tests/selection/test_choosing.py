@@ -12,6 +12,7 @@ from captum_ext.attr import IntegratedGradients
 from captum_ext.dataset import DatasetAttributions
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, RunFolderError
 from captum_ext.selection import ChooseOptions, Kind, choose
+from captum_ext.selection.checks import in_words
 from captum_ext.selection.controls import Edges, RandomMaps, random_network, randomised
 from captum_ext.selection.setting import Setting
 
@@ -385,6 +386,23 @@ def test_ones_own_object_with_attribute_is_taken_as_it_is(tmp_path):
     found = choose(model, images(), tmp_path, methods=methods, controls=CONTROLS, options=QUIET)
     assert found.answer.methods == ("mine",)
     assert found.costs["mine"]["gradients"] == 4
+
+
+@pytest.mark.parametrize(
+    ("gap", "said"),
+    [
+        (0.0123, "; its sum misses the difference of scores by 1.2 %"),
+        (0.99, "; its sum misses the difference of scores by 99 %"),
+        (0.998, "; its sum misses the difference of scores by 1.0 times that difference"),
+        (85.2, "; its sum misses the difference of scores by 85 times that difference"),
+        (float("nan"), ""),
+    ],
+)
+def test_a_gap_is_said_in_percent_and_a_large_one_as_a_multiple(gap, said):
+    numbers = dict.fromkeys(("noise", "seed", "rounding", "sanity_third", "sanity_all"), float("nan"))
+    assert in_words({**numbers, "noise": 0.5, "gap": gap}, 3) == (
+        f"on 3 images the rank correlation with its own map is 0.5 with noise of one grey level{said}"
+    )
 
 
 def test_the_method_in_the_answer_is_looked_at_for_noise_seeds_rounding_sanity_and_completeness(tmp_path):
