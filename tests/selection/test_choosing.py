@@ -1,6 +1,8 @@
 """`choose` on a model whose best map is known: the answers, what is left out and why, and what it leaves as it was."""
 
 import json
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -348,6 +350,31 @@ def test_options_that_cannot_be_used_say_so(change, error, match):
         ChooseOptions(**change)
 
 
+@pytest.fixture
+def of_two(tmp_path):
+    """A choice between "i_g" and a method that is worse, with two controls."""
+    methods = {"i_g": "ig", "worst": worst}
+    return choose(Corner().eval(), images(), tmp_path / "run", methods=methods, controls=CONTROLS, options=QUIET)
+
+
+def test_the_table_for_latex_has_few_columns_and_a_line_above_the_controls(of_two):
+    begin, *rows, end = of_two.to_latex().splitlines()
+    assert (begin, end) == (r"\begin{tabular}{lrrrrrrr}", r"\end{tabular}")
+    assert rows[0] == r"method & n & score & deletion & diff\_id & cost & seconds & controls \\"
+    names = [row.split(" & ")[0] for row in rows[1:]]
+    assert names == [r"\hline", r"i\_g", "worst", r"\hline", "random", "edges"]
+    assert {row.count(" & ") for row in rows if row != r"\hline"} == {7}
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_the_table_and_the_paragraph_are_set_by_latex(of_two, tmp_path):
+    body = f"{of_two.paragraph(latex=True)}\n\n{of_two.to_latex()}"
+    (tmp_path / "paper.tex").write_text(f"\\documentclass{{article}}\\begin{{document}}\n{body}\n\\end{{document}}\n")
+    call = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
 def test_tables_and_the_paragraph_say_what_was_done(tmp_path):
     found = choose(
         Corner().eval(), images(), tmp_path, methods={"i_g": "ig", "worst": worst}, controls=CONTROLS, options=QUIET
@@ -355,7 +382,6 @@ def test_tables_and_the_paragraph_say_what_was_done(tmp_path):
     assert found.table.loc["i_g", "role"] == "method"
     assert found.table.loc["random", "role"] == "control"
     assert found.to_csv().splitlines()[0].startswith("method,role,n,score,deletion,diff_id,gradients")
-    assert r"i\_g & method" in found.to_latex()
     said = found.paragraph()
     assert f"on {found.answer.n_images} images (of 30) with python" in said
     assert "budget of 4 gradients" in said
