@@ -1,7 +1,8 @@
 """Docstrings as this package writes them, made into reStructuredText before napoleon reads their sections.
 
 They are plain text with `code` in single backticks, $formulas$ and $$formulas on lines of their own$$, and lists below
-a sentence that ends in a colon. A public name in backticks becomes a link to its page.
+a sentence that ends in a colon. A public name in backticks becomes a link to its page, as does the file
+of a page below docs.
 """
 
 from __future__ import annotations
@@ -54,10 +55,15 @@ def _entries_as_list(lines: list[str]) -> list[str]:
     depth = _indent(lines[1])
     if depth <= _indent(lines[0]) or lines[1].lstrip().startswith(("* ", "- ")):
         return lines
-    entries = [
-        " " * depth + "* " + line.lstrip() if line.strip() and _indent(line) == depth else line for line in lines[1:]
-    ]
-    return [lines[0], "", *entries]
+    return [lines[0], "", *(_entry(line, depth) for line in lines[1:])]
+
+
+def _entry(line: str, depth: int) -> str:
+    """A line of such a list: what an entry goes on with stands below its first word."""
+    if not line.strip():
+        return line
+    deeper = _indent(line) - depth
+    return " " * depth + ("* " if deeper == 0 else "  " + " " * max(deeper - 4, 0)) + line.lstrip()
 
 
 def of_prose(lines: list[str], home: str) -> list[str]:
@@ -82,6 +88,8 @@ def _of_match(match: re.Match[str], home: str, lines: list[str]) -> str:
         formula = " ".join(match["inline"].split())
         return f":math:`{formula}`"
     code = " ".join(match["code"].split())
+    if page := re.fullmatch(r"docs/([\w-]+)\.md", code):
+        return f":doc:`{code} </{page[1]}>`"
     return f":py:obj:`{code} <{target}>`" if (target := canonical(code, home)) else f"``{code}``"
 
 

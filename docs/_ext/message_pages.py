@@ -47,12 +47,15 @@ def page(guide: str) -> str:
     known = sections(guide)
     lines = [_TITLE]
     for error, group in groupby(messages(), key=lambda one: one.error):
-        lines += [f"## {error}\n", "| message | what to do |", "| --- | --- |"]
         rows = {
-            one.text: f"[{known[key]}]({GUIDE}#{slug(known[key])})" for one in group for key in [key_of(one, known)]
+            one.text: f"[{known[key]}]({GUIDE}#{slug(known[key])})"
+            for one in group
+            for key in [key_of(one, known)]
+            if re.search(r"\w", one.text)  # else all of its text is from elsewhere
         }
-        lines += [f"| {_cell(text)} | {link} |" for text, link in rows.items()]
-        lines.append("")
+        if rows:
+            lines += [f"## {error}\n", "| message | what to do |", "| --- | --- |"]
+            lines += [*(f"| {_cell(text)} | {link} |" for text, link in rows.items()), ""]
     return "\n".join(lines)
 
 

@@ -31,6 +31,10 @@ def test_code_is_literal_and_a_public_name_is_a_link():
     ]
 
 
+def test_the_file_of_a_page_is_a_link_to_it():
+    assert made("see `docs/error-bars.md`") == ["see :doc:`docs/error-bars.md </error-bars>`"]
+
+
 def test_a_list_below_a_sentence_gets_its_empty_line():
     assert made("Deviations:", "    * one", "      goes on", "    * two") == [
         "Deviations:",
@@ -47,7 +51,7 @@ def test_entries_below_a_heading_become_a_list_but_not_those_of_arguments():
         "",
         "    * n: samples",
         "    * p: a",
-        "        value",
+        "      value",
     ]
     assert made("Args:", "    n: samples") == ["Args:", "    n: samples"]
 
@@ -60,6 +64,14 @@ def test_what_looks_like_markup_is_text():
 def test_examples_stay_as_they_are():
     example = [">>> print('`a` $b$ |c|')", "`a` $b$ |c|"]
     assert made("Example:", *[f"    {line}" for line in example])[-2:] == [f"    {line}" for line in example]
+
+
+def test_options_of_commands_stay_whole_and_text_in_quotes_as_it_is():
+    before = '<div class="highlight-sh notranslate"><pre>a<span class="w"> </span>--no-python "--b"</pre>'
+    better = mended(before)
+    assert better == before.replace("--no-python", '<span class="whole">--no-python</span>')
+    assert mended(better) == better
+    assert mended('<span class="pre">--limit</span>') == '<span class="pre whole">--limit</span>'
 
 
 def test_pages_are_mended_once():
