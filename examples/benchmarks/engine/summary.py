@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,9 +31,8 @@ def summary(
     lines = [
         "# What holds of the papers, on this machine and these data",
         "",
-        "Written by `python -m examples.benchmarks` from the rows of a run; no number was typed by hand.",
-        "",
-        *(f"- {in_markdown(line[2:])}" for line in environment_lines(about)),
+        "Written by `python -m examples.benchmarks` from the rows of a run; no number was typed by hand. What was run, "
+        "and where, stands [at the end](#what-was-run).",
         "",
         "A claim **holds** only if the paired Wilcoxon test says so after Holm's correction over all comparisons "
         "of its paper (p < 0.05), against the paper's comparison and against our controls, which stand below it. "
@@ -41,7 +41,8 @@ def summary(
         "",
     ]
     header, *rows = overview(judged)
-    lines += [_line(header), "|" + " --- |" * len(header), *(_line(row) for row in rows), ""]
+    linked = [[f"[{paper}](#{_anchor(PAPERS[paper])})" if judged[paper] else paper, *cells] for paper, *cells in rows]
+    lines += [_line(header), "|" + " --- |" * len(header), *map(_line, linked), ""]
     for paper, verdicts in judged.items():
         if verdicts:
             lines += [
@@ -58,6 +59,7 @@ def summary(
     for table in tables:
         lines += [f"### {in_markdown(table.view.title)}", "", *([table.view.note, ""] if table.view.note else [])]
         lines += [*table_lines(table), ""]
+    lines += ["## What was run", "", *(f"- {in_markdown(line[2:])}" for line in environment_lines(about))]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -86,6 +88,11 @@ def overview(judged: Mapping[str, Sequence[Judged]]) -> list[list[str]]:
     return table
 
 
+def _anchor(heading: str) -> str:
+    """Where a link within the page leads to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def _line(cells: Sequence[str]) -> str:
     """A row of cells that are Markdown already."""
     return f"| {' | '.join(cells)} |"
@@ -109,12 +116,20 @@ def environment_lines(about: Mapping[str, Any]) -> list[str]:
 
 
 def verdict_lines(judged: Sequence[Judged]) -> list[str]:
-    """A markdown table of claims, a row for each comparison: the paper's with the verdict, then the controls."""
-    lines = [_line(VERDICT_HEAD), "|" + " --- |" * len(VERDICT_HEAD)]
+    """A markdown table of claims, a row for each comparison: the paper's with the verdict, then the controls.
+
+    The verdict stands before the numbers: the table is wider than a page, and what is seen first is its left.
+    """
+    lines = [_line(_verdict_first(VERDICT_HEAD)), "|" + " --- |" * len(VERDICT_HEAD)]
     for cells in verdict_rows(judged):
         *words, verdict = map(in_markdown, cells)
-        lines.append(_line([*words, f"**{verdict}**" if cells[0] else verdict]))
+        lines.append(_line(_verdict_first([*words, f"**{verdict}**" if cells[0] else verdict])))
     return lines
+
+
+def _verdict_first(cells: Sequence[str]) -> list[str]:
+    """The last cell behind those that say what is compared."""
+    return [*cells[:4], cells[-1], *cells[4:-1]]
 
 
 VERDICT_HEAD = ("where", "claim", "data", "metric", "against", "ours", "theirs", "difference", "95 %")
