@@ -39,8 +39,8 @@ def draw(photographs: Tensor, maps: dict[str, Tensor], path: Path) -> None:
     shown = {name: one - one.amin((1, 2), keepdim=True).clamp(min=0) for name, one in shown.items()}
     caption = Caption(notes=("Of maps that are above zero everywhere, their smallest number is subtracted",))
     look = Look(quantile=0.99)
-    figure = show_maps(shown, real_data.displayable(photographs), caption=caption, look=look, scale="map")
-    save_figure(figure, path, dpi=80)
+    figure = show_maps(shown, real_data.displayable(photographs), caption=caption, look=look, scale="map", columns=5)
+    save_figure(figure, path, dpi=90)
 
 
 def main() -> None:
