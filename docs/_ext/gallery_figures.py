@@ -1,4 +1,4 @@
-"""The figures of the gallery: what a block leaves under the name `figure`, which is none of pyplot's."""
+"""The figures of the gallery, what a block leaves under the name `figure`, which is none of pyplot's; and its order."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from sphinx_gallery.scrapers import figure_rst
 from captum_ext.visualize import save_figure
 
 NAME = "figure"
+FIRST = ("first_maps", "samp_and_its_control", "cam_upsampling", "words", "paired_comparison")
+
+
+def place(script: str) -> tuple[int, str]:
+    """Where a script stands: what a newcomer reads first comes first, what is not named last."""
+    name = Path(script).stem.removeprefix("plot_")
+    return (FIRST.index(name) if name in FIRST else len(FIRST), name)
 
 
 def scraped(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ A model of text is explained at the layer that embeds its tokens. About 10 secon
 """
 
 # %%
-# A bag of eight words, so small that it is trained here: is it about weather?
+# Sentences of at most four words out of nine, and a model so small that it is trained here: are they about the weather?
 
 import torch
 from torch import nn
