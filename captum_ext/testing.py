@@ -417,6 +417,7 @@ def check_baselines_replace_references(case: MethodCase) -> None:
     _close(each, expected, "one baseline for each row")
 
 
+#: What a method has to satisfy: functions of a `MethodCase` that raise AssertionError with the reason.
 CHECKS: tuple[Callable[[MethodCase], None], ...] = (
     check_completeness,
     check_linear_model_is_exact,

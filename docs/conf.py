@@ -95,6 +95,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 0,
     "remove_config_comments": True,
     "download_all_examples": False,
+    "write_computation_times": False,  # pages that ask other hosts for their tables
     "within_subsection_order": "gallery_figures.place",
     "default_thumb_file": str(HERE / "images" / "quickstart.jpg"),
     "first_notebook_cell": "%matplotlib inline",

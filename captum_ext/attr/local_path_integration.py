@@ -70,7 +70,7 @@ class LocalPathIntegration(ReferencePathAttribution):
           the reason that `ReferenceDistribution.fit` gives with its figures.
 
     Keep the neighbourhoods coarser than the classes: references from a neighbourhood as fine as a class share what is
-    to be explained. We make no claim that this method is better than Expected Gradients (docs/verdicts.md).
+    to be explained. We make no claim that this method is better than Expected Gradients (`docs/verdicts.md`).
     """
 
     def __init__(

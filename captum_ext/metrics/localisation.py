@@ -105,8 +105,8 @@ def gini(attributions: Tensor) -> Tensor:
 
     $$G = 1 - 2 \sum_k \frac{a_{(k)}}{|a|_1} \cdot \frac{n - k + 1/2}{n}, \qquad a_{(1)} \le \dots \le a_{(n)}$$
 
-    Sparse is not right: random scores make maps sparser, too (docs/results.md). Each element counts by itself; sum over
-    channels first to have pixels.
+    Sparse is not right: random scores make maps sparser, too (`docs/results.md`). Each element counts by itself; sum
+    over channels first to have pixels.
 
     Args:
         attributions: (N, ...).

@@ -23,7 +23,7 @@ from captum_ext.selection.measured import Measured
 from captum_ext.selection.setting import Setting
 from captum_ext.selection.subjects import adapted_to
 
-#: Check -> what it is.
+#: What the methods of an answer are looked at for, by name, and what each number is.
 CHECKS: Mapping[str, str] = {
     "noise": "rank correlation with the map of the image with noise of one grey level",
     "seed": "rank correlation with the map of another seed",

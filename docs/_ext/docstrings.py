@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from completing import completed
-from public_names import canonical
+from public_names import canonical, present
 
 PROTECTED = re.compile(
     r"\$\$(?P<block>.+?)\$\$|(?<![\\$\w`])\$(?P<inline>[^$\n][^$]*?)\$(?![\d\w])|(?<!`)``?(?P<code>[^`]+?)``?(?!`)",
@@ -90,6 +90,8 @@ def _of_match(match: re.Match[str], home: str, lines: list[str]) -> str:
     code = " ".join(match["code"].split())
     if page := re.fullmatch(r"docs/([\w-]+)\.md", code):
         return f":doc:`{code} </{page[1]}>`"
+    if code in present():
+        return f":py:mod:`{code}`"
     return f":py:obj:`{code} <{target}>`" if (target := canonical(code, home)) else f"``{code}``"
 
 

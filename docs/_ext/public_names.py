@@ -184,10 +184,21 @@ def is_property(kind: type[Any], name: str) -> bool:
 
 
 def comment_of(public: Public) -> str:
-    """What stands above a table of names in the source, behind `#:`."""
-    for folder in ("captum_ext", "integrations/captum_ext_integrations"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            found = re.search(rf"((?:^#: .*\n)+)^{public.name}\b", path.read_text(), flags=re.MULTILINE)
-            if found:
-                return " ".join(line.removeprefix("#: ") for line in found[1].splitlines())
+    """What stands above a table of names in the source, behind `#:`: in its module, else wherever the name is."""
+    for path in _sources(public.home):
+        found = re.search(rf"((?:^#: .*\n)+)^{public.name}\b", path.read_text(), flags=re.MULTILINE)
+        if found:
+            return " ".join(line.removeprefix("#: ") for line in found[1].splitlines())
     return ""
+
+
+def _sources(module: str) -> list[Path]:
+    """Files in which a name of a module may be made, the likeliest first."""
+    roots = [ROOT / "captum_ext", ROOT / "integrations" / "captum_ext_integrations"]
+    own = [root.parent.joinpath(*module.split(".")) for root in roots]
+    files = [path for one in own for path in (one.with_suffix(".py"), *_below(one))]
+    return [path for path in (*files, *_below(roots[0]), *_below(roots[1])) if path.exists()]
+
+
+def _below(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"), key=lambda path: (len(path.parts), path))

@@ -72,18 +72,48 @@ def _module_page(module: str) -> str:
     title, _ = MODULES[module]
     own = [one for one in everything() if one.module == module]
     lines = [*_title(title), f"``{module}``", "", f".. module:: {module}", ""]
-    first = (inspect.getdoc(importlib.import_module(module)) or "").split("\n\n")[0].splitlines()
-    if module == "captum_ext_integrations.grad_cam":
-        first = (inspect.getdoc(importlib.import_module(module)) or "").splitlines()
-        lines += [".. automodule:: captum_ext_integrations.grad_cam", "   :no-index:", ""]
-    else:
-        lines += [*of_prose(first, module), ""]
+    lines += text_of_module(inspect.getdoc(importlib.import_module(module)) or "", module)
     lines += [".. list-table::", "   :widths: 35 65", ""]
     for one in own:
         lines += [f"   * - :py:obj:`{one.name} <{one.page}>`", f"     - {_summary(one)}"]
     lines += ["", ".. toctree::", "   :hidden:", ""]
     lines += [f"   {one.title} <{one.page}>" for one in own if not one.is_alias]
     return "\n".join([*lines, ""])
+
+
+def text_of_module(text: str, module: str) -> list[str]:
+    """What a module says of itself; a paragraph that is set in is a program, one of bars a table."""
+    lines: list[str] = []
+    for own in _paragraphs(text):
+        if own[0] == "Example:":
+            lines += ["Example:", "", *(line.removeprefix("    ") for line in own[1:]), ""]
+        elif own[0].startswith("    "):
+            lines += [".. code-block:: python", "", *(line and f"   {line.removeprefix('    ')}" for line in own), ""]
+        elif own[0].startswith("| "):
+            lines += _table(own, module)
+        else:
+            lines += [*of_prose(own, module), ""]
+    return lines
+
+
+def _paragraphs(text: str) -> list[list[str]]:
+    """What empty lines part, but for those inside of a program."""
+    found: list[list[str]] = []
+    for lines in (block.splitlines() for block in text.split("\n\n")):
+        if found and lines[0].startswith("    ") and found[-1][0].startswith("    "):
+            found[-1] += ["", *lines]
+        else:
+            found.append(lines)
+    return found
+
+
+def _table(rows: list[str], module: str) -> list[str]:
+    """A table of Markdown, of which the second line has no cells."""
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in (rows[0], *rows[2:]):
+        cells = [" ".join(of_prose([cell.strip()], module)) for cell in row.strip("|").split("|")]
+        lines += [f"     - {cell}" if place else f"   * - {cell}" for place, cell in enumerate(cells)]
+    return [*lines, ""]
 
 
 def _summary(public: Public) -> str:

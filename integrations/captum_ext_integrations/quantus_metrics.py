@@ -473,6 +473,7 @@ class IoU(TorchMetric):
         return iou(a.float(), s, threshold=self.threshold)
 
 
+#: The classes of metrics of this module.
 METRICS = (Deletion, DiffID, IROF, Insertion, IoU, PixelFlipping, ROAD, ScaleFreeInfidelity)
 
 

@@ -108,10 +108,11 @@ def _reason(error: Exception) -> str:
 
 _INTRODUCTION = """# Which models
 
-`adapt` takes a model as it comes, and every method, CAM, upsampler and metric takes what it returns. Ten lines for each
-library, of `examples/models`, where a segmentation network and a network of videos are, too; CI runs them with tiny
-checkpoints. They run as they stand here, with `main(...)` behind them; `prepare` takes a picture of yours, as an array
-or from `PIL.Image.open`, in place of scikit-image's. The shell (extra `cli`) does the same without code:
+`adapt` takes a model as it comes, and every method, CAM, upsampler and metric takes what it returns. [The
+table](#the-table) has the architectures that were tried. Before it stand ten lines for each library, of
+`examples/models`, where a segmentation network and a network of videos are, too; CI runs them with tiny checkpoints.
+They run as they stand here, with `main(...)` behind them; `prepare` takes a picture of yours, as an array or from
+`PIL.Image.open`, in place of scikit-image's. The shell (extra `cli`) does the same without code:
 `pip install ".[cli,timm]"`, then `captum-ext explain cat.png --model timm:NAME`; see [the command line](shell.md).
 """
 

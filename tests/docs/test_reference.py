@@ -9,8 +9,8 @@ pytest.importorskip("pytorch_grad_cam")
 pytest.importorskip("quantus")
 
 from completing import completed, entries, missing
-from public_names import canonical, everything, exported, is_property, members, pages
-from reference_pages import page_of
+from public_names import canonical, comment_of, everything, exported, is_property, members, pages
+from reference_pages import page_of, text_of_module
 
 from tests.test_api_surface import PUBLIC
 
@@ -54,6 +54,27 @@ def test_names_of_the_package_itself_lead_to_the_page_of_their_module():
     assert ALL["captum_ext.USU"].page == "captum_ext.upsampling.USUUpsampler"
     assert ALL["captum_ext.Shared"].page == "captum_ext.Shared"
     assert "captum_ext.LPI" in page_of(pages()["captum_ext.attr.LocalPathIntegration"])
+
+
+def test_a_table_of_names_is_described_by_its_own_module():
+    said = {
+        name: comment_of(one)
+        for name, one in pages().items()
+        if name not in DESCRIBED and not inspect.isclass(one.value)
+    }
+    assert [name for name, text in said.items() if not text] == []
+    assert len(set(said.values())) == len(said)
+
+
+def test_all_that_a_module_says_is_on_its_page():
+    table = "| one | two |\n| --- | --- |\n| `a` | b_ |"
+    text = f"What it is.\n\n    a = 1\n\n    b = 2\n\n{table}\n\nExample:\n    >>> 1\n    1"
+    assert text_of_module(text, "captum_ext.attr") == [
+        *("What it is.", ""),
+        *(".. code-block:: python", "", "   a = 1", "", "   b = 2", ""),
+        *(".. list-table::", "   :header-rows: 1", "", "   * - one", "     - two", "   * - ``a``", "     - b_", ""),
+        *("Example:", "", ">>> 1", "1", ""),
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in DESCRIBED if not name.startswith(FOR_AUTHORS)])

@@ -3,7 +3,7 @@
 A method with straight paths subclasses `PathAttribution` (or `ReferencePathAttribution`, which keeps a set of
 references) and says in `starts` where the paths of every input begin and how much each of them counts. A method that
 sums something else along them overrides `explain`. A method with paths of its own subclasses `PathMethod`.
-docs/extending.md writes one step by step.
+`docs/extending.md` writes one step by step.
 """
 
 from captum_ext.attr.paths.adaptive import Outcome, integrate_adaptively, integrate_paths_adaptively

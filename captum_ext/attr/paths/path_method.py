@@ -23,6 +23,7 @@ from captum_ext.core.tensors import row_sums
 from captum_ext.core.types import Baselines, ForwardFunc, Target, TensorOrTensors, Tensors
 from captum_ext.exceptions import ArgumentError, ModelOutputError, OutputRowsError
 
+#: What the caller gives, one tensor or a tuple of them, and what comes back in the same form.
 InputsT = TypeVar("InputsT", Tensor, tuple[Tensor, ...])
 # A score that moves by less than this share of itself may do so by rounding.
 _MOVES = 1e-5

@@ -32,7 +32,9 @@ from captum_ext.core.checks import MOST_STEPS, check_choice, check_number, check
 from captum_ext.core.random import fresh_generator
 from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, ArgumentTypeError
 
+#: Names of rules that `method=` of `attribute` takes.
 METHODS = (*RULES, "stratified", "adaptive")
+#: Where random points come from: one generator, or one for each row.
 Generators: TypeAlias = torch.Generator | Sequence[torch.Generator]
 
 
