@@ -33,7 +33,7 @@ class LocalPathIntegration(ReferencePathAttribution):
     $$\phi(x) = \sum_{j \in D(x)} p_j \, (x - r_j) \odot \int_0^1 \nabla F\big(r_j + \alpha (x - r_j)\big) \, d\alpha$$
 
     D(x) is the neighbourhood, among those of a `ReferenceDistribution`, whose centre is nearest to the model's
-    outputs at x, whatever target is explained; p_j is the density of its reference r_j. Where the model returns no
+    outputs at x, whatever target is explained; $p_j$ is the density of its reference $r_j$. Where the model returns no
     tensor, and the target is a function of what it returns, the scores of that function are the outputs.
 
     Args:

@@ -47,9 +47,9 @@ class ReferenceDistribution:
     density.
 
     Attributes:
-        references: one tensor (m_i, ...) for each neighbourhood i, or a tuple of them for several inputs, on the CPU.
-            m_i may be less than `n_references`.
-        density: one float32 tensor (m_i,) for each neighbourhood, summing to one.
+        references: one tensor ($m_i$, ...) for each neighbourhood i, or a tuple of them for several inputs, on the CPU.
+            $m_i$ may be less than `n_references`.
+        density: one float32 tensor ($m_i$,) for each neighbourhood, summing to one.
         centers: (n, outputs) float32, the neighbourhoods' centres in the space of the model's outputs.
         metadata: what the fit was given: numbers of samples, neighbourhoods and references asked for, and the seed.
         probe_outputs: (q, outputs) of the model at a few of the references (`probes`), by which it is known again; None

@@ -17,6 +17,7 @@ PROTECTED = re.compile(
     r"\$\$(?P<block>.+?)\$\$|(?<![\\$\w`])\$(?P<inline>[^$\n][^$]*?)\$(?![\d\w])|(?<!`)``?(?P<code>[^`]+?)``?(?!`)",
     re.DOTALL,
 )
+NO_LITERAL = re.compile(r"<factory>|<function [\w.]+<lambda>>|<function [^<>]*>")
 SECTIONS = ("Args:", "Attributes:", "Example:", "Raises:", "Returns:", "Warns:", "Yields:")
 
 
@@ -26,6 +27,13 @@ def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
     if callable(obj):
         lines[:] = completed(name, obj, lines)
     lines[:] = [line for chunk in chunks(lines) for line in converted(chunk, home)]
+
+
+def signature(
+    app: Any, what: str, name: str, obj: Any, options: Any, given: str | None, returned: str | None
+) -> tuple[str, str | None] | None:
+    """A default that has no literal is `...`: with `<factory>` or `<function ...>` Sphinx reads no signature."""
+    return (NO_LITERAL.sub("...", given), returned) if given else None
 
 
 def chunks(lines: list[str]) -> list[list[str]]:
@@ -117,4 +125,5 @@ def _indent(line: str) -> int:
 
 def setup(app: Any) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", process, priority=400)
+    app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": True}

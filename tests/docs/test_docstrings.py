@@ -6,7 +6,7 @@ pytest.importorskip("pytorch_grad_cam")
 pytest.importorskip("quantus")
 
 from accessible import mended
-from docstrings import process
+from docstrings import process, signature
 
 
 def made(*lines, name="captum_ext.attr.Something"):
@@ -54,6 +54,13 @@ def test_entries_below_a_heading_become_a_list_but_not_those_of_arguments():
         "      value",
     ]
     assert made("Args:", "    n: samples") == ["Args:", "    n: samples"]
+
+
+def test_defaults_without_a_literal_are_dots():
+    given = "(a: int = <factory>, b: Callable = <function Kind.<lambda>>, c: str = '<')"
+    shown = "(a: int = ..., b: Callable = ..., c: str = '<')"
+    assert signature(None, "class", "a.b", None, None, given, None) == (shown, None)
+    assert signature(None, "attribute", "a.b", None, None, None, None) is None
 
 
 def test_what_looks_like_markup_is_text():

@@ -93,9 +93,9 @@ class LayerPathAttribution(InsideModel, LayerAttribution, GradientAttribution): 
     $$\phi(x) = \sum_j w_j \, (A(x) - A(r_j)) \odot \int_0^1 \nabla_A F\big(x; A(r_j) + \alpha (A(x) - A(r_j))\big) \,
     d\alpha$$
 
-    A(x) are the layer's activations at x, and F(x; A) is the score at x with A in their place. References r_j and their
-    weights are those of the method at the inputs. Where every way from the inputs to the score leads through the layer,
-    $\sum_i \phi_i = F(x) - \sum_j w_j F(r_j)$.
+    A(x) are the layer's activations at x, and F(x; A) is the score at x with A in their place. References $r_j$ and
+    their weights are those of the method at the inputs. Where every way from the inputs to the score leads through the
+    layer, $\sum_i \phi_i = F(x) - \sum_j w_j F(r_j)$.
     """
 
     def __init__(

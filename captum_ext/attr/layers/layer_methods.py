@@ -136,8 +136,8 @@ class LayerLocalPathIntegration(LayerPathAttribution):
     A(r_j))\big) \, d\alpha$$
 
     A(x) are the layer's activations at x, and F(x; A) is the score at x with A in their place. D(x) is the
-    neighbourhood whose centre is nearest to the MODEL's outputs at x, as at inputs; p_j is the density of its reference
-    r_j.
+    neighbourhood whose centre is nearest to the MODEL's outputs at x, as at inputs; $p_j$ is the density of its
+    reference $r_j$.
 
     Args:
         forward_func: the model, or any function that returns one row of outputs for each row of inputs. Outputs should
@@ -200,7 +200,7 @@ class LayerWeightedIntegratedGradients(LayerPathAttribution):
 
     $$\phi(x) = \sum_j w_j \, \mathrm{IG}_A(x; r_j), \qquad w_j = \frac{1 / D_j}{\sum_k 1 / D_k}$$
 
-    $\mathrm{IG}_A(x; r)$ is Integrated Gradients between the layer's activations at r and at x. D_j is the smallest
+    $\mathrm{IG}_A(x; r)$ is Integrated Gradients between the layer's activations at r and at x. $D_j$ is the smallest
     number of activations that, replaced in the order of their own map, bring the score down to `alpha` of what it was:
     of activations (N, C, H, W) a position with all its channels, of anything else an element.
 

@@ -125,7 +125,7 @@ class NeuronLocalPathIntegration(NeuronPathAttribution):
     $$\phi(x) = \sum_{j \in D(x)} p_j \, (x - r_j) \odot \int_0^1 \nabla a\big(r_j + \alpha (x - r_j)\big) \, d\alpha$$
 
     a(x) is the neuron's activation at x. D(x) is the neighbourhood whose centre is nearest to the MODEL's outputs at x,
-    whatever neuron is explained; p_j is the density of its reference r_j.
+    whatever neuron is explained; $p_j$ is the density of its reference $r_j$.
 
     Args:
         forward_func: the model, or any function that returns one row of outputs for each row of inputs. Outputs should
@@ -185,7 +185,7 @@ class NeuronWeightedIntegratedGradients(NeuronPathAttribution):
 
     $$\phi(x) = \sum_j w_j \, \mathrm{IG}_a(x; r_j), \qquad w_j = \frac{1 / D_j}{\sum_k 1 / D_k}$$
 
-    $\mathrm{IG}_a(x; r)$ is Integrated Gradients of the neuron's activation a between r and x. D_j is the smallest
+    $\mathrm{IG}_a(x; r)$ is Integrated Gradients of the neuron's activation a between r and x. $D_j$ is the smallest
     number of pixels that, replaced in the order of their own map, bring a down to `alpha` of what it was above the
     fill's.
 

@@ -43,7 +43,7 @@ class PathAttribution(PathMethod):
 
     $$\phi(x) = \sum_j w_j \, (x - r_j) \odot \int_0^1 \nabla F\big(r_j + \alpha (x - r_j)\big) \, d\alpha$$
 
-    A subclass says in `starts` which references r_j every input has and with which weights w_j; validation, memory,
+    A subclass says in `starts` which references $r_j$ every input has and with which weights $w_j$; validation, memory,
     integration and convergence delta are done here. A subclass that sums something else along the paths says so in
     `explain`, and what it refuses in `check`. Captum's `NoiseTunnel` works on every subclass, and its layer and neuron
     variants can put their own `gradient_func` in place. For layers there are classes of this package (`LayerLPI`, ...):

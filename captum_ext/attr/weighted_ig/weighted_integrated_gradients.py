@@ -58,10 +58,10 @@ class WeightedIntegratedGradients(ReferencePathAttribution):
 
     $$\phi(x) = \sum_j w_j(x) \, A_j, \qquad w_j(x) = \frac{1 / D_j}{\sum_k 1 / D_k}$$
 
-    A_j is the Integrated Gradients of x from reference r_j, and D_j the smallest number of pixels, taken in the order
-    of A_j (`ranking`, largest first), whose replacement by `fill` brings the score of x to `alpha` times what it was. A
-    pixel of an image or a volume is a location with all its channels, of anything else an element. The maps that are
-    ranked are those that are summed: fitness costs no gradient.
+    $A_j$ is the Integrated Gradients of x from reference $r_j$, and $D_j$ the smallest number of pixels, taken in the
+    order of $A_j$ (`ranking`, largest first), whose replacement by `fill` brings the score of x to `alpha` times what
+    it was. A pixel of an image or a volume is a location with all its channels, of anything else an element. The maps
+    that are ranked are those that are summed: fitness costs no gradient.
 
     Args:
         forward_func: the model. Its outputs should be logits; with probabilities, pass `score=lambda p: p`.
