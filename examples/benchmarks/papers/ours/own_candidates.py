@@ -33,6 +33,7 @@ class Greedy:
         deletes: whether a path from the image to zero is there, too.
         segments: number of superpixels for `walk.inside` below 1.
         moves: of each path, whose looks share its budget; None: as many as it has gradients.
+        deletion_share: of the path to zero in the mean; None: as that of each other path.
     """
 
     walk: Walk = field(default_factory=Walk)
@@ -41,6 +42,7 @@ class Greedy:
     deletes: bool = False
     segments: int = 0
     moves: int | None = None
+    deletion_share: float | None = None
 
     def __call__(self, network: Network, image: Tensor, target: Sequence[int], budget: int, seed: int) -> Mapped:
         """The map of one image."""
@@ -61,8 +63,14 @@ class Greedy:
             path = walked(network.model, image, zero, target, walk, sign=-1, regions=regions, seeds=[seed + 99])
             maps.append(self.credit(path).sum(1, keepdim=True))
             differences.append(float(path.scores[0, 0] - path.scores[0, -1]))
-        exact = None if walk.noise else sum(differences) / n_paths
-        return Mapped(torch.stack(maps).mean(0), exact)
+        shares = self._shares(n_paths)
+        exact = None if walk.noise else sum(share * one for share, one in zip(shares, differences, strict=True))
+        return Mapped(sum(share * one for share, one in zip(shares, maps, strict=True)), exact)  # type: ignore[arg-type]
+
+    def _shares(self, n_paths: int) -> list[float]:
+        if not self.deletes or self.deletion_share is None:
+            return [1 / n_paths] * n_paths
+        return [(1 - self.deletion_share) / (n_paths - 1)] * (n_paths - 1) + [self.deletion_share]
 
     def _regions(self, network: Network, image: Tensor) -> Tensor | None:
         if not self.segments:
@@ -201,6 +209,22 @@ def _combined() -> Mapping[str, Explain]:
         "2 moves, both directions, growth 9": replace(two, **both, walk=replace(two.walk, growth=9.0)),
         "2 moves, both directions, growth 1.5": replace(two, **both, walk=replace(two.walk, growth=1.5)),
         **_between(),
+        **_weighed(),
+    }
+
+
+def _weighed() -> Mapping[str, Explain]:
+    """Two moves in which the direction to zero counts less than that from the blurred image, and three so."""
+    asked = ((2, 1.2, 0.0, 0.4), (2, 1.2, 0.0, 0.33), (2, 1.5, 0.0, 0.4), (2, 1.5, 0.0, 0.33), (2, 1.5, 0.0, 0.25))
+    asked += ((2, 1.2, 0.25, 0.33), (2, 1.5, 0.25, 0.33), (3, 1.2, 2.0, 0.33))
+    return {
+        f"{moves} moves, deletion {share}, {f'soft {soft}, ' if soft else ''}growth {growth}": replace(
+            _staged(moves, 1.0),
+            deletes=True,
+            deletion_share=share,
+            walk=replace(_staged(moves, 1.0).walk, soft=soft, growth=growth),
+        )
+        for moves, growth, soft, share in asked
     }
 
 
