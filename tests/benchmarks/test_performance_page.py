@@ -50,6 +50,19 @@ def test_a_section_has_its_command_its_origin_and_its_tables():
     assert written.count("Not measured yet.") == len(PROGRAMS) - 1
 
 
+def test_networks_have_one_name_and_thousands_are_written_out():
+    rows = [["efficientnet:8", 4049.6], ["small", 999.4], ["a call: slow", 1.16e-07]]
+    written = page({"speed": {**FOUND, "tables": [{"title": "One", "header": ["network", "MB"], "rows": rows}]}})
+    table = "| EfficientNet-Lite0 x 8 | 4,050 |\n| five layers, 28 x 28 | 999 |\n| a call: slow | 1.16e-07 |\n"
+    assert table in written
+
+
+def test_the_page_begins_with_links_to_its_sections():
+    program = PROGRAMS[0]
+    assert "- [Integrated Gradients against Captum's](#integrated-gradients-against-captums)\n" in page({})
+    assert program.title == "Integrated Gradients against Captum's"
+
+
 def test_rows_of_another_command_or_commit_are_measured_again():
     program = Program("speed", "Title", ("--runs", "3"))
     assert is_done(FOUND, program, "abc")

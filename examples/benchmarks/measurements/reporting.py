@@ -44,7 +44,9 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
 
 
 def _shown(cell: object) -> str:
-    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
+    if not isinstance(cell, float):
+        return str(cell)
+    return f"{cell:,.0f}" if 999.5 <= abs(cell) < 1e9 else f"{cell:.3g}"
 
 
 def with_error(values: Tensor) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -17,9 +18,26 @@ section measures seconds, the machine's load before it is given: other work chan
 """
 
 
+#: Networks as the programs' arguments call them, and as the page does; "efficientnet:8" has eight images.
+_NETWORKS = {
+    "efficientnet": "EfficientNet-Lite0",
+    "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
+    "small": "five layers, 28 x 28",
+    "vit_b_16": "ViT-B/16",
+}
+
+
 def page(kept: Mapping[str, Mapping[str, Any]]) -> str:
     """The text of the page from what was measured, by program."""
-    return "\n".join([_INTRODUCTION, *(_section(program, kept.get(program.name)) for program in PROGRAMS)])
+    contents = [f"- [{program.title}](#{_anchor(program.title)})" for program in PROGRAMS]
+    sections = [_section(program, kept.get(program.name)) for program in PROGRAMS]
+    return "\n".join([_INTRODUCTION, *contents, "", *sections])
+
+
+def _anchor(title: str) -> str:
+    """Where MyST's heading anchors put a title."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 def _section(program: Program, found: Mapping[str, Any] | None) -> str:
@@ -29,8 +47,15 @@ def _section(program: Program, found: Mapping[str, Any] | None) -> str:
         return "\n".join([*lines, "Not measured yet.\n"])
     lines += [_origin(found, program.timed), ""]
     for table in found["tables"]:
-        lines += [table["title"] + ":", "", *Table(**table).lines(), ""]
+        rows = [[_called(row[0]), *row[1:]] for row in table["rows"]]
+        lines += [table["title"] + ":", "", *Table(table["title"], table["header"], rows).lines(), ""]
     return "\n".join(lines)
+
+
+def _called(cell: Any) -> Any:
+    """A network's name, with its number of images where it has one; another first cell as it is."""
+    name, _, n_images = str(cell).partition(":")
+    return f"{_NETWORKS[name]}{n_images and f' x {n_images}'}" if name in _NETWORKS else cell
 
 
 def _origin(found: Mapping[str, Any], timed: bool) -> str:
