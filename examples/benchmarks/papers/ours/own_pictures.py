@@ -1,8 +1,8 @@
 """The same maps by pixels and at the scale of segments, beside the photographs: which of both should be seen first?
 
-    python -m examples.benchmarks.papers.ours.own_pictures "2 moves, both directions" [--out outputs/own.png]
+    python -m examples.benchmarks.papers.ours.own_pictures NAME [--squares 4] [--out outputs/own.png]
 
-The first four squares of five photographs of scikit-image, on which nothing is reported.
+The first squares of five photographs of scikit-image, on which nothing is reported.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from examples.benchmarks.engine.networks import LITE, load_network
 from examples.benchmarks.papers.ours.own_candidates import CANDIDATES
 from examples.benchmarks.papers.ours.own_images import tuning_samples
 
-N_PHOTOGRAPHS, N_SQUARES = 5, 4
+N_PHOTOGRAPHS = 5
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=CANDIDATES, metavar="NAME", help="of a candidate")
+    parser.add_argument("--squares", type=int, choices=range(1, 6), default=4, help="of each photograph; default 4")
     parser.add_argument("--out", type=Path, default=Path("outputs/own.png"))
     arguments = parser.parse_args()
     network, samples = load_network(LITE[0], Path("outputs")), tuning_samples(LITE[0])
-    places = [5 * photograph + square for photograph in range(N_PHOTOGRAPHS) for square in range(N_SQUARES)]
+    places = [5 * photograph + square for photograph in range(N_PHOTOGRAPHS) for square in range(arguments.squares)]
     images, _ = samples.load(places)
     with torch.no_grad():
         classes = network.model(images).argmax(1).tolist()
