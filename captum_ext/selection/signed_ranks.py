@@ -22,6 +22,7 @@ def signed_rank_z(differences: Numbers) -> Numbers:
         >>> signed_rank_z(np.array([[1.0, 2.0, 3.0, np.nan], [0.0, 0.0, 0.0, 0.0]])).round(3).tolist()
         [1.604, 0.0]
     """
+    differences = np.asarray(differences, np.float64)  # ranks have the dtype of what is ranked
     counts = np.isfinite(differences) & (differences != 0)
     sizes = np.where(counts, np.abs(np.where(counts, differences, 0.0)), -1.0)  # what does not count ranks below
     skipped = (~counts).sum(-1, keepdims=True)

@@ -71,5 +71,6 @@ def _centred_ranks(values: NDArray[Any]) -> Numbers:
     """Ranks (N, P) in each row less their mean, equal numbers with their mean rank."""
     from scipy.stats import rankdata  # here, since it takes half a second, and nothing that is seen first needs it
 
-    ranks: Numbers = rankdata(values, axis=1) - (values.shape[1] + 1) / 2
+    # In float64, since newer versions rank float16 in float16, which has no numbers between 2048 and 2050.
+    ranks: Numbers = rankdata(values.astype(np.float64), axis=1) - (values.shape[1] + 1) / 2
     return ranks
