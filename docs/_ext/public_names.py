@@ -27,7 +27,7 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "captum_ext.selection": ("Choosing a method", ()),
     "captum_ext.visualize": ("Figures", ()),
     "captum_ext.images": ("Images", ()),
-    "captum_ext.segmentation": ("Segmentation", ("MultiScaleSegmenter", "Segmenter")),
+    "captum_ext.segmentation": ("Segmentation", ("MultiScaleSegmenter", "Segmenter", "spread_over_segments")),
     "captum_ext.models": ("Any model", ()),
     "captum_ext.models.targets": ("Targets", ()),
     "captum_ext.dataset": ("Whole data sets", ()),
