@@ -23,7 +23,7 @@ from captum_ext.upsampling import pool_attribution
 from captum_ext.visualize import Caption, Look, save_figure, show_maps
 from captum_ext_integrations.grad_cam import GradCAM, GradCAMPlusPlus, LayerCAM
 from examples import real_data
-from examples.benchmarks.measurements.reporting import print_table
+from examples.benchmarks.engine.reporting import print_table
 
 PHOTOGRAPHS = ("chelsea", "coffee")
 CAMS = {"GradCAM": GradCAM, "GradCAM++": GradCAMPlusPlus, "LayerCAM": LayerCAM}

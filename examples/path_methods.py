@@ -29,8 +29,8 @@ from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.references import standard_baselines
 from captum_ext.visualize import Caption, save_figure, show_curves, show_maps
 from examples import real_data
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import measured
+from examples.benchmarks.engine.reporting import print_table
+from examples.benchmarks.engine.timing import measured
 
 PHOTOGRAPHS = ("chelsea", "coffee")
 GRADIENTS = 48  # for every method, photograph and map

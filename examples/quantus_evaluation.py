@@ -30,7 +30,7 @@ from captum_ext_integrations.quantus_metrics import (
     explain,
 )
 from examples import real_data
-from examples.benchmarks.measurements.reporting import versions
+from examples.benchmarks.engine.reporting import versions
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "retina", "rocket")
 N_STEPS = 20

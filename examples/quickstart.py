@@ -20,8 +20,8 @@ from captum_ext.attr import IntegratedGradients
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext.visualize import Caption, save_figure, show_maps
 from examples import real_data
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import measured
+from examples.benchmarks.engine.reporting import print_table
+from examples.benchmarks.engine.timing import measured
 
 PHOTOGRAPHS = ("chelsea", "coffee")
 N_STEPS = 50

@@ -31,8 +31,8 @@ from captum_ext import ReferenceDistribution
 from captum_ext.attr import LayerEG, LayerIntegratedGradients, LayerLPI
 from captum_ext.attr.layers import LayerPathAttribution
 from captum_ext.visualize import Caption, save_figure, show_tokens
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import measured
+from examples.benchmarks.engine.reporting import print_table
+from examples.benchmarks.engine.timing import measured
 
 LIBRARIES = {
     "NumPy": "numpy numpy.linalg numpy.fft numpy.random numpy.ma numpy.polynomial",

@@ -63,7 +63,8 @@ class Choice:
 
         Columns: role; n images with a score; score, what decides; each criterion, its mean; gradients, forwards,
         seconds of a map; beats_controls; dropped_by and after so many images; `CHECKS` of the methods in the answer. A
-        method that was dropped has means over fewer images than the others.
+        method that was dropped has means over fewer images than the others. Gradients and forwards are those of the
+        explained network: the control "random-network", which runs another, has none.
         """
         pandas = require("pandas", _EXTRA)
         rows = {one.name: self._row(one.name, "method") for one in self.answer.standings}

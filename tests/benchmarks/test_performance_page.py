@@ -73,7 +73,7 @@ def test_rows_of_another_command_or_commit_are_measured_again():
 
 def test_a_program_leaves_the_tables_that_it_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["pytest"])
-    monkeypatch.setattr("examples.benchmarks.measurements.reporting.PRINTED", [])
+    monkeypatch.setattr("examples.benchmarks.engine.reporting.PRINTED", [])
     work(Program("desiderata", "What upsampling keeps"), tmp_path, "abc", fast=True)
     found = json.loads((tmp_path / "desiderata.json").read_text())
     (table,) = found["tables"]

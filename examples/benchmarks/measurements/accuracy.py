@@ -26,7 +26,7 @@ import captum_ext.attr
 from captum_ext.core.atomic import replaced
 from captum_ext.images import gaussian_blur
 from examples import real_data
-from examples.benchmarks.measurements.reporting import print_table
+from examples.benchmarks.engine.reporting import print_table
 
 CONVERGED = 600
 NODES = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 410)

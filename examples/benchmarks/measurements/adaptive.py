@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from captum_ext.attr import IntegratedGradients
 from examples import real_data
-from examples.benchmarks.measurements.reporting import print_table
+from examples.benchmarks.engine.reporting import print_table
 
 SCAN_COST = 0.4
 Rule = Callable[[Tensor, Tensor], Tensor]

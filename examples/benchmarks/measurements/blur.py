@@ -34,8 +34,8 @@ from torch import Tensor, nn
 
 from captum_ext.images import gaussian_blur
 from examples.benchmarks.engine.networks import GREY, load_network, preparation_of
+from examples.benchmarks.engine.reporting import print_table
 from examples.benchmarks.engine.samples import load_samples
-from examples.benchmarks.measurements.reporting import print_table
 from examples.real_data import Preparation
 
 ROWS = 5  # given to the model at once

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from captum_ext.selection.deciding import looks_of
 from captum_ext.selection.elimination import Elimination
-from examples.benchmarks.measurements.reporting import versions
+from examples.benchmarks.engine.reporting import versions
 
 Numbers = NDArray[np.float64]
 GROUP, ALPHA = 5, 0.05

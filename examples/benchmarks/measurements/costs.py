@@ -19,8 +19,8 @@ from captum_ext.attr import IntegratedGradients
 from captum_ext.core.chunks import default_rows
 from captum_ext.metrics import diff_id
 from examples import real_data
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import paired
+from examples.benchmarks.engine.reporting import print_table
+from examples.benchmarks.engine.timing import paired
 
 
 def import_seconds(statement: str) -> float:

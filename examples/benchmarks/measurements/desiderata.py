@@ -9,7 +9,7 @@ import argparse
 from typing import Any
 
 from captum_ext import USU, InterpolationUpsampler, check_desiderata
-from examples.benchmarks.measurements.reporting import print_table
+from examples.benchmarks.engine.reporting import print_table
 
 UPSAMPLERS: dict[str, Any] = {
     **{mode: InterpolationUpsampler(mode) for mode in ("nearest", "bilinear", "bicubic", "lanczos")},

@@ -33,8 +33,8 @@ from captum_ext.dataset import DatasetAttributions, RunOptions, attribute_datase
 from captum_ext.metrics import deletion, insertion
 from captum_ext.selection import Difference, diff
 from examples.benchmarks.engine.networks import GREY, five_layers_on_digits
+from examples.benchmarks.engine.reporting import print_table, with_error
 from examples.benchmarks.engine.samples import load_samples
-from examples.benchmarks.measurements.reporting import print_table, with_error
 
 
 def quantised(network: nn.Module, calibration: Tensor) -> nn.Module:

@@ -28,11 +28,11 @@ from torch import Tensor, nn
 import captum_ext.attr
 from examples import real_data
 from examples.benchmarks.engine.networks import five_layers_on_digits, preparation_of
+from examples.benchmarks.engine.reporting import print_table
 from examples.benchmarks.engine.samples import load_samples
 from examples.benchmarks.engine.store import current_commit
+from examples.benchmarks.engine.timing import in_turn, measured
 from examples.benchmarks.measurements import accuracy
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import in_turn, measured
 from examples.benchmarks.measurements.tolerance import CAP, Explained, Images, fewest_nodes
 
 TOL = 0.05

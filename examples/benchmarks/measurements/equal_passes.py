@@ -22,9 +22,9 @@ from captum_ext.attr import IntegratedGradients
 from captum_ext.core.memory import hold_freed_memory
 from captum_ext.core.passes import counted_passes
 from examples import real_data
+from examples.benchmarks.engine.reporting import print_table
+from examples.benchmarks.engine.timing import paired
 from examples.benchmarks.measurements.bare_passes import bare, small_network
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import paired
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 

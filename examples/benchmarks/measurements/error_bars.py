@@ -22,10 +22,10 @@ from tqdm import tqdm
 
 from captum_ext import ExpectedGradients
 from examples.benchmarks.engine.networks import GREY, load_network
+from examples.benchmarks.engine.reporting import print_table
 from examples.benchmarks.engine.samples import load_samples
+from examples.benchmarks.engine.timing import paired
 from examples.benchmarks.engine.training import fit_classifier
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import paired
 
 # References and gradients of a call: several points on each path, two and three, one, and all on one path.
 SETTINGS = ((5, 50), (10, 50), (10, 100), (20, 50), (20, 100), (50, 50), (1, 50), (1, 100))

@@ -17,7 +17,7 @@ from captum_ext import SAMP
 from captum_ext.attr import IntegratedGradients
 from captum_ext.metrics import deletion, diff_id
 from examples import real_data
-from examples.benchmarks.measurements.reporting import print_table
+from examples.benchmarks.engine.reporting import print_table
 
 FILLS = ("mean", "overall-mean")
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from captum_ext import ReferenceDistribution
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import measured
+from examples.benchmarks.engine.reporting import print_table
+from examples.benchmarks.engine.timing import measured
 
 SIDE, N_CLASSES = 64, 100
 

@@ -21,7 +21,7 @@ from captum_ext.attr import IntegratedGradients
 from captum_ext.core.passes import counted_passes
 from captum_ext.images import gaussian_blur
 from examples import real_data
-from examples.benchmarks.measurements.reporting import print_table
+from examples.benchmarks.engine.reporting import print_table
 
 N_STEPS = 14
 

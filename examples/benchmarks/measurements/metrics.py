@@ -20,9 +20,9 @@ from captum_ext.core.passes import counted_passes
 from captum_ext.metrics import deletion, diff_id, insertion
 from captum_ext_integrations.quantus_metrics import Deletion
 from examples import real_data
+from examples.benchmarks.engine.reporting import print_table
+from examples.benchmarks.engine.timing import paired
 from examples.benchmarks.measurements.bare_passes import bare, small_network
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import paired
 
 
 def against_bare(model: nn.Module, x: Tensor, target: Tensor, maps: Tensor, runs: int) -> list[list[object]]:

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from captum_ext import ExpectedGradients, LocalPathIntegration, ReferenceDistribution
 from captum_ext.metrics import diff_id
 from examples.benchmarks.engine.networks import GREY, five_layers_on_digits
+from examples.benchmarks.engine.reporting import print_table, with_error
 from examples.benchmarks.engine.samples import load_samples
-from examples.benchmarks.measurements.reporting import print_table, with_error
 
 NUMBERS = (1, 2, 3, 4, 5, 7, 9, 10)  # 7 and 9 are the paper's, for ImageNet's 1,000 classes; 10 are as many as classes
 GRADIENTS = REFERENCES = 20

@@ -25,9 +25,9 @@ from captum_ext.core.passes import counted_passes
 from captum_ext.images import gaussian_blur
 from captum_ext.references import standard_baselines
 from examples import real_data
+from examples.benchmarks.engine.reporting import print_table
+from examples.benchmarks.engine.timing import in_turn, measured, paired
 from examples.benchmarks.measurements.bare_passes import bare, small_network
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import in_turn, measured, paired
 
 
 def plain_samp(model: nn.Module, x: Tensor, target: Tensor, n_steps: int, momentum: float, bound: float) -> Tensor:

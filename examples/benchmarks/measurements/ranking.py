@@ -23,8 +23,8 @@ from captum_ext.attr import BaselineFitness
 from captum_ext.metrics import PerturbationCurve, deletion, diff_id, insertion
 from captum_ext.references import standard_baselines, weighted_ig_baselines
 from examples.benchmarks.engine.networks import Network, load_network
+from examples.benchmarks.engine.reporting import print_table, with_error
 from examples.benchmarks.engine.samples import load_samples
-from examples.benchmarks.measurements.reporting import print_table, with_error
 
 BATCH = 10
 

@@ -27,7 +27,7 @@ from captum_ext.attr import RISE
 from captum_ext.attr.rise import Masks
 from captum_ext.core.chunks import default_rows
 from examples import real_data
-from examples.benchmarks.measurements.reporting import print_table
+from examples.benchmarks.engine.reporting import print_table
 
 Clock = Callable[[], float]
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import captum_ext.attr
 from examples import real_data
-from examples.benchmarks.measurements.reporting import print_table
+from examples.benchmarks.engine.reporting import print_table
 
 
 def maps_of(library: object, model: nn.Module, image: Tensor, target: Tensor, channels_last: bool = False) -> Tensor:

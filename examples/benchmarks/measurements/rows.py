@@ -25,9 +25,9 @@ from captum_ext.attr import IntegratedGradients
 from captum_ext.core.chunks import RowLimit
 from captum_ext.metrics import insertion
 from examples import real_data
+from examples.benchmarks.engine.reporting import print_table
+from examples.benchmarks.engine.timing import seconds
 from examples.benchmarks.measurements.bare_passes import small_network
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import seconds
 
 N_PASSES = 24
 NETWORKS = ("efficientnet", "resnet50", "vit_b_16", "small")

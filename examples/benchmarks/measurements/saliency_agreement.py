@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from captum_ext.attr import XRAI, BlurIG, GuidedIG, IntegratedGradients
 from captum_ext.segmentation import MultiScaleSegmenter
 from examples import real_data
-from examples.benchmarks.measurements.reporting import print_table
+from examples.benchmarks.engine.reporting import print_table
 
 Map = NDArray[np.float64]
 _AT_ONCE = 4

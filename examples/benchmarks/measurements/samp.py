@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from captum_ext import SAMP
 from captum_ext.metrics import attribution_variance, deletion, diff_id, insertion
 from examples.benchmarks.engine.networks import load_network
+from examples.benchmarks.engine.reporting import print_table
 from examples.benchmarks.engine.samples import load_samples
-from examples.benchmarks.measurements.reporting import print_table
 
 FEATURES = 6
 FUNCTIONS = 40  # of each kind

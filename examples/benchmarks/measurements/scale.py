@@ -31,8 +31,8 @@ from captum_ext.dataset import MapFormat, RunOptions, attribute_dataset
 from captum_ext.dataset.shards import RunFolder, rows_of_a_task
 from examples import real_data
 from examples.benchmarks.engine.networks import five_layers
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import seconds
+from examples.benchmarks.engine.reporting import print_table
+from examples.benchmarks.engine.timing import seconds
 
 N_STEPS = 20
 N_IMAGENET = 50_000

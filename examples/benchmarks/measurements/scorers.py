@@ -34,9 +34,9 @@ from captum_ext.upsampling.scoring import MaskedImages, Scorer, Segments
 from captum_ext_integrations.grad_cam import GradCAM
 from examples.benchmarks.engine.metric_columns import Remembered, measured_cost, valid_areas
 from examples.benchmarks.engine.networks import LITE, Network, load_network, preparation_of
+from examples.benchmarks.engine.reporting import print_table, versions
 from examples.benchmarks.engine.samples import load_samples
 from examples.benchmarks.engine.store import Row, Store, current_commit, made_on
-from examples.benchmarks.measurements.reporting import print_table, versions
 
 DATA = "imagenet20"
 DEFAULT = "deletion + insertion"

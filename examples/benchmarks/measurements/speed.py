@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 import captum_ext.attr
 from examples import real_data
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import in_turn, measured
+from examples.benchmarks.engine.reporting import print_table
+from examples.benchmarks.engine.timing import in_turn, measured
 
 N_STEPS = 50
 VARIANTS = ("captum", "captum ibs=8", "captum_ext", "captum_ext, channels-last")

@@ -20,8 +20,8 @@ from captum_ext.core.chunks import default_rows
 from captum_ext.segmentation import Segmenter
 from captum_ext.upsampling import CoalitionScorer
 from examples import real_data
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import paired, seconds
+from examples.benchmarks.engine.reporting import print_table
+from examples.benchmarks.engine.timing import paired, seconds
 
 
 def bare_passes(model: nn.Module, images: Tensor, passes: int) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 
 from captum_ext.dataset.shards import RunFolder
 from captum_ext_integrations.viewer import html
-from examples.benchmarks.measurements.reporting import print_table
+from examples.benchmarks.engine.reporting import print_table
 
 SIDE, ROWS_OF_A_FILE = 56, 256
 NUMBERS = ("score", "delta", "insertion", "deletion", "diff_id")

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from captum_ext.core.atomic import replaced
+from examples.benchmarks.engine import reporting
 from examples.benchmarks.engine.environment import machine, versions
 from examples.benchmarks.engine.store import current_commit
-from examples.benchmarks.measurements import reporting
 from examples.benchmarks.performance.performance_page import page
 from examples.benchmarks.performance.programs import PROGRAMS, Program
 

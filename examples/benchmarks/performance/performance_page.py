@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from examples.benchmarks.measurements.reporting import Table
+from examples.benchmarks.engine.reporting import Table
 from examples.benchmarks.performance.programs import PROGRAMS, Program
 
 _INTRODUCTION = """# What it costs

@@ -277,6 +277,11 @@ def test_mistakes_are_one_line_and_the_exit_code_two(arguments, message, here):
     assert message in fail(*arguments)
 
 
+def test_what_the_model_says_of_another_size_is_in_the_line(here):
+    said = fail("explain", "cat.png", "--model", TINY[1]).partition("to take images of 224 x 224 (--crop), but: ")[2]
+    assert "mat1 and mat2 shapes cannot be multiplied" in said  # newer versions of torch name the operation before
+
+
 def test_weights_that_do_not_fit_say_what_differs(here, tmp_path):
     known = ["explain", "cat.png", "--model"]
     other = fail(*known, "torchvision:resnet34", "--weights", "resnet18.pth")

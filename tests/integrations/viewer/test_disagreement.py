@@ -34,6 +34,17 @@ def test_it_is_one_minus_the_rank_correlation_with_ties_and_both_zeros(seed, dty
             assert found[k] == pytest.approx(expected, abs=1e-6)
 
 
+def test_thousands_of_pixels_of_half_precision_are_ranked_apart():
+    ramp = np.linspace(0.0, 1.0, 4096).astype(np.float16).reshape(1, 64, 64)
+    assert disagreement(ramp, ramp) == pytest.approx([0.0], abs=1e-12)
+    assert disagreement(ramp, -ramp) == pytest.approx([2.0], abs=1e-12)
+    last = np.arange(4096, dtype=np.float64).reshape(1, 64, 64)
+    last[0, -1, -1] = -1.0  # from the last rank to the first: d^2 is 4095^2 + 4095
+    whole = np.arange(4096, dtype=np.float64).reshape(1, 64, 64).astype(np.uint16).view(np.float16)  # in the same order
+    expected = 6 * (4095**2 + 4095) / (4096 * (4096**2 - 1))
+    assert disagreement(whole, last) == pytest.approx([expected], rel=1e-9)
+
+
 def test_only_the_order_counts_and_channels_are_summed():
     chance = np.random.default_rng(0)
     maps = chance.normal(size=(2, 3, 4, 4))

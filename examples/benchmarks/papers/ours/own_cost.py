@@ -15,8 +15,8 @@ import torch
 
 from captum_ext.core.passes import counted_passes
 from examples.benchmarks.engine.networks import LITE, Network, load_network
-from examples.benchmarks.measurements.reporting import print_table
-from examples.benchmarks.measurements.timing import paired
+from examples.benchmarks.engine.reporting import print_table
+from examples.benchmarks.engine.timing import paired
 from examples.benchmarks.papers.ours.own_candidates import CANDIDATES
 from examples.benchmarks.papers.ours.own_images import tuning_samples
 
