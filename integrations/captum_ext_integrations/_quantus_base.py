@@ -276,6 +276,9 @@ class CurveMetric(TorchMetric):
 def plot_curves(y_batch: Any = None, scores: Any = None) -> Any:  # noqa: ARG001 (Quantus's signature)
     """Plot the mean of the curves of a metric made with `return_auc_per_sample=False`; returns the figure.
 
+    The figure is a new one and pyplot's current one, as those of Quantus's own functions: `Metric.plot` saves and
+    shows it, what was open before is left as it is, and `pyplot.close(figure)` ends it.
+
     Args:
         y_batch: the labels, which Quantus hands on; not looked at.
         scores: curves (N, S).
@@ -284,18 +287,17 @@ def plot_curves(y_batch: Any = None, scores: Any = None) -> Any:  # noqa: ARG001
         ArgumentError: scores that are areas, not curves.
 
     Example:
+        >>> from matplotlib import pyplot
         >>> from captum_ext_integrations.quantus_metrics import plot_curves
         >>> figure = plot_curves(scores=[[1.0, 0.5, 0.0], [1.0, 0.2, 0.1]])
         >>> len(figure.gca().lines)
         3
-        >>> figure.clear()
+        >>> pyplot.close(figure)
     """
     curves = np.asarray(scores, dtype=float)
     if curves.ndim != 2:
         raise ArgumentError("scores", "curves (N, S), from return_auc_per_sample=False", f"shape {curves.shape}")
-    figure = require("matplotlib.pyplot", "quantus").gcf()  # Quantus saves and shows the current figure
-    if figure.get_layout_engine() is None:
-        figure.set_layout_engine("constrained")  # or the caption would be over the panel
+    figure = require("matplotlib.pyplot", "quantus").figure(layout="constrained")
     shares = np.linspace(0, 1, curves.shape[1])
     said = draw_curves(
         figure.gca(), {"mean": (shares, curves)}, "points of the curve, first to last", "score", rows=True

@@ -182,12 +182,15 @@ def test_undefined_samples_are_nan_and_the_others_are_scored(data):
 
 
 def test_curves_are_returned_and_plotted_on_request(data, tmp_path):
+    from matplotlib import pyplot
+
     model = Net().eval()
     metric = qm.Insertion(n_steps=4, return_auc_per_sample=False)
     scores = metric(model, data["x"], data["y"], data["a"])
     assert np.shape(scores) == (6, 5)
     figure = metric.default_plot_func(y_batch=data["y"], scores=scores)
     figure.savefig(tmp_path / "curves.png")
+    pyplot.close(figure)
     assert len(figure.axes[0].lines) == 7  # every row, and their mean
     np.testing.assert_allclose(figure.axes[0].lines[-1].get_ydata(), np.mean(scores, axis=0))
     assert "Means of rows: mean 6" in " ".join(figure.get_supxlabel().split())
@@ -449,6 +452,21 @@ def test_quantus_saves_the_plot_of_curves(data, tmp_path):
     metric.plot(y_batch=data["y"], scores=metric.evaluation_scores, show=False, path_to_save=str(tmp_path / "plot.png"))
     pyplot.close("all")
     assert float(image.imread(tmp_path / "plot.png").min()) < 0.5
+
+
+def test_curves_are_plotted_in_a_figure_of_their_own_and_what_was_open_is_left_as_it_was():
+    from matplotlib import pyplot
+
+    before = pyplot.figure()
+    before.gca().plot([0, 1], [0, 1])
+    try:
+        first = qm.plot_curves(scores=[[1.0, 0.5, 0.0], [1.0, 0.2, 0.1]])
+        second = qm.plot_curves(scores=[[1.0, 0.0]])
+        assert pyplot.gcf() is second  # which Quantus's Metric.plot saves
+        assert [len(figure.gca().lines) for figure in (before, first, second)] == [1, 3, 2]
+        assert before.get_layout_engine() is None
+    finally:
+        pyplot.close("all")
 
 
 def test_baselines_of_a_time_series_keep_their_shape_when_steps_are_pixels():
