@@ -53,7 +53,7 @@ def with_groups(command: _Command) -> _Command:
 
     Typer reads a function's signature, so that help, completion and messages see options like all others.
     """
-    hints = typing.get_type_hints(command, include_extras=True)
+    hints = inspect.get_annotations(command, eval_str=True)  # typing.get_type_hints of 3.10 wraps some
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(command).parameters.values():

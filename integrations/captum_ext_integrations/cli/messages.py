@@ -6,11 +6,11 @@ All text goes to the terminal through here. It holds names and messages of other
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import re
 import sys
 import textwrap
-import typing
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -87,11 +87,10 @@ def with_messages(command: Callable[..., int]) -> Callable[..., None]:
 
 def names_of_options(command: Callable[..., Any]) -> dict[str, str]:
     """Parameter -> what a user writes: --n-steps, or FOLDER of an argument without a name."""
-    hints = typing.get_type_hints(command, include_extras=True)
+    hints = inspect.get_annotations(command, eval_str=True)  # typing.get_type_hints of 3.10 wraps some
     names = {}
     for parameter, hint in hints.items():
-        annotated = [hint, *typing.get_args(hint)]  # Python 3.10 puts Optional around what is None by default
-        for entry in (entry for one in annotated for entry in getattr(one, "__metadata__", ())):
+        for entry in getattr(hint, "__metadata__", ()):
             given = (getattr(entry, "default", None), *(getattr(entry, "param_decls", None) or ()))
             declared = [one for one in given if isinstance(one, str) and one.startswith("--")]
             is_argument = type(entry).__name__ == "ArgumentInfo"

@@ -16,6 +16,7 @@ from captum_ext import __version__
 from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, RunFolderError
 from captum_ext.selection import CANDIDATES, CONTROLS, CRITERIA, ChooseOptions
 from captum_ext_integrations.cli import messages, names
+from captum_ext_integrations.cli.app import app
 from captum_ext_integrations.cli.methods import CALLERS_CLASS, DEFAULT_STEPS, METHODS, METRICS
 from captum_ext_integrations.cli.upsamplers import DEFAULT_UPSAMPLER, UPSAMPLERS
 from tests.integrations.cli.calls import call, fail, succeed
@@ -48,6 +49,13 @@ def test_the_version_is_that_of_the_package():
 @pytest.mark.parametrize("command", [(), ("explain",), ("run",), ("list",)])
 def test_the_help_has_a_short_name(command):
     assert succeed(*command, "-h") == succeed(*command, "--help")
+
+
+def test_every_option_of_every_command_keeps_its_help():
+    commands = typer.main.get_command(app).commands
+    parameters = {(name, one.name): one for name, command in commands.items() for one in command.params}
+    assert len(parameters) > 100
+    assert [name for name, one in parameters.items() if not one.help] == []
 
 
 def test_help_version_and_completion_do_not_load_torch():
