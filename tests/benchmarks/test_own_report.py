@@ -8,7 +8,7 @@ from scipy.stats import wilcoxon
 from torch import nn
 
 from examples.benchmarks.engine.networks import Network
-from examples.benchmarks.papers.ours import own_report
+from examples.benchmarks.papers.ours import own_page, own_report
 from examples.benchmarks.papers.ours.mapped import Mapped
 from examples.benchmarks.papers.ours.own_report import DECIDING, conditions, report
 from examples.benchmarks.papers.ours.own_rounding import agreement
@@ -108,9 +108,9 @@ def test_a_network_that_nothing_else_has_scored_has_no_transfer():
 
 def test_the_report_says_each_condition_each_mean_and_each_test():
     text = report({"lite0": rows(gap=0.2)}, "ours")
-    assert "| gap at most 0.05 on every image | largest 0.2 | **no** |" in text
+    assert "| gap at most 0.05 on every image | largest 0.2; above on 20 of 20 (EfficientNet-Lite0) | **no** |" in text
     assert "| better in insertion than every rival on every network | 4 of 4 | yes |" in text
-    assert text.count("\n| lite0 | ") == 5 * 6
+    assert text.count("\n| EfficientNet-Lite0 | ") == 5 * 6
     assert "p after Holm over 30 tests" in text
     assert "| ours | 1.0" in text
 
@@ -133,3 +133,8 @@ def test_a_linear_network_is_the_same_in_both_layouts_and_in_float64():
     assert seen == [(torch.float32, False), (torch.float32, True), (torch.float64, False)]
     assert str(agreement(gradient, network, image, [1], 25, 0, wide=False)["float64"]) == "nan"
     assert next(model.parameters()).dtype == torch.float32
+
+
+def test_the_page_of_the_report_is_what_the_kept_rows_say():
+    name = "2 moves, deletion 0.33, growth 1.5"
+    assert own_page.PAGE.read_text() == own_page.page(name)
