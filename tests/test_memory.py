@@ -74,7 +74,9 @@ def test_a_call_keeps_for_its_next_pass_what_a_pass_freed_and_gives_it_back_at_i
     explain, score, grown = subprocess.run(
         [sys.executable, "-c", NETWORK], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert int(explain) < 32 * 1000  # pages in 32 more chunks, each of which takes more than 15,000
+    # Pages in 32 more chunks, each of which takes more than 15,000 where nothing is kept. Two or three chunks may: the
+    # heap takes them when it first grows (32,917 pages were seen with Python 3.13).
+    assert int(explain) < 32 * 3000
     assert int(score) < 32 * 3000
     assert float(grown) < 50  # MB: a chunk takes more than 60
 
