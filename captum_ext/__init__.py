@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from captum_ext.references import ReferenceDistribution
     from captum_ext.upsampling import USU, InterpolationUpsampler, USUUpsampler, check_desiderata, redistribute
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public name -> module: imported on first use, so that `import captum_ext` costs nothing by itself.
 _HOMES = {
