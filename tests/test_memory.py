@@ -64,7 +64,8 @@ explain = lambda n: IntegratedGradients(model).attribute(x, target=0, n_steps=n,
 score = lambda n: insertion(model, x, x, 0, n_steps=n, internal_batch_size=6)
 explain(24), score(24)
 before = resident()
-more = [faults(lambda: call(120)) - faults(lambda: call(24)) for call in (explain, score)]
+# The smaller of two counts: where nothing is kept both are large, and a heap that grows does so once.
+more = [min(faults(lambda: call(120)) - faults(lambda: call(24)) for _ in range(2)) for call in (explain, score)]
 print(*more, resident() - before)
 """
 
@@ -74,9 +75,7 @@ def test_a_call_keeps_for_its_next_pass_what_a_pass_freed_and_gives_it_back_at_i
     explain, score, grown = subprocess.run(
         [sys.executable, "-c", NETWORK], capture_output=True, text=True, check=True
     ).stdout.split()
-    # Pages in 32 more chunks, each of which takes more than 15,000 where nothing is kept. Two or three chunks may: the
-    # heap takes them when it first grows (32,917 pages were seen with Python 3.13).
-    assert int(explain) < 32 * 3000
+    assert int(explain) < 32 * 1000  # pages in 32 more chunks, each of which takes more than 15,000
     assert int(score) < 32 * 3000
     assert float(grown) < 50  # MB: a chunk takes more than 60
 
