@@ -191,7 +191,7 @@ def _hostile(random, folder):
 
 def _deflated(random, _):
     size = random.choice([100, 2000]) << 20
-    return files.repacked(files.with_pickle(files.tensor(size // 4, (size // 4,)), _0=bytes(size)))
+    return files.with_pickle(files.tensor(size // 4, (size // 4,)), zipfile.ZIP_DEFLATED, _0=bytes(size))
 
 
 def _number(random):

@@ -59,10 +59,10 @@ def repacked(content, kind=zipfile.ZIP_DEFLATED):
     return file.getvalue()
 
 
-def with_pickle(pickled, **data):
+def with_pickle(pickled, kind=zipfile.ZIP_STORED, **data):
     """An archive of torch.save with any pickle in it."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as made:
+    with zipfile.ZipFile(file, "w", kind, compresslevel=1) as made:
         made.writestr("archive/data.pkl", pickled)
         made.writestr("archive/version", "3\n")
         for key, content in data.items():

@@ -1,9 +1,12 @@
 """The decision on scores of real networks: what the benchmark keeps."""
 
+import pytest
+
 from captum_ext.selection import Kind
 from examples.choosing import kept_answers
 
 
+@pytest.mark.long
 def test_the_kept_rows_of_the_benchmark_name_the_same_methods_as_its_tables():
     answers = kept_answers()
     assert {name: (one.kind, one.methods) for name, one in answers.items()} == {

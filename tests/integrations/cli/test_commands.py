@@ -18,7 +18,12 @@ from captum_ext_integrations.cli.upsamplers import UPSAMPLERS
 from tests.integrations.cli.calls import FEW_STEPS, TINY, call, fail, more_photographs, succeed
 
 
-@pytest.mark.parametrize("command", EXAMPLES)
+SLOW = ("choose", "diff", "evaluate")  # ten seconds and more on a real network
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(name, marks=pytest.mark.long) if name in SLOW else name for name in EXAMPLES]
+)
 def test_the_example_in_the_help_of_a_command_works_as_it_stands(command, here):
     text = succeed(command, "--help")
     shown = text[text.index("Example:") :].removeprefix("Example:").replace("\\\n", " ")
