@@ -26,7 +26,8 @@ from captum_ext.dataset.results import DatasetAttributions
 from captum_ext.dataset.row_maker import Metric, RowMaker, Settings
 from captum_ext.dataset.run_options import OnDone, RunOptions
 from captum_ext.dataset.samples import Samples
-from captum_ext.dataset.shards import RunFolder, ShardWriter
+from captum_ext.dataset.shard_writer import ShardWriter
+from captum_ext.dataset.shards import RunFolder
 from captum_ext.exceptions import ArgumentTypeError
 
 _SHARD_SECONDS = 300.0  # a killed run of a slow method loses no more than this
@@ -240,7 +241,7 @@ def _fill(
             on_done(n_done + len(failures), n_samples)
     finally:  # also after an error or Ctrl-C: what was computed is kept
         with space_left(folder):
-            done[writer.flush()] = True
+            done[writer.close()] = True
             record()
 
 

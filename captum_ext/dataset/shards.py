@@ -6,8 +6,7 @@ Beside them, hidden: locks, and marks of the samples' files, if they are files. 
 from __future__ import annotations
 
 import platform
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -34,7 +33,7 @@ from captum_ext.dataset.manifest import (
     write_manifest,
 )
 from captum_ext.dataset.ranks import Share
-from captum_ext.dataset.row_maker import Columns, joined
+from captum_ext.dataset.row_maker import Columns
 from captum_ext.dataset.run_locks import LOCK, MANIFEST_LOCK, OF_RANKS, RunLocks
 from captum_ext.dataset.shard_files import (
     Expected,
@@ -295,12 +294,16 @@ class RunFolder:
 
         So a task that is repeated replaces its own file, and no other one's. Returns name and digest.
         """
+        written = self.prepared(columns, asked)()
+        self.note(*written)
+        return written
+
+    def prepared(self, columns: Columns, asked: Sequence[int] | None = None) -> Callable[[], tuple[str, str]]:
+        """The same for a thread of its own: a function that writes the shard; `note` what it returns."""
         known = self._known = self._known or self.known()
         indices = np.unique(np.asarray(columns["index"] if asked is None else asked, dtype=np.int64))
         path = self.folder / f"rows-{indices[0]:09d}-{indices[-1]:09d}-{digest(indices)[:8]}.parquet"
-        written = path.name, write_shard(path, columns, known.run)
-        self.note(*written)
-        return written
+        return lambda: (path.name, write_shard(path, columns, known.run))
 
     def note(self, name: str, digest_of_it: str) -> None:
         """A shard that was written, here or by another process; the manifest is told of it next time."""
@@ -372,34 +375,6 @@ class RunFolder:
         self._make()
         with self.locks.held():
             yield
-
-
-class ShardWriter:
-    """Collects columns until they fill a shard, by rows or by time."""
-
-    def __init__(self, folder: RunFolder, rows: int, seconds: float) -> None:
-        self.folder, self.rows, self.seconds = folder, rows, seconds
-        self._parts: list[Columns] = []
-        self._since = time.monotonic()
-
-    def add(self, columns: Columns) -> NDArray[np.int64]:
-        """Keep columns; the indices that are now in a file because of it."""
-        if columns:
-            self.folder.check_map_shape(columns)
-            self._parts.append(columns)
-        full = sum(len(part["index"]) for part in self._parts) >= self.rows
-        late = time.monotonic() - self._since >= self.seconds
-        return self.flush() if full or late else _NONE
-
-    def flush(self) -> NDArray[np.int64]:
-        """Write what there is; its indices."""
-        written = _NONE
-        if self._parts:
-            columns = joined(self._parts)
-            self.folder.write(columns)
-            written = columns["index"]
-        self._parts, self._since = [], time.monotonic()
-        return written
 
 
 def rows_of_a_task(shard_rows: int, n_todo: int, n_workers: int, batch_size: int) -> int:

@@ -1,17 +1,20 @@
 """What a model, a method and a setting are known by: all that rows depend on, and nothing that a run changes."""
 
+import hashlib
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import captum.attr
+import numpy as np
 import pytest
 import torch
 from captum.attr._utils.lrp_rules import EpsilonRule, GammaRule
 from torch import nn
 
-from captum_ext.core.fingerprints import Fingerprints, of_module
+from captum_ext.core.fingerprints import Fingerprints, digest, of_module
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -184,3 +187,25 @@ def test_a_path_is_its_text():
 def test_which_of_several_devices_of_a_kind_it_is_does_not_matter():
     first, second, other = (Fingerprints().of({"device": torch.device(name)}) for name in ("cuda:0", "cuda:1", "cpu"))
     assert first == second != other
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.arange(12.0).reshape(3, 4).T, np.arange(12)[::-2], np.array(3.5), np.zeros((0, 2)), np.array([True, False])],
+    ids=["transposed", "reversed", "of no dimension", "empty", "bool"],
+)
+def test_a_digest_is_of_the_bytes_in_their_order_whatever_the_layout(array):
+    described = f"{array.shape} {array.dtype}".encode()
+    assert digest(array) == hashlib.sha256(described + array.tobytes()).hexdigest()[:16]
+    tensor = torch.from_numpy(array.copy(order="K"))
+    described = f"{tuple(array.shape)} {tensor.dtype}".encode()
+    assert digest(tensor) == hashlib.sha256(described + array.tobytes()).hexdigest()[:16]
+
+
+def test_a_digest_takes_no_copy_of_what_it_digests():
+    tracemalloc.start()
+    try:
+        digest(np.ones(1 << 22), torch.ones(1 << 22))
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20  # the array itself has 32 MiB
+    finally:
+        tracemalloc.stop()

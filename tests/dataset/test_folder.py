@@ -68,10 +68,10 @@ def test_a_full_disk_keeps_what_is_whole_and_the_run_goes_on_later(tmp_path, mon
 
 
 def test_another_error_of_the_file_system_is_passed_on_as_it_is(tmp_path, monkeypatch):
-    def broken(self, columns):
+    def broken(self, columns, asked=None):
         raise PermissionError(errno.EACCES, "not yours")
 
-    monkeypatch.setattr(shards.RunFolder, "write", broken)
+    monkeypatch.setattr(shards.RunFolder, "prepared", broken)
     with pytest.raises(PermissionError, match="not yours"):
         run(linear(), Images(4), tmp_path / "out")
 
