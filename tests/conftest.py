@@ -1,10 +1,16 @@
 """Fixtures and settings shared by all tests."""
 
+import os
+
+# Tiny models: threads only cost, and those of several processes on the same cores wait for each other. Before what
+# counts its threads when it is loaded; a program that a test starts inherits it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from hypothesis import settings
 
-torch.set_num_threads(1)  # tiny models: threads only cost; the suite runs in several processes
+torch.set_num_threads(1)
 
 settings.register_profile("suite", deadline=None, max_examples=25)
 settings.load_profile("suite")

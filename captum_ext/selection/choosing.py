@@ -83,6 +83,7 @@ def choose(
         >>> from captum_ext.selection import ChooseOptions, choose
         >>> images = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)).eval()
+        >>> model[1].weight.data = torch.linspace(-1, 1, 128).reshape(2, 64)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     options = ChooseOptions(gradients=4, decide_by=("deletion",), beside=(), show_progress=False)
         ...     found = choose(model, torch.utils.data.TensorDataset(images), folder, methods=["ig", "idgi"],

@@ -60,6 +60,7 @@ def _boundaries(level: float, shares: tuple[float, ...]) -> tuple[float, ...]:
     found: list[float] = []
     spent = before = 0.0
     places, weights = np.zeros(1), np.ones(1)  # the sum at the look before, and how likely it is: at first it is zero
+    nodes, of_nodes = np.polynomial.legendre.leggauss(_NODES)
     for share in shares:
         step, spread = np.sqrt(share - before), np.sqrt(share)
         due = 2 * ndtr(ndtri(level / 2) / np.sqrt(share)) - spent
@@ -68,7 +69,6 @@ def _boundaries(level: float, shares: tuple[float, ...]) -> tuple[float, ...]:
             spent += due
         found.append(float(boundary))
         last = min(boundary, _FARTHEST) * spread
-        nodes, of_nodes = np.polynomial.legendre.leggauss(_NODES)
         low = -_FARTHEST * spread
         sums = low + (nodes + 1) / 2 * (last - low)
         density = np.exp(-(((sums[:, None] - places) / step) ** 2) / 2) @ weights / (step * np.sqrt(2 * np.pi))

@@ -24,7 +24,7 @@ RULE = "riemann_trapezoid"  # nodes cost nothing: what is measured are the passe
 TARGET = 3
 ROWS = {"ResNet-50": (1, 8, 16, 128, 256, 512), "ViT-B/16": (8, 256), "small CNN": (64, 1024)}
 N_REFERENCES = 20
-MOST_SECONDS = 2.5  # of one call: longer ones take fewer gradients
+ENOUGH_SECONDS, MOST_SECONDS = 0.5, 2.5  # of one call: a shorter one is too noisy, a longer one takes fewer gradients
 
 Row = dict[str, object]
 
@@ -40,6 +40,11 @@ def bare(model: nn.Module, points: Tensor, n_passes: int) -> Work:
     return run
 
 
+def passes(seconds_of_one: float) -> int:
+    """How many passes both ways one call takes."""
+    return max(2, min(max(4, round(ENOUGH_SECONDS / seconds_of_one)), int(MOST_SECONDS / seconds_of_one)))
+
+
 def compare(name: str, precision: Precision, rows: int, device: torch.device, runs: int) -> Row:
     """Integrated gradients of one image with so many rows in flight: ours, Captum's, and the bare passes."""
     model, image = network(name, precision, device), images(name, 1, device)
@@ -49,7 +54,7 @@ def compare(name: str, precision: Precision, rows: int, device: torch.device, ru
     with precision.active(device):
         one = bare(model, points, 1)
         seconds(one)
-        n_passes = max(2, min(max(4, 64 // rows), int(MOST_SECONDS / seconds(one))))
+        n_passes = passes(seconds(one))
         n_steps = n_passes * rows
 
         ours = captum_ext.attr.IntegratedGradients(model)
