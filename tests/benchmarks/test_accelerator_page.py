@@ -26,3 +26,13 @@ def test_a_part_that_found_nothing_says_so_and_the_day_stands_beside_the_card():
     written = page([{"environment": {"card": "A card", "measured": "2026-01-02"}, "runs": 3, "graphs": []}])
     assert "## A card, measured 2026-01-02\n" in written
     assert written.count("### ") == written.count("Not measured.") == 1
+
+
+def test_files_of_one_card_and_day_are_one_section_and_others_one_each():
+    first, second, other = ({"environment": {"card": card}, "runs": 3} for card in ("A", "A", "B"))
+    files = [{**first, "throughput": [{"rows": 1}]}, {**other, "throughput": [{"rows": 2}]}]
+    files.append({**second, "throughput": [{"rows": 3}], "graphs": [{"rows": 4}]})
+    written = page(files)
+    assert written.count("## A\n") == written.count("## B\n") == 1
+    assert "| rows |\n| --- |\n| 1 |\n| 3 |\n" in written
+    assert files[0]["throughput"] == [{"rows": 1}]

@@ -14,7 +14,9 @@ a method: 1 is all of it. Figures hold for the card that they stand under.
 _PARTS = {
     "throughput": (
         "Integrated gradients and local path integration beside the bare passes",
-        "`rows` are in flight at once (`internal_batch_size`); one image; median of {runs} rounds in turn.",
+        "`rows` are in flight at once (`internal_batch_size`); one image; median of {runs} rounds in turn. Where "
+        "passes are short, in bfloat16 and compiled, the processor's launches decide, and a share moves by more than a "
+        "tenth from run to run, also above 1.",
     ),
     "completeness": (
         "A given completeness",
@@ -25,7 +27,9 @@ _PARTS = {
     "scoring": ("Metrics and scores of an upsampler", "Beside the forward passes that each makes."),
     "data set": (
         "Maps of many images",
-        "`attribute_dataset` writes maps in float16; the loop keeps nothing of what it computes.",
+        "`attribute_dataset` writes maps in float16; the loop keeps nothing of what it computes. What is left of the "
+        "loop is a matter of the processor beside the card, which reads, digests and writes: how fast that one is "
+        "shows in the time of a launched pass of one row below.",
     ),
     "graphs": ("CUDA graphs", "One pass both ways of ResNet-50 in float32, launched and replayed: not used here."),
 }
@@ -33,7 +37,19 @@ _PARTS = {
 
 def page(files: Sequence[Mapping[str, Any]]) -> str:
     """The text of the page from what was measured, one section for each card."""
-    return "\n".join([_INTRODUCTION, *(_section(figures) for figures in files)])
+    return "\n".join([_INTRODUCTION, *(_section(figures) for figures in _of_one_environment(files))])
+
+
+def _of_one_environment(files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Files of the same card, day and versions as one, with their rows below each other."""
+    together: list[dict[str, Any]] = []
+    for figures in files:
+        same = [one for one in together if all(one[name] == figures[name] for name in ("environment", "runs"))]
+        if not same:
+            together.append({name: list(value) if name in _PARTS else value for name, value in figures.items()})
+        for part in _PARTS.keys() & figures.keys() if same else ():
+            same[0].setdefault(part, []).extend(figures[part])
+    return together
 
 
 def _section(figures: Mapping[str, Any]) -> str:

@@ -17,7 +17,6 @@ from captum_ext_integrations.cli.methods import METHODS, METRICS
 from captum_ext_integrations.cli.upsamplers import UPSAMPLERS
 from tests.integrations.cli.calls import FEW_STEPS, TINY, call, fail, more_photographs, succeed
 
-
 SLOW = ("choose", "diff", "evaluate")  # ten seconds and more on a real network
 
 
