@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -74,8 +75,8 @@ def test_the_suite_of_the_oldest_versions_has_every_lower_bound():
     names = [name for name in EXTRAS if name not in FOR_DEVELOPERS | {"demo", "benchmark", "ray"}]
     needed = [*PROJECT["dependencies"], *(one for name in names for one in EXTRAS[name])]
     bounds = {found[1]: found[2] for one in needed if (found := bound.match(one))}
-    pins = dict(line.split("==") for line in (ROOT / "tests" / "lowest.txt").read_text().splitlines())
-    assert bounds.keys() - pins.keys() == set()
-    for name, least in bounds.items():
-        numbers = [int(part) for part in least.split(".")]
-        assert [int(part) for part in pins[name].split(".")][: len(numbers)] == numbers, name
+    pins = [Requirement(line) for line in (ROOT / "tests" / "lowest.txt").read_text().splitlines()]
+    assert bounds.keys() - {pin.name for pin in pins} == set()
+    for pin in (one for one in pins if one.name in bounds):  # several, where a Python has no wheel of the very first
+        least = bounds[pin.name].split(".")
+        assert str(pin.specifier).removeprefix("==").split(".")[: len(least)] == least, pin.name
