@@ -22,7 +22,7 @@ from captum_ext.metrics import PerturbationCurve
 from captum_ext.visualize import Caption
 from captum_ext.visualize.lines import draw_curves
 from captum_ext.visualize.looks import write_around
-from captum_ext_integrations.quantus_explain import is_ours
+from captum_ext_integrations._quantus_explaining import is_ours
 
 _quantus: Any = require("quantus", "quantus")
 _base: Any = require("quantus.metrics.base", "quantus")
