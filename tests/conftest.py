@@ -20,3 +20,15 @@ settings.load_profile("suite")
 def weights():
     """A linear model with exact attributions: outputs x @ weights."""
     return torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+
+
+@pytest.fixture
+def compiler():
+    """`torch.compile` with nothing in its caches, where this version has it for this Python."""
+    try:
+        torch.compile(torch.nn.Identity(), backend="eager")
+    except RuntimeError as error:  # torch 2.3 on Python 3.12
+        pytest.skip(str(error))
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()

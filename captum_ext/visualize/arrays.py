@@ -142,7 +142,8 @@ def colorize(
         raise NonFiniteError("values", "finite, or nonfinite= a colour", f"{int((~finite).sum())} NaN or infinite")
     colours, low, high = _scale(numbers, limits, palette)
     size = max(abs(low), abs(high))  # divided by it, no range is too long or too short for float64
-    share = (np.where(finite, numbers, low).clip(low, high) / size - low / size) / (high / size - low / size)
+    with np.errstate(over="ignore"):  # numpy 1 says it of what stands behind the end of an array: no share is above 1
+        share = (np.where(finite, numbers, low).clip(low, high) / size - low / size) / (high / size - low / size)
     table = (colours.table * 255).round().astype(np.uint8)
     found: NDArray[np.uint8] = table[np.minimum((share * len(table)).astype(np.int64), len(table) - 1)]
     if colour is not None:

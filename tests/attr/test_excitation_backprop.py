@@ -351,7 +351,7 @@ def test_operations_that_are_not_on_the_way_down_need_no_rule():
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
-def test_a_compiled_model_is_refused():
+def test_a_compiled_model_is_refused(compiler):
     model = Convolutional()
     traced = torch.jit.trace(model, seeded(0, 1, 1, 4, 4))
     for compiled in (traced, nn.Sequential(traced), torch.compile(model)):

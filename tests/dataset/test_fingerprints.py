@@ -83,7 +83,7 @@ def test_what_a_model_remembers_under_private_names_does_not_count():
     assert of_module(model) == before
 
 
-def test_a_compiled_model_is_the_same_after_a_call():
+def test_a_compiled_model_is_the_same_after_a_call(compiler):
     compiled = torch.compile(Network(), backend="eager")
     before = of_module(compiled)
     compiled(torch.rand(1, 1, 3, 3))

@@ -94,17 +94,10 @@ COMPILED = {
 }
 
 
-@pytest.fixture
-def fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("how", COMPILED)
 @pytest.mark.parametrize("has_run", [False, True])
-def test_a_compiled_model_is_refused_run_before_or_not(how, has_run, fresh_compiler):
+def test_a_compiled_model_is_refused_run_before_or_not(how, has_run, compiler):
     net = seeded(Conv)
     layer = net[1]
     model = COMPILED[how](net)
@@ -119,7 +112,7 @@ def test_a_compiled_model_is_refused_run_before_or_not(how, has_run, fresh_compi
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("how", ["a wrapper", "in place"])
-def test_what_the_error_says_to_pass_has_the_map_of_the_model_as_it_was(how, fresh_compiler):
+def test_what_the_error_says_to_pass_has_the_map_of_the_model_as_it_was(how, compiler):
     expected = ours.GradCAM(model := seeded(Conv), [model[1]])(IMAGES, TARGETS)
     net = seeded(Conv)
     compiled = COMPILED[how](net)
@@ -129,7 +122,7 @@ def test_what_the_error_says_to_pass_has_the_map_of_the_model_as_it_was(how, fre
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_hooks_on_a_model_that_has_run_compiled_are_not_called(fresh_compiler):
+def test_hooks_on_a_model_that_has_run_compiled_are_not_called(compiler):
     """Why they are refused; should this fail with a later torch, the refusal can go."""
     seen = []
     for has_run in (False, True):
@@ -146,7 +139,7 @@ def test_hooks_on_a_model_that_has_run_compiled_are_not_called(fresh_compiler):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_layer_methods_say_that_the_model_is_compiled(fresh_compiler):
+def test_layer_methods_say_that_the_model_is_compiled(compiler):
     net = seeded(Conv).requires_grad_(False)  # as layer methods have them during their passes
     compiled = torch.compile(net, backend="eager")
     for n_images in (2, 3, 4):  # of any number from then on
@@ -161,7 +154,7 @@ def test_layer_methods_say_that_the_model_is_compiled(fresh_compiler):
         method.attribute(IMAGES, target=1, n_steps=2)
 
 
-def test_excitation_backprop_refuses_every_way_to_compile():
+def test_excitation_backprop_refuses_every_way_to_compile(compiler):
     for how, compiled in COMPILED.items():
         if how != "inside of another":
             with pytest.raises(ArgumentError, match="a model that is not compiled: Excitation Backprop has to see"):

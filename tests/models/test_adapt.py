@@ -323,7 +323,7 @@ def test_a_model_of_text_has_its_embedding_as_layer():
     assert "input_ids (N, L)" in str(adapted)
 
 
-def test_a_compiled_model_is_looked_into():
+def test_a_compiled_model_is_looked_into(compiler):
     compiled = torch.compile(Conv().eval(), backend="eager")
     adapted = adapt(compiled, size=8)
     assert adapted.layer is compiled._orig_mod[1]

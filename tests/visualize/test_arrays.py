@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from captum_ext.exceptions import ArgumentError, ArgumentsConflictError, ArgumentTypeError, NonFiniteError
@@ -41,6 +41,7 @@ def test_without_limits_signed_maps_have_symmetric_ones_and_others_begin_at_zero
     assert colorize(np.zeros(2)).tolist() == [WHITE, WHITE]
 
 
+@example([0.0] * 8, 5e-324)
 @given(st.lists(NUMBERS, min_size=1), st.floats(min_value=0, max_value=1e308, exclude_min=True))
 def test_any_finite_numbers_have_colours_and_zero_is_white(values, limit):
     found = colorize(np.array([*values, 0.0]), (-limit, limit))
