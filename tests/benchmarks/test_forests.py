@@ -14,6 +14,8 @@ from examples.benchmarks.engine.forests import MARKS, forest, png, sentence, svg
 from examples.benchmarks.engine.page import page
 from tests.benchmarks.test_claims import ABOUT, WAVE, rows
 
+pytestmark = pytest.mark.long
+
 HOSTILE = "a|b </svg><script>alert(1)</script> \x1b[2J\n$x$ \ufffe"
 
 

@@ -14,6 +14,8 @@ from examples.benchmarks.engine.explanations import Asked, Setting
 from examples.benchmarks.engine.networks import GREY, Network, five_layers, load_network, load_weights
 from examples.benchmarks.engine.training import accuracy, fit_classifier, trained
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def state():

@@ -14,6 +14,8 @@ from examples.benchmarks.papers.ours.own_report import DECIDING, conditions, rep
 from examples.benchmarks.papers.ours.own_rounding import agreement
 from examples.real_data import Preparation
 
+pytestmark = pytest.mark.long
+
 CRITERIA = ("insertion", "deletion", "diff_id", "road", "pixel_flipping", "diff_id_lite1", "diff_id_lite2")
 
 
