@@ -253,6 +253,7 @@ def test_a_finer_cam_of_it_says_that_it_explains_classes_only(images):
 
 
 def test_quantus_knows_it_by_name(images):
+    pytest.importorskip("quantus")
     model = Averaging().eval()
     labels = np.array([1, 3])
     maps = quantus_explain.explain(model, images.numpy(), labels, method="CAM", target_layers="last", upsampler="usu")

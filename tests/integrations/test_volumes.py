@@ -3,17 +3,18 @@
 import captum.attr
 import numpy as np
 import pytest
-import pytorch_grad_cam
 import torch
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
 from captum_ext.exceptions import ArgumentError
 from captum_ext.metrics import deletion, insertion
 from captum_ext.upsampling import USU, InterpolationUpsampler, pool_attribution
-from captum_ext_integrations import grad_cam as ours
-from captum_ext_integrations import quantus_metrics
 from captum_ext_integrations.captum_layers import redistribute_layer_attribution
+
+pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam")
+ours = pytest.importorskip("captum_ext_integrations.grad_cam")
+quantus_metrics = pytest.importorskip("captum_ext_integrations.quantus_metrics")
+ClassifierOutputTarget = pytest.importorskip("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget
 
 SIZE, GRID = (4, 6, 10), (2, 3, 5)
 TARGETS = [ClassifierOutputTarget(1), ClassifierOutputTarget(0)]

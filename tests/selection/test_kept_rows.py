@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest.importorskip("typer")  # the benchmark has its engine from the command line
+
 from captum_ext.selection import Kind
 from examples.choosing import kept_answers
 

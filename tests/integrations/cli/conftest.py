@@ -1,10 +1,14 @@
 """Files that the examples of the help speak of: a cat, a folder of photographs, and weights."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from PIL import Image
 from skimage import data
 from torchvision import models
+
+collect_ignore_glob = [] if find_spec("typer") else ["*.py"]  # without the extra `cli` there is no command line
 
 
 @pytest.fixture(scope="session")

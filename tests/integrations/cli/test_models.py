@@ -3,7 +3,6 @@
 import re
 
 import pytest
-import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -11,6 +10,8 @@ from torchvision import models
 
 from captum_ext.exceptions import ModelLoadError
 from captum_ext_integrations.cli.models import ModelSpec, Preparation, load_model, load_weights
+
+timm = pytest.importorskip("timm")
 
 
 def test_torchvision_models_come_with_their_preparation_and_class_names(tmp_path):

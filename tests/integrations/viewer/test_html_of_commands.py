@@ -8,6 +8,8 @@ import urllib.request
 import numpy as np
 import pytest
 
+pytest.importorskip("typer")
+
 from captum_ext.dataset import DatasetAttributions
 from captum_ext_integrations.cli.html_pages import Explained, of_explained
 from tests.integrations.cli.calls import FEW_STEPS, fail, succeed

@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 
 pytest.importorskip("starlette")
+pytest.importorskip("typer")
 pytest.importorskip("uvicorn")
 
 from tests.integrations.cli.calls import fail, succeed
