@@ -37,9 +37,16 @@ class ShardWriter:
         return self._begin() if full or late else self._end(wait=False)
 
     def close(self) -> NDArray[np.int64]:
-        """Write what there is, and wait until it is written; its indices, and those of the shard before it."""
+        """Write what there is, and wait until it is written; its indices, and those of the shard before it.
+
+        Where that one turns out to have failed only now, its rows are tried once more, with those after them.
+        """
         with self._thread:
-            return np.concatenate([self._begin(), self._end()])
+            try:
+                written = self._end()
+            except OSError:
+                written = _NONE
+            return np.concatenate([written, self._begin(), self._end()])
 
     def _begin(self) -> NDArray[np.int64]:
         """Have a shard written as soon as the one before it is; the indices of that one."""

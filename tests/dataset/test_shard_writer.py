@@ -1,6 +1,7 @@
 """Files that are written while the next rows are computed."""
 
 import threading
+import time
 
 import pytest
 
@@ -68,6 +69,25 @@ def test_rows_that_could_not_be_written_are_tried_again_at_the_end(tmp_path, mon
     assert kept[:2] == [0, 1]
     monkeypatch.setattr(shards, "write_shard", real)
     assert explain(tmp_path).complete
+
+
+@pytest.mark.parametrize("n_samples", [2, 3])
+def test_a_failure_that_is_seen_at_the_end_takes_no_rows_with_it(tmp_path, monkeypatch, n_samples):
+    """The only whole shard fails while the rest is computed, or nothing is left to compute."""
+    real, calls = shards.write_shard, []
+
+    def write(*args):
+        calls.append(1)
+        if len(calls) == 1:
+            time.sleep(0.5)
+            raise OSError("the disk was away")
+        return real(*args)
+
+    monkeypatch.setattr(shards, "write_shard", write)
+    found = explain(tmp_path, n_samples=n_samples)
+    assert found.complete
+    assert len(calls) == 2
+    assert found.table(["index"])["index"].to_pylist() == list(range(n_samples))
 
 
 def test_no_thread_outlives_the_run_also_after_an_error(tmp_path):
