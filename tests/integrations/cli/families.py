@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 
 VISION = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -82,9 +83,9 @@ def yolos(folder):
 
 def open_clip_config(folder, name="tiny-shell"):
     """A model of open_clip by a config of its own, with weights in `folder/open_clip.pt`."""
-    import open_clip
     from safetensors.torch import save_file
 
+    open_clip = pytest.importorskip("open_clip")
     config = {
         "embed_dim": 16,
         "vision_cfg": {"image_size": 32, "layers": 2, "width": 16, "head_width": 8, "patch_size": 8},

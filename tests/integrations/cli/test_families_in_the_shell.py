@@ -20,14 +20,13 @@ transformers = pytest.importorskip("transformers")
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    """A folder with vit, grey, clip, segformer, yolos and what open_clip needs."""
+    """A folder with vit, grey, clip, segformer and yolos."""
     root = tmp_path_factory.mktemp("checkpoints")
     families.vit(root / "vit")
     families.vit(root / "grey", channels=1)
     families.clip(root / "clip")
     families.segformer(root / "segformer")
     families.yolos(root / "yolos")
-    families.open_clip_config(root)
     return root
 
 
