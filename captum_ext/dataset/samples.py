@@ -29,7 +29,7 @@ from captum_ext.dataset.row_maker import Batch
 from captum_ext.dataset.sample_files import marks_of, names_of
 from captum_ext.dataset.sample_streams import InOrder, length_of
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError, CaptumExtError
-from captum_ext.images.folders import warn_of_numbered
+from captum_ext.images.folders import check_labels
 from captum_ext.images.samples import Located, SampleFormat, check_splits, is_indexed, unwrapped
 
 Collate = Callable[[list[Any]], Any]
@@ -135,9 +135,9 @@ class Samples:
         return marks_of(self.dataset, wanted)
 
     def check_labels(self, target: Any) -> None:
-        """Warn where labels are to be explained that may be other classes than the names of their folders say."""
+        """Refuse labels of a flat folder; warn of those that may be other classes than the names of their folders."""
         if isinstance(target, str) and target == "label":
-            warn_of_numbered(self.dataset)
+            check_labels(self.dataset)
 
     def configuration(self) -> dict[str, Any]:
         """By what a data set is known again: its class, length, file names and transformation."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from captum_ext.core.checks import describe
 from captum_ext.core.regular_files import MAX_MEGAPIXELS, limit_of
@@ -18,10 +18,13 @@ from captum_ext.images.modes import check_channels, image_to_tensor
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 _MOST_NAMED = 5
+NO_FOLDERS = '"label" for a folder with one folder for each class only'
 
 
 class ImageFolder(Dataset[tuple[Any, int]]):
     """Every file of a folder with one folder for each class, or of a flat folder, whose labels are all 0.
+
+    `target="label"` of runs and of `choose` refuses a flat folder, as it has no labels.
 
     Files that are no images are samples too, which fail when they are read: a run over a data set records them by
     name. Hidden files and folders are left out. Links are followed; of a folder that several links of a class lead to,
@@ -103,8 +106,26 @@ def class_folders(root: Path) -> list[str]:
     return sorted(path.name for path in root.iterdir() if _is_class(path)) if root.is_dir() else []
 
 
-def warn_of_numbered(dataset: Any) -> None:
-    """Warn where classes of a data set are numbers that are sorted as text: folder "10" has the label 2 then."""
+def check_labels(dataset: Any) -> None:
+    """Refuse labels of a flat folder, which has none; warn of numbers sorted as text: folder "10" has the label 2 then.
+
+    Parts of data sets and several in a row are looked into.
+
+    Raises:
+        ArgumentError: an `ImageFolder` without folders of classes: all of its labels are 0.
+    """
+    if isinstance(dataset, Subset):
+        check_labels(dataset.dataset)
+    elif isinstance(dataset, ConcatDataset):
+        for part in dataset.datasets:
+            check_labels(part)
+    elif isinstance(dataset, ImageFolder) and not dataset.classes:
+        raise ArgumentError("target", NO_FOLDERS, f"{dataset.root}, where all labels are 0")
+    else:
+        _warn_of_numbered(dataset)
+
+
+def _warn_of_numbered(dataset: Any) -> None:
     classes, labels = getattr(dataset, "classes", None), getattr(dataset, "class_to_idx", None)
     if not isinstance(classes, Sequence) or not isinstance(labels, Mapping) or len(classes) < 2:
         return

@@ -57,6 +57,7 @@ def subjects_of(
     if (mean is None) != (std is None):
         raise ArgumentError("std" if std is None else "mean", "given together with the other of the two", "None")
     samples = Samples(dataset, options.group_size, 0, model)
+    samples.check_labels(target)
     looks_of(len(samples), options.group_size)  # refuses too few
     if options.masks is not None:
         OnMasks(iou, options.masks).check_length(len(samples))

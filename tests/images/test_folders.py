@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from captum_ext.attr import IntegratedGradients
 from captum_ext.dataset import RunOptions, attribute_dataset
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.images import ImageFolder
-from captum_ext.images.folders import warn_of_numbered
+from captum_ext.images.folders import check_labels
+from captum_ext.selection import choose
 
 
 def folders(root, names, value=51):
@@ -73,7 +75,7 @@ class Named:
     ],
 )
 def test_orders_that_are_the_same_need_no_word(dataset):
-    warn_of_numbered(dataset)
+    check_labels(dataset)
 
 
 def test_a_run_for_labels_of_numbered_folders_says_both_orders(tmp_path):
@@ -86,6 +88,30 @@ def test_a_run_for_labels_of_numbered_folders_says_both_orders(tmp_path):
     ):
         attribute_dataset(IntegratedGradients(model), ImageFolder(root), tmp_path / "a", target="label", run=run)
     attribute_dataset(IntegratedGradients(model), ImageFolder(root), tmp_path / "b", target=0, run=run)
+
+
+def test_parts_of_a_folder_and_several_in_a_row_are_looked_into(tmp_path):
+    numbered = ImageFolder(folders(tmp_path, ["1", "2", "10"]))
+    for dataset in (Subset(numbered, [0, 1]), ConcatDataset([numbered, numbered])):
+        with pytest.warns(UserWarning, match="1, 10, 2. In the order of numbers"):
+            check_labels(dataset)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda x: x, lambda x: Subset(x, range(5)), lambda x: ConcatDataset([x, x]), DataLoader]
+)
+def test_labels_of_a_flat_folder_are_refused_instead_of_class_0_being_explained(wrap, tmp_path):
+    (tmp_path / "images").mkdir()
+    for k in range(6):
+        Image.new("RGB", (2, 2), (k, k, k)).save(tmp_path / "images" / f"{k}.png")
+    dataset = wrap(ImageFolder(tmp_path / "images"))
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
+    message = '`target` to be "label" for a folder with one folder for each class only, but got .*images, where all'
+    with pytest.raises(ArgumentError, match=message):
+        attribute_dataset(IntegratedGradients(model), dataset, tmp_path / "out", target="label")
+    with pytest.raises(ArgumentError, match=message):
+        choose(model, dataset, target="label", out=tmp_path / "chosen")
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_labels_are_another_run(tmp_path):

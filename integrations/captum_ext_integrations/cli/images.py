@@ -8,7 +8,7 @@ from torch import Tensor
 
 from captum_ext.exceptions import ArgumentError
 from captum_ext.images import ImageFolder, open_image
-from captum_ext.images.folders import class_folders
+from captum_ext.images.folders import NO_FOLDERS, class_folders
 from captum_ext_integrations.cli.labels import labels_of
 from captum_ext_integrations.cli.models import LoadedModel
 
@@ -46,6 +46,10 @@ def labelled_folder_of(loaded: LoadedModel, root: Path, limit: int | None, label
         ArgumentError: a flat folder, or labels that are not the model's.
     """
     names = class_folders(root)
-    if not names and labels is not None:
-        raise ArgumentError("labels", "given for a folder with one folder for each class", f"{root}, which has none")
+    if not names:
+        folder_of(loaded, root, limit)  # says what is wrong with a path that is no folder of images
+        received = f"{root}, which has none"
+        if labels is not None:
+            raise ArgumentError("labels", "given for a folder with one folder for each class", received)
+        raise ArgumentError("target", NO_FOLDERS, received)
     return folder_of(loaded, root, limit, labels_of(names, loaded, labels))

@@ -61,6 +61,14 @@ def test_a_grey_classifier_of_transformers_works_in_every_command(checkpoints, h
     succeed("evaluate", "photos", *model, "--method", "saliency", "--metric", "deletion", "--limit", 2)
 
 
+def test_a_flat_folder_has_no_labels_of_a_model_with_names_either(checkpoints, here):
+    (here / "flat").mkdir()
+    (here / "flat" / "cat.png").symlink_to(here / "cat.png")
+    call = ("run", "flat", "--model", f"hf:{checkpoints / 'vit'}", "--method", "saliency", "--target", "label")
+    message = 'Expected --target to be "label" for a folder with one folder for each class only, but got flat, which'
+    assert message in fail(*call, "--out", "out")
+
+
 def test_a_grey_network_of_timm_works(here):
     import timm
 

@@ -1,6 +1,7 @@
 """Networks of grey images, and which class a folder of images is."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,6 +98,14 @@ def test_numbered_folders_are_classes_by_their_text_with_a_word_or_by_their_numb
     assert dict(zip(rows["name"], rows["target"], strict=True)) == {"0/a.png": 1, "10/a.png": 2, "2/a.png": 0}
     message = "--labels to be given with --target label only"
     assert message in fail(*call[:-1], 0, "--labels", "labels.txt", "--out", "b")
+
+
+def test_a_flat_folder_has_no_labels(photos):
+    call = ("run", "photos", *TINY, "--method", "saliency", "--target", "label", "--out", "out")
+    message = 'Expected --target to be "label" for a folder with one folder for each class only, but got photos, which'
+    assert message in fail(*call)
+    assert "--labels to be given for a folder with one folder" in fail(*call, "--labels", "numbers")
+    assert not Path("out").exists()
 
 
 def loaded(n_classes, names=()):
