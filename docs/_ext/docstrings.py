@@ -1,7 +1,7 @@
 """Docstrings as this package writes them, made into reStructuredText before napoleon reads their sections.
 
 They are plain text with `code` in single backticks, $formulas$ and $$formulas on lines of their own$$, and lists below
-a sentence that ends in a colon. A public name in backticks becomes a link to its page, as does the file
+a sentence that ends in a colon, and tables as Markdown has them. A public name in backticks becomes a link to its page, as does the file
 of a page below docs.
 """
 
@@ -53,7 +53,24 @@ def converted(chunk: list[str], home: str) -> list[str]:
         if line.lstrip().startswith(">>> "):
             return [*of_prose(prose, home), *chunk[place:]]
         prose.append(line)
+    if is_table(prose):
+        return table(prose, home)
     return of_prose(_entries_as_list(prose), home)
+
+
+def is_table(lines: list[str]) -> bool:
+    """Whether a paragraph is one of Markdown's tables."""
+    return len(lines) > 2 and all(line.lstrip().startswith("|") for line in lines if line.strip())
+
+
+def table(lines: list[str], home: str) -> list[str]:
+    """A table of Markdown, of which the second line has no cells."""
+    indent, rows = " " * _indent(lines[0]), [line.strip() for line in lines if line.strip()]
+    made = [f"{indent}.. list-table::", f"{indent}   :header-rows: 1", ""]
+    for row in (rows[0], *rows[2:]):
+        cells = [" ".join(of_prose([cell.strip()], home)) for cell in row[1:-1].split("|")]
+        made += [f"{indent}   {'  ' if place else '* '}- {cell}".rstrip() for place, cell in enumerate(cells)]
+    return [*made, ""]
 
 
 def _entries_as_list(lines: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from docstrings import of_prose
+from docstrings import is_table, of_prose, table
 from public_names import MODULES, Public, comment_of, everything, is_property, members, pages, present
 
 FOLDER = "reference"
@@ -89,8 +89,8 @@ def text_of_module(text: str, module: str) -> list[str]:
             lines += ["Example:", "", *(line.removeprefix("    ") for line in own[1:]), ""]
         elif own[0].startswith("    "):
             lines += [".. code-block:: python", "", *(line and f"   {line.removeprefix('    ')}" for line in own), ""]
-        elif own[0].startswith("| "):
-            lines += _table(own, module)
+        elif is_table(own):
+            lines += table(own, module)
         else:
             lines += [*of_prose(own, module), ""]
     return lines
@@ -105,15 +105,6 @@ def _paragraphs(text: str) -> list[list[str]]:
         else:
             found.append(lines)
     return found
-
-
-def _table(rows: list[str], module: str) -> list[str]:
-    """A table of Markdown, of which the second line has no cells."""
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for row in (rows[0], *rows[2:]):
-        cells = [" ".join(of_prose([cell.strip()], module)) for cell in row.strip("|").split("|")]
-        lines += [f"     - {cell}" if place else f"   * - {cell}" for place, cell in enumerate(cells)]
-    return [*lines, ""]
 
 
 def _summary(public: Public) -> str:

@@ -45,6 +45,19 @@ def test_a_list_below_a_sentence_gets_its_empty_line():
     ]
 
 
+def test_a_table_of_markdown_is_one_also_where_it_is_set_in_or_a_cell_is_empty():
+    assert made("    | | `a` |", "    | --- | --- |", "    | b | $c$ |", "") == [
+        "    .. list-table::",
+        "       :header-rows: 1",
+        "",
+        "       * -",
+        "         - ``a``",
+        "       * - b",
+        "         - :math:`c`",
+        "",
+    ]
+
+
 def test_entries_below_a_heading_become_a_list_but_not_those_of_arguments():
     assert made("Columns of the table:", "    n: samples", "    p: a", "        value") == [
         "Columns of the table:",
