@@ -1,8 +1,8 @@
 """Docstrings as this package writes them, made into reStructuredText before napoleon reads their sections.
 
-They are plain text with `code` in single backticks, $formulas$ and $$formulas on lines of their own$$, and lists below
-a sentence that ends in a colon, and tables as Markdown has them. A public name in backticks becomes a link to its page, as does the file
-of a page below docs.
+They are plain text with `code` in single backticks, $formulas$ and $$formulas on lines of their own$$, lists below
+a sentence that ends in a colon, and tables as Markdown has them. A public name in backticks becomes a link to its page,
+as does the file of a page below docs.
 """
 
 from __future__ import annotations
