@@ -5,6 +5,7 @@ import pytest
 
 from examples.benchmarks.engine.claims import Fact, Kind, judge
 from examples.benchmarks.papers.samp.samp_methods import BOUNDS
+from examples.benchmarks.papers.usu.all_cams import FAITHFULNESS
 from examples.benchmarks.papers.usu.faithfulness import CAMS
 from examples.benchmarks.report import claims
 
@@ -144,3 +145,39 @@ def test_only_networks_trained_to_it_are_held_to_have_their_gradient_inside():
     assert found.verdict == "not reproduced: much of it lies outside"
     assert found.number == "40 % of |input gradient| inside the shape; test accuracy 90.0 %"
     assert judged(text.format("vanilla-CNN"), shapes(share=0.4)).kind is Kind.COMPARISON
+
+
+def faithful(sign, changed=("XGradCAM", "insertion"), n=20):
+    """Images on which all methods score alike with every CAM, but for one metric of one CAM."""
+    rows = []
+    for cam in CAMS:
+        for method in ("bilinear", "USU, paper", "IWMR, paper", "USU", "bilinear x score map"):
+            for sample in range(n):
+                moved = sign * (1 + sample) / 100 if method != "bilinear" else 0
+                values = {metric: 0.5 + moved * ((cam, metric) == changed) for metric in FAITHFULNESS}
+                rows.append({"cam": cam, "method": method, "sample": sample, **values})
+    return {CAM_DATA: pd.DataFrame(rows)}
+
+
+def test_one_cam_and_metric_in_which_an_upsampler_is_better_is_named_with_its_numbers():
+    text = "USU, paper > bilinear in faithfulness, with seven CAM methods"
+    found = judged(text, faithful(1))
+    assert (found.verdict, found.kind, found.n) == ("holds in 1 of 56, the opposite in 0", Kind.PARTLY, 20)
+    assert found.number == (
+        "Holm over 7 CAMs x 8 metrics: better: XGradCAM insertion 0.605 against 0.5 (p 0.00011)"  # 56 * 2 / 2^20
+    )
+    found = judged(text, faithful(1, ("GradCAM", "deletion")))
+    assert (found.verdict, found.kind) == ("the opposite in 1 of 56, else no difference seen", Kind.OPPOSITE)
+    found = judged(text, faithful(0))
+    assert (found.verdict, found.kind) == ("not reproduced: no difference seen", Kind.NOT_REPRODUCED)
+    assert judged(text, faithful(0, n=5)).verdict == "too few samples to tell"
+    found = judged("bilinear x score map > bilinear in faithfulness, with seven CAM methods", faithful(1))
+    assert (found.verdict, found.kind) == ("better in 1, worse in 0 of 56", Kind.COMPARISON)
+
+
+def test_without_all_cams_there_is_no_verdict_on_them():
+    rows = faithful(1)[CAM_DATA]
+    text = "USU > bilinear in faithfulness, with seven CAM methods"
+    assert judged(text, {CAM_DATA: rows[rows["cam"] != "FullGrad"]}) is None
+    assert judged(text, {CAM_DATA: rows[rows["method"] != "USU"]}) is None
+    assert judged(text, {}) is None

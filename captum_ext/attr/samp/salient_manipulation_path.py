@@ -60,11 +60,11 @@ class SalientManipulationPath(PathMethod):
     A path of moves $d_0, d_1, \dots$ from start to end, each of which changes the pixels whose change promises most:
 
     $$\phi = \sum_k \nabla F(x_k) \odot d_k, \qquad
-    d_k = \lambda_k \, (x_{end} - x_k) \text{ on } S_k, \text{ else } 0$$
+    d_k = \lambda_k m_k, \qquad m_k = x_{end} - x_k \text{ on } S_k, \text{ else } 0$$
 
     $S_k$ holds the s pixels (n / n_steps, rounded), of those that have not arrived, with the largest projection of the
     velocity $v_k = \mu v_{k-1} + (1 - \mu) \nabla F(x_k)$ on $x_{end} - x_k$, summed over a pixel's elements;
-    $\lambda_k = \min(1, \eta / |d_k|_1)$ with $\eta = |x_{end} - x_{start}|_1 / R$. Momentum only ranks: attributions
+    $\lambda_k = \min(1, \eta / |m_k|_1)$ with $\eta = |x_{end} - x_{start}|_1 / R$. Momentum only ranks: attributions
     add the true gradient, unless `credit` says otherwise. The insertion path goes from a baseline to the input; the
     deletion path from the input to a baseline, with the smallest projections first and contributions negated; "both" is
     the mean of the two.

@@ -10,6 +10,7 @@ import numpy as np
 from examples.benchmarks.engine.claims import Claim, Fact, Finding, Kind, Rows
 from examples.benchmarks.engine.networks import on_all_lite
 from examples.benchmarks.engine.tables import View
+from examples.benchmarks.papers.usu import all_cams
 from examples.benchmarks.papers.usu.axioms import NAMES, WEAKER
 from examples.benchmarks.papers.usu.controlled import COARSE, GRIDS, MAIN_GRID
 from examples.benchmarks.papers.usu.faithfulness import CAMS, WITH_TEMPERATURES
@@ -130,7 +131,7 @@ def claims() -> list[Claim | Fact]:
             for metric in ("iou_best", "concentration")
         ]
         all_claims.append(claim("Table 5", "bicubic > bilinear", "iou_best", "bicubic", "bilinear"))
-    return [*all_claims, *faithfulness_claims(DATA), _source_independence()]
+    return [*all_claims, *faithfulness_claims(DATA), _source_independence(), *all_cams.facts()]
 
 
 def faithfulness_claims(names: Iterable[str]) -> list[Claim | Fact]:
