@@ -54,7 +54,7 @@ def test_a_table_of_markdown_is_one_also_where_it_is_set_in_or_a_cell_is_empty()
         "         - ``a``",
         "       * - b",
         "         - :math:`c`",
-        "",
+        *("", ""),
     ]
 
 

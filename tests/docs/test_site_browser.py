@@ -1,5 +1,6 @@
 """The site that `make docs` builds, opened from disk in a real Chromium without a network, wide and on a phone."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -33,6 +34,13 @@ PAGES = [
     "gallery/index.html",
     "search.html",
 ]
+
+
+def test_no_page_shows_markup_that_was_not_read():
+    unread = re.compile(r"<p>\s*\||:(py:\w+|math|doc|ref):<|<p>[^<]*\$\$")
+    found = {str(page.relative_to(SITE)): unread.search(page.read_text()) for page in SITE.rglob("*.html")}
+    assert len(found) > 200
+    assert {name: match[0] for name, match in found.items() if match} == {}
 
 
 @pytest.fixture(scope="module")
