@@ -25,7 +25,10 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 WITH_OLD_WHEELS = [python for python in PYTHONS if python in ("3.10", "3.11", "3.12")]
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 FOR_DEVELOPERS = {"test", "browser", "coverage", "dev", "docs", "matrix", "release", "workflows"}
-EXTRAS = [name for name in PYPROJECT["project"]["optional-dependencies"] if name not in FOR_DEVELOPERS]
+OPTIONAL = PYPROJECT["project"]["optional-dependencies"]
+EXTRAS = [name for name in OPTIONAL if name not in FOR_DEVELOPERS]
+# Captum brings what `plot` does, open_clip what `timm` does.
+MISSING = [name for name in EXTRAS if name not in ("plot", "timm", "demo", "benchmark")]
 TRIALS = Path("tests", "extras", "trials.py").absolute()
 RUNNER = ("pytest>=8", "hypothesis>=6.100")
 # What is of the checkout and needs more than the package's extras; doctests of modules that need the missing one.
@@ -75,12 +78,20 @@ def extra(session: nox.Session, extra: str) -> None:
     tried(session, extra)
 
 
+def brought_by(extra: str) -> set[str]:
+    """The extra and those of this package that it brings, and these bring."""
+    named = [
+        line.removeprefix("captum-ext[").removesuffix("]") for line in OPTIONAL[extra] if line.startswith("captum-ext[")
+    ]
+    return {extra}.union(*(brought_by(one) for names in named for one in names.split(",")))
+
+
 @nox.session(python=HERE)
-@nox.parametrize("missing", [name for name in EXTRAS if name not in ("plot", "demo", "benchmark")])
+@nox.parametrize("missing", MISSING)
 def without(session: nox.Session, missing: str) -> None:
-    """The suite where one extra is not there: what needs it is skipped. Captum brings what `plot` does."""
-    others = [name for name in EXTRAS if name not in (missing, "plot", "demo", "benchmark")]
+    """The suite where one extra is not there, nor those that bring it: what needs it is skipped."""
+    others = [name for name in (*MISSING, "timm") if missing not in brought_by(name)]
     session.install(f".[{','.join(others)}]", *RUNNER)
     shown = "captum_ext_integrations.quantus_explain.quantus_methods"  # its example is a call of quantus.evaluate
     lacking = (f"--deselect=integrations/captum_ext_integrations/quantus_explain.py::{shown}",)
-    tested(session, *OF_THE_PACKAGE, *(lacking if missing == "quantus" else ()))
+    tested(session, *OF_THE_PACKAGE, *(() if "quantus" in others else lacking))
