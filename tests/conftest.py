@@ -1,6 +1,7 @@
 """Fixtures and settings shared by all tests."""
 
 import os
+from importlib.util import find_spec
 
 # Tiny models: threads only cost, and those of several processes on the same cores wait for each other. Before what
 # counts its threads when it is loaded; a program that a test starts inherits it.
@@ -9,6 +10,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 from hypothesis import settings
+
+OF_RUNS = ["dataset", "integrations/cli", "integrations/viewer", "scale", "selection"]  # the extra `dataset`
+collect_ignore = [] if find_spec("pyarrow") else OF_RUNS
 
 torch.set_num_threads(1)
 

@@ -1,6 +1,7 @@
 """Imports go one way, stay light, and hosts are imported only in their adapters."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -84,50 +85,66 @@ def test_private_names_of_captum_are_imported_in_one_module_and_hosts_in_none(pa
         assert not private or path.name in PRIVATE_CAPTUM, f"{dotted(path)} imports {module} {names}"
 
 
+STAGES = """
+import json, random, sys
+
+seen, heavy = {}, {"matplotlib", "pytorch_grad_cam", "quantus", "ray", "skimage", "sklearn", "torchvision"}
+
+def loaded(*names):
+    return sorted(set(names) & set(sys.modules))
+
+import captum_ext.dataset.manifest, captum_ext.dataset.shard_files, captum_ext.dataset.file_marks
+import captum_ext.images.files, captum_ext.visualize.palettes, captum_ext.core.memory
+seen["files"] = loaded("torch")
+seen["package"] = loaded(*heavy)
+import captum.attr
+before = set(sys.modules)
+seen["attribute"] = captum_ext.attr.IntegratedGradients.__name__
+import captum_ext.metrics
+seen["attr and metrics"] = sorted({"skimage", "sklearn"} & (set(sys.modules) - before))
+import captum_ext.models, captum_ext.references, captum_ext.testing
+seen["all"] = loaded("open_clip", "pytorch_grad_cam", "quantus", "ray", "timm", "torchvision", "transformers")
+import torch
+before, state = loaded("sklearn"), random.getstate()
+captum_ext.ReferenceDistribution.fit(lambda x: x, torch.eye(3), n_references=2)
+seen["fit"] = before, loaded("sklearn"), random.getstate() == state
+print(json.dumps(seen))
+"""
+
+
 def in_fresh_process(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
 
 
-def test_importing_the_package_loads_no_host_and_no_heavy_library():
-    heavy = "{'pytorch_grad_cam', 'quantus', 'ray', 'matplotlib', 'sklearn', 'skimage', 'torchvision'}"
-    loaded = in_fresh_process(f"import sys, captum_ext; print(sorted({heavy} & set(sys.modules)))")
-    assert loaded.strip() == "[]"
-    hosts = "{'pytorch_grad_cam', 'quantus', 'ray', 'timm', 'torchvision', 'transformers', 'open_clip'}"
-    everything = (
-        "import sys, captum_ext.attr, captum_ext.metrics, captum_ext.references, captum_ext.testing, captum_ext.models"
-    )
-    loaded = in_fresh_process(f"{everything}; print(sorted({hosts} & set(sys.modules)))")
-    assert loaded.strip() == "[]"
+@pytest.fixture(scope="module")
+def seen():
+    """What is loaded, stage by stage of one process."""
+    return json.loads(in_fresh_process(STAGES))
+
+
+def test_files_of_runs_images_and_palettes_are_read_without_torch(seen):
+    assert seen["files"] == []
+
+
+def test_importing_the_package_loads_no_host_and_no_heavy_library(seen):
+    assert seen["package"] == []
+    assert seen["all"] == []
+
+
+def test_modules_are_attributes_of_the_package(seen):
+    assert seen["attribute"] == "IntegratedGradients"
+
+
+def test_attribution_loads_scikit_learn_only_when_it_clusters(seen):
+    assert seen["attr and metrics"] == []
+
+
+def test_a_fit_that_loads_scikit_learn_leaves_pythons_random_numbers_alone(seen):
+    assert seen["fit"] == [[], ["sklearn"], True]
 
 
 def test_whoever_compares_loads_what_draws_only_when_it_is_drawn():
+    pytest.importorskip("statsmodels")
     code = "import sys, captum_ext.metrics as m; c = m.compare({'a': [1.0, 2.0], 'b': [2.0, 3.5]}, 'a'); "
     code += "before = 'captum_ext.visualize' in sys.modules; c.plot()"
     assert in_fresh_process(f"{code}; print(before, 'captum_ext.visualize' in sys.modules)").strip() == "False True"
-
-
-def test_a_fit_that_loads_scikit_learn_leaves_pythons_random_numbers_alone():
-    code = "import random, torch; from captum_ext import ReferenceDistribution; state = random.getstate(); "
-    code += "ReferenceDistribution.fit(lambda x: x, torch.eye(3), n_references=2); print(random.getstate() == state)"
-    assert in_fresh_process(code).strip() == "True"
-
-
-def test_modules_are_attributes_of_the_package():
-    assert (
-        in_fresh_process("import captum_ext; print(captum_ext.attr.IntegratedGradients.__name__)").strip()
-        == "IntegratedGradients"
-    )
-
-
-def test_attribution_loads_scikit_learn_only_when_it_clusters():
-    code = "import captum.attr, sys; before = set(sys.modules); import captum_ext.attr, captum_ext.metrics"
-    loaded = in_fresh_process(
-        f"{code}; print(sorted(m for m in set(sys.modules) - before if m in ('sklearn', 'skimage')))"
-    )
-    assert loaded.strip() == "[]"
-
-
-def test_files_of_runs_images_and_palettes_are_read_without_torch():
-    light = "captum_ext.dataset.manifest, captum_ext.dataset.shard_files, captum_ext.dataset.file_marks"
-    light += ", captum_ext.images.files, captum_ext.visualize.palettes, captum_ext.core.memory"
-    assert in_fresh_process(f"import sys, {light}; print('torch' in sys.modules)").strip() == "False"

@@ -13,6 +13,7 @@ from captum_ext import USU, WeightedIG
 from captum_ext.attr import METHODS, RISE
 from captum_ext.exceptions import ArgumentError
 
+pytest.importorskip("pytorch_grad_cam")
 quantus = pytest.importorskip("quantus")
 from quantus.functions import explanation_func  # noqa: E402
 

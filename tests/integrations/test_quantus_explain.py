@@ -69,6 +69,7 @@ def test_other_names_are_handed_to_quantus_without_our_arguments(model, x):
 
 
 def test_cams_are_made_by_name_with_an_upsampler(model, x):
+    pytest.importorskip("pytorch_grad_cam")
     plain = explain(model, x, Y, method="GradCAM", target_layers=["conv"])
     assert plain.shape == (3, 1, 8, 8)
     model.train()
@@ -179,6 +180,7 @@ def test_integrated_gradients_by_name_heed_steps_and_baselines(model, x):
 
 
 def test_one_layer_needs_no_list_and_modules_of_another_model_are_refused(model, x):
+    pytest.importorskip("pytorch_grad_cam")
     alone = explain(model, x, Y, method="GradCAM", target_layers="conv")
     np.testing.assert_array_equal(alone, explain(model, x, Y, method="GradCAM", target_layers=model.conv))
     with pytest.raises(ArgumentError, match="names of modules, where Quantus passes a copy"):

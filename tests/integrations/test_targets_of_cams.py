@@ -3,12 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from pytorch_grad_cam.utils.model_targets import (
-    ClassifierOutputSoftmaxTarget,
-    ClassifierOutputTarget,
-    FasterRCNNBoxScoreTarget,
-    SemanticSegmentationTarget,
-)
 from torch import nn
 
 from captum_ext import USU
@@ -16,6 +10,15 @@ from captum_ext.attr import IntegratedGradients
 from captum_ext.exceptions import ArgumentError, ModelOutputError
 from captum_ext.metrics import insertion
 from captum_ext.models.targets import ClassTarget, DetectionTarget, OutputTarget, RegionTarget, SimilarityTarget
+
+pytest.importorskip("pytorch_grad_cam")
+from pytorch_grad_cam.utils.model_targets import (
+    ClassifierOutputSoftmaxTarget,
+    ClassifierOutputTarget,
+    FasterRCNNBoxScoreTarget,
+    SemanticSegmentationTarget,
+)
+
 from captum_ext_integrations.grad_cam import AblationCAM, EigenCAM, GradCAM, ScoreCAM
 
 IMAGES = torch.sin(1.7 * torch.arange(2 * 3 * 8 * 8)).reshape(2, 3, 8, 8)

@@ -13,6 +13,7 @@ from captum_ext_integrations.captum_layers import redistribute_layer_attribution
 
 pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam")
 ours = pytest.importorskip("captum_ext_integrations.grad_cam")
+pytest.importorskip("quantus")
 quantus_metrics = pytest.importorskip("captum_ext_integrations.quantus_metrics")
 ClassifierOutputTarget = pytest.importorskip("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget
 

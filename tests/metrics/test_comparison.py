@@ -8,6 +8,9 @@ import torch
 from captum_ext.exceptions import ArgumentError, ArgumentTypeError
 from captum_ext.metrics import compare, insertion
 
+pytest.importorskip("pandas")
+pytest.importorskip("statsmodels")
+
 
 @pytest.fixture
 def scores():

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pytorch_grad_cam import GradCAM
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from captum_ext.exceptions import AdaptError
 from captum_ext.models import adapt
 
+cams = pytest.importorskip("pytorch_grad_cam")
 timm = pytest.importorskip("timm")
 models = pytest.importorskip("torchvision.models")
 
@@ -41,8 +40,8 @@ def test_a_network_is_adapted_without_more_than_its_size_and_gradcam_needs_no_fu
     adapted(images)
     handle.remove()
     assert adapted.to_grid(features[0]).shape[2:] == row.grid
-    with GradCAM(adapted, [adapted.layer], reshape_transform=adapted.to_grid) as cam:
-        maps = cam(images, [ClassifierOutputTarget(1)] * 2)
+    with cams.GradCAM(adapted, [adapted.layer], reshape_transform=adapted.to_grid) as cam:
+        maps = cam(images, [cams.utils.model_targets.ClassifierOutputTarget(1)] * 2)
     assert maps.shape == (2, *adapted.size)
     assert np.isfinite(maps).all()
 
@@ -65,9 +64,9 @@ def test_gradcam_is_the_formula_of_the_gradients_at_the_patches():
             for j in range(2):
                 coarse[i, j] += weight * float(features[0, 5 + 2 * i + j, channel])
     captured = []
-    cam = GradCAM(adapted, [adapted.layer], reshape_transform=adapted.to_grid)
+    cam = cams.GradCAM(adapted, [adapted.layer], reshape_transform=adapted.to_grid)
     cam.get_cam_image, original = lambda *given: captured.append(original(*given)) or captured[-1], cam.get_cam_image
-    cam(images, [ClassifierOutputTarget(3)])
+    cam(images, [cams.utils.model_targets.ClassifierOutputTarget(3)])
     assert np.allclose(captured[0][0], coarse.numpy(), atol=1e-6)
 
 

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from captum.attr import GradientShap, Saliency
@@ -23,6 +22,7 @@ from tests.scale.program import BATCH_SIZE, SETTINGS, Noise, make_method
 
 pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("default")]
 ray = pytest.importorskip("ray")
+psutil = pytest.importorskip("psutil")
 ROOT = Path(__file__).parent.parent.parent
 QUIET = RunOptions(show_progress=False)
 

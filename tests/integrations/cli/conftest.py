@@ -6,9 +6,16 @@ import pytest
 import torch
 from PIL import Image
 from skimage import data
-from torchvision import models
 
-collect_ignore_glob = [] if find_spec("typer") else ["*.py"]  # without the extra `cli` there is no command line
+OF_CLI = (
+    "typer",
+    "rich",
+    "torchvision",
+    "pyarrow",
+    "statsmodels",
+    "pytorch_grad_cam",
+)  # other packages bring some, too
+collect_ignore_glob = [] if all(map(find_spec, OF_CLI)) else ["*.py"]
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +27,8 @@ def files(tmp_path_factory):
         path = folder / "photos" / ("a", "b")[place % 2] / f"{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(getattr(data, name)()).save(path)
+    from torchvision import models
+
     with torch.random.fork_rng():
         torch.manual_seed(0)
         torch.save(models.resnet18().state_dict(), folder / "resnet18.pth")

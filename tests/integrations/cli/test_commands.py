@@ -130,7 +130,9 @@ def test_a_folder_is_explained_scored_and_gone_on_with(here):
 def test_a_flat_folder_has_no_labels_but_predictions(here):
     succeed("run", "photos/a", *FEW_STEPS, "--no-maps", "--out", "out", "--limit", 1)
     assert len(DatasetAttributions("out")) == 1
-    assert '"label" only with one folder for each class' in fail("run", "photos/a", *FEW_STEPS, "--target", "label")
+    assert '"label" for a folder with one folder for each class only' in fail(
+        "run", "photos/a", *FEW_STEPS, "--target", "label"
+    )
     for name in "ab", "cd", "ef":  # as many classes as the model has
         (here / "classes" / name).mkdir(parents=True)
         Image.new("RGB", (40, 40), "red").save(here / "classes" / name / "x.png")

@@ -25,6 +25,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("name", ["a/cat.png", "coffee.png"])
 def test_a_photograph_is_what_the_preparation_of_the_shell_makes_of_it(folder, kind, interpolation, name):
+    pytest.importorskip("torchvision")
     prepared = kind(resize=61, crop=48, mean=(0.0,) * 3, std=(1.0,) * 3, interpolation=interpolation)
     transform = {"class": f"{kind.__module__}.{kind.__qualname__}", **vars(prepared)}
     fit = Fit.of_run({"configuration": {"dataset": {"transform": transform}}})

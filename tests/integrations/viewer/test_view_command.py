@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 
 pytest.importorskip("starlette")
+pytest.importorskip("statsmodels")
 pytest.importorskip("typer")
 pytest.importorskip("uvicorn")
 
