@@ -90,8 +90,9 @@ def brought_by(extra: str) -> set[str]:
 def without(session: nox.Session, missing: str) -> None:
     """The suite where one extra is not there, nor those that bring it: what needs it is skipped."""
     others = [name for name in (*MISSING, "timm") if missing not in brought_by(name)]
+    session.env["CAPTUM_EXT_WITHOUT"] = ",".join(name for name in EXTRAS if missing in brought_by(name))
     session.install(f".[{','.join(others)}]", *RUNNER)
     shown = "captum_ext_integrations.quantus_explain.quantus_methods"  # its example is a call of quantus.evaluate
     lacking = (f"--deselect=integrations/captum_ext_integrations/quantus_explain.py::{shown}",)
-    tested(session, "tests", *OF_THE_CHECKOUT)
-    tested(session, *DOCTESTS, *(() if "quantus" in others else lacking))
+    tested(session, "-p", "tests.without", "tests", *OF_THE_CHECKOUT)
+    tested(session, "-p", "tests.without", *DOCTESTS, *(() if "quantus" in others else lacking))

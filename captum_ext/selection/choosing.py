@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from captum_ext.core.checks import describe
+from captum_ext.core.optional import require
 from captum_ext.core.types import ForwardFunc, TargetFunc
 from captum_ext.core.warn import warn_caller
 from captum_ext.dataset.run import progress
@@ -93,6 +94,7 @@ def choose(
     """
     if not isinstance(options, ChooseOptions):
         raise ArgumentTypeError("options", "ChooseOptions", describe(options))
+    require("pyarrow.parquet", "dataset")  # or else every method would fail, each with this error
     asked = _by_name("methods", methods, CANDIDATES, least=1)
     against = _by_name("controls", controls, CONTROLS, least=0)
     for name in asked.keys() & against.keys():

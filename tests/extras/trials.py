@@ -253,6 +253,7 @@ def plain(folder: Path) -> None:
     from captum_ext.dataset import attribute_dataset
     from captum_ext.exceptions import MissingExtraError
     from captum_ext.metrics import compare, insertion
+    from captum_ext.selection import choose
     from captum_ext.visualize import overlay
     from captum_ext_integrations.cli import main as captum_ext
     from captum_ext_integrations.mlflow_images import log_maps
@@ -262,14 +263,15 @@ def plain(folder: Path) -> None:
     overlay(images(), maps)
     plot(folder)
     samples = [(image, 0) for image in images()]
-    for extra, part in {
-        "compare": lambda: compare({"a": [1.0, 2.0, 3.0], "b": [2.0, 3.5, 3.0]}, control="a"),
-        "dataset": lambda: attribute_dataset(method(), samples, folder / "run", target="label"),
-        "grad-cam": _imported("captum_ext_integrations.grad_cam"),
-        "quantus": _imported("captum_ext_integrations.quantus_metrics"),
-        "ray": _imported("captum_ext_integrations.ray_data"),
-        "mlflow": lambda: log_maps("ig.png", maps),
-    }.items():
+    for extra, part in (
+        ("compare", lambda: compare({"a": [1.0, 2.0, 3.0], "b": [2.0, 3.5, 3.0]}, control="a")),
+        ("dataset", lambda: attribute_dataset(method(), samples, folder / "run", target="label")),
+        ("dataset", lambda: choose(network(), samples, folder / "choice")),
+        ("grad-cam", _imported("captum_ext_integrations.grad_cam")),
+        ("quantus", _imported("captum_ext_integrations.quantus_metrics")),
+        ("ray", _imported("captum_ext_integrations.ray_data")),
+        ("mlflow", lambda: log_maps("ig.png", maps)),
+    ):
         named(MissingExtraError, f"captum-ext[{extra}]", part)
     named(SystemExit, "captum-ext[cli]", captum_ext)
 
