@@ -272,7 +272,8 @@ def _known_names(method: str) -> str:
     lower = {name.lower(): name for name in ours}
     close = [lower[name] for name in get_close_matches(str(method).lower(), lower, n=3, cutoff=0.6)]
     meant = f" (did you mean {', '.join(close)}?)" if close else ""
-    return f"one of {', '.join(ours)}, MODULE:CLASS, or a name of Quantus's own{meant}"
+    cams = "" if cam_classes() else " a CAM class (pip install 'captum-ext[grad-cam]'),"
+    return f"one of {', '.join(ours)}, MODULE:CLASS,{cams} or a name of Quantus's own{meant}"
 
 
 def quantus_methods(methods: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """`explain` and `as_quantus_explain`: methods by name, one set of arguments for several, other models, other names."""
 
+import sys
+
 import captum.attr
 import numpy as np
 import pytest
@@ -201,3 +203,12 @@ def test_an_unknown_name_lists_those_of_this_package_too():
         explain(model, x, y, method="blurig")
     with pytest.raises(ArgumentError, match=r"Quantus's own, but got 'nothing like it'"):
         explain(model, x, y, method="nothing like it")
+
+
+def test_without_pytorch_grad_cam_the_name_of_a_cam_is_answered_with_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
+    for name in [name for name in sys.modules if name.startswith("captum_ext_integrations.grad_cam")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("captum_ext_integrations.grad_cam", raising=False)
+    with pytest.raises(ArgumentError, match=r"a CAM class \(pip install 'captum-ext\[grad-cam\]'\), .*got 'GradCAM'"):
+        explain(torch.nn.Linear(2, 3), np.ones((1, 2), np.float32), np.zeros(1, dtype=int), method="GradCAM")
