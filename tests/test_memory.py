@@ -46,7 +46,6 @@ def test_blocks_that_are_allocated_again_and_again_are_not_cleared_each_time():
 NETWORK = """
 import resource, torch
 from captum_ext.attr import IntegratedGradients
-from captum_ext.metrics import insertion
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
@@ -76,23 +75,17 @@ def explain(n):
     given_back.append(max(seen) - resident())
 
 explain(18)
-explained = faults_of_ten_chunks(explain)
-# Blocks above 32 MB, which glibc always takes from the system where nothing is held.
-wide = lambda x: x.repeat(1, 11, 1, 1).relu().mean((2, 3))
-score = lambda n: insertion(wide, x, x, 0, baselines=0, n_steps=n, internal_batch_size=6)
-score(18)
-print(explained, faults_of_ten_chunks(score), max(given_back))
+print(faults_of_ten_chunks(explain), max(given_back))
 """
 
 
 @on_glibc
 def test_a_call_keeps_for_its_next_pass_what_a_pass_freed_and_gives_it_back_at_its_end():
-    explain, score, given_back = subprocess.run(
+    faults, given_back = subprocess.run(
         [sys.executable, "-c", NETWORK], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert int(explain) < 10 * 3000  # pages in ten more chunks, each of which takes more than 7,000
-    assert int(score) < 10 * 10000  # each takes 19,000
-    assert float(given_back) > 40  # MB: a chunk takes more than 60
+    assert int(faults) < 45000  # pages in ten more chunks; where nothing is held 70,000 or more
+    assert float(given_back) > 40  # MB of what a chunk takes, more than 60; where all is kept 0
 
 
 class Heavy(torch.nn.Module):

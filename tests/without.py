@@ -27,9 +27,11 @@ def is_of_missing(error: BaseException) -> bool:
     return isinstance(error, MissingExtraError) and any(extra in str(error) for extra in EXTRAS)
 
 
-def errors_of(error: BaseException) -> Iterator[BaseException]:
-    """The error, or those that lines of an example raised."""
-    yield error
-    for failure in getattr(error, "failures", [error]):
-        if (raised := getattr(failure, "exc_info", None)) is not None:
-            yield raised[1]
+def errors_of(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it was raised in answer to, and those that lines of an example raised."""
+    while error is not None:
+        yield error
+        for failure in getattr(error, "failures", [error]):
+            if (raised := getattr(failure, "exc_info", None)) is not None:
+                yield raised[1]
+        error = error.__cause__ or error.__context__
